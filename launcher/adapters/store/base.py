@@ -1,0 +1,58 @@
+"""The port to a checkpoint store: keys to immutable bytes, with create-if-absent as the one atomic act."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.units import Bytes
+
+Chunks = bytes | Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` (inclusive) to `end` (exclusive) of an object."""
+
+    start: Bytes
+    end: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    key: str
+    size: Bytes
+
+
+class ObjectStore(Protocol):
+    """Objects appear whole or not at all. Keys are relative to the store's URL, parts joined by "/".
+
+    Every method may raise StoreUnknown (no answer in time) or StoreUnusable (retrying cannot help).
+    """
+
+    @property
+    def url(self) -> str:
+        """What `open_store` would take to open the same place; never holds a secret."""
+        ...
+
+    def create(self, key: str, data: Chunks) -> None:
+        """Raises KeyExists if present: our only atomic act. After return the object survives a power cut.
+
+        Equal bytes already there count as ours only where `data` holds a nonce; the caller reads back and compares.
+        """
+        ...
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Small mutable objects (heartbeat, beacon); last writer wins; readers see old or new, never a mixture."""
+        ...
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        """The bytes of `key`; a span beyond the end is cut short. Raises KeyMissing."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        """Keys that start with `prefix`, in order; a hint only, since it may lag behind creates."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Missing keys are fine."""
+        ...

@@ -1,0 +1,307 @@
+"""All that crosses between client and machine. They meet only in the object store, under the keys below.
+
+The client writes an attempt's spec and the journal; the machine writes its claim, heartbeats, notices, commits and exit report.
+Only `heartbeat.json` and `supervisor.json` are ever overwritten. Times are market time unless a name says `real`.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from launcher.codec import Json
+from launcher.core.checkpoint.manifest import CommitRef, SetAside
+from launcher.core.market.offer import Placement
+from launcher.units import Bytes, Seconds, Step, Utc, UsdPerHour
+
+# --- keys of a run, relative to STORE/RUN/ -------------------------------------------------------------------------------
+
+RUN_KEY = "run.json"
+RECIPE_KEY = "recipe.yaml"
+SUPERVISOR_KEY = "supervisor.json"
+REFERENCE_KEY = "reference.json"
+JOURNAL_PREFIX = "journal/"
+SEGMENTS_PREFIX = "segments/"
+REQUESTS_PREFIX = "requests/"
+PINS_PREFIX = "pins/"
+REFERENCE_PREFIX = "reference/"
+
+
+def journal_key(number: int) -> str:
+    return f"{JOURNAL_PREFIX}{number:08d}.json"
+
+
+def attempt_prefix(attempt: int) -> str:
+    return f"attempts/{attempt:04d}/"
+
+
+def spec_key(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}spec.json"
+
+
+def claim_key(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}claim.json"
+
+
+def heartbeat_key(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}heartbeat.json"
+
+
+def exit_key(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}exit.json"
+
+
+def notice_key(attempt: int, number: int) -> str:
+    return f"{attempt_prefix(attempt)}notices/{number:02d}.json"
+
+
+def log_prefix(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}log/"
+
+
+def log_key(attempt: int, number: int) -> str:
+    return f"{log_prefix(attempt)}{number:06d}"
+
+
+def save_prefix(attempt: int, save: int) -> str:
+    return f"{attempt_prefix(attempt)}saves/{save:04d}/"
+
+
+def commits_prefix(attempt: int) -> str:
+    return f"{attempt_prefix(attempt)}commits/"
+
+
+def commit_key(ref: CommitRef) -> str:
+    return f"{commits_prefix(ref.attempt)}{ref.commit:04d}.json"
+
+
+def pin_key(ref: CommitRef) -> str:
+    return f"{PINS_PREFIX}{ref}.json"
+
+
+def request_key(uuid: str) -> str:
+    return f"{REQUESTS_PREFIX}{uuid}.json"
+
+
+METRICS_FILE = "metrics.jsonl"  # among a save's files: {"step": n, "loss": x} per step since the parent
+
+# --- written once at a run's start -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHead:
+    """`run.json`: tells this run from any other that had its name."""
+
+    schema_version: int = 1
+    run: str
+    incarnation: str
+    created_at: Utc
+    launch_version: str
+
+
+# --- client -> machine -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandProgram:
+    """`run:`, any program; the agent publishes its checkpoint folder."""
+
+    setup: str | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerProgram:
+    """`trainer:`, a module of ours run as `python -m MODULE`; it uploads and commits by itself."""
+
+    module: str
+    args: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveRule:
+    """`checkpoint.every` resolved. Exactly one of `seconds`, `steps` is set, or neither: auto, or never."""
+
+    never: bool = False
+    seconds: Seconds | None = None
+    steps: int | None = None
+    max_loss: Seconds = 600.0  # upper end of auto
+    mean_life: Seconds = 3600.0  # of the placement; enters auto
+    on_notice: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRule:
+    """`checkpoint.keep`: which commits retention leaves. `best` by lowest loss."""
+
+    last: int = 3
+    best: int = 0
+    every_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSpec:
+    """Everything the machine must know of one attempt. No secret values: `secrets` names variables of its environment."""
+
+    schema_version: int = 1
+    run: str
+    incarnation: str
+    attempt: int
+    store: str  # URL of STORE/RUN
+    placement: Placement
+    program: CommandProgram | TrainerProgram
+    envs: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    code: str | None = None  # key of the frozen workdir, a tar
+    outputs: str | None = None  # folder below the workdir, published at the end and at a notice
+    data: dict[str, str] = field(default_factory=dict)  # name -> URL; LAUNCH_DATA_<NAME> holds it
+    save: SaveRule = SaveRule()
+    keep: KeepRule = KeepRule()
+    price_cap: UsdPerHour = 0.0
+    stop_at: Utc | None = None  # the budget ends here unless a supervisor says otherwise
+    autostop: Seconds = 12 * 3600.0
+    grant_wait: Seconds = 1800.0
+    speed: float = 1.0
+    hang_min_real: Seconds = 600.0
+    kill_grace_real: Seconds = 10.0
+
+
+# --- machine -> client -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """`claim.json`: this agent process, on this instance, is the attempt. Whoever created it is; others exit."""
+
+    attempt: int
+    instance_id: str
+    nonce: str
+    host: str
+    pid: int
+
+
+class AgentPhase(enum.Enum):
+    WAITING = "waiting"  # claimed, no grant yet
+    RESTORING = "restoring"
+    TRAINING = "training"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """`heartbeat.json`. Readers compare `sequence` on their own clock and ignore older ones; `at` is for people."""
+
+    attempt: int
+    nonce: str
+    sequence: int
+    at: Utc
+    phase: AgentPhase
+    step: Step = 0
+    total_steps: Step | None = None
+    loss: float | None = None
+    steps_per_s: float | None = None  # per real second
+    restored: CommitRef | None = None
+    restored_step: Step = 0
+    set_aside: tuple[SetAside, ...] = ()
+    last_commit: int = 0  # number of the newest commit this agent knows of itself
+    last_commit_step: Step = 0
+    last_commit_bytes: Bytes = 0
+    restoring_s: Seconds = 0.0  # market seconds from the grant to the first new step, so far
+    training_s: Seconds = 0.0  # market seconds from the first new step on, stalls included
+    saving_s: Seconds = 0.0  # market seconds of stall within training_s
+    stall_real_s: Seconds = 0.0  # of the newest save
+    durable_real_s: Seconds = 0.0
+    failed_saves: int = 0  # in a row, the store refusing
+    unreadable: tuple[int, ...] = ()  # journal numbers this agent could not read
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """`notices/NN.json`: the cloud announced the end of this machine, or (`withdrawn`) took notice NN-1 back."""
+
+    attempt: int
+    number: int
+    at: Utc
+    ends_at: Utc
+    source: str
+    withdrawn: bool = False
+    stretched: bool = False  # a rehearsal made the lead longer than the market's, to leave a real second
+
+
+class ExitKind(enum.Enum):
+    FINISHED = "finished"  # the program ended by itself, exit 0
+    DRAINED = "drained"  # told to end (notice, unwanted, stop_at, autostop, grant_wait): saved and gone
+    PROGRAM_FAILED = "program-failed"  # non-zero exit, or a hang
+    KILLED = "killed"  # by a signal that is not ours
+    SETUP_FAILED = "setup-failed"  # the recipe's `setup` exited non-zero
+    NOTHING_VALID = "nothing-valid"  # the grant named a parent, and neither it nor an ancestor is whole
+    STORE_FAILED = "store-failed"  # `retry.error` saves in a row failed, or restore could not read
+    SEALED = "sealed"  # met `Sealed` or a voided grant: no longer the writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitReport:
+    """`exit.json`, create-only: how the attempt ended, by its own agent. `last` is its final heartbeat."""
+
+    attempt: int
+    nonce: str
+    at: Utc
+    outcome: ExitKind
+    reason: str  # one sentence for a person
+    exit_code: int | None = None  # of the program
+    signal: int | None = None
+    hang: bool = False
+    last: Heartbeat
+
+
+# --- other processes -> supervisor -------------------------------------------------------------------------------------------
+
+
+class RequestKind(enum.Enum):
+    STOP = "stop"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`requests/<uuid>.json`: somebody asks; only the supervisor acts."""
+
+    uuid: str
+    request: RequestKind
+    by: str  # user@host, for the journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacon:
+    """`supervisor.json`: the supervisor's sign of life, replaced every `every_s`."""
+
+    supervisor: str
+    sequence: int
+    at: Utc
+    wake_at: Utc
+    every: Seconds  # market
+    every_real: Seconds
+    boot_id: str
+    pid: int
+    pid_started: str  # the process start time as the OS tells it, so that a recycled pid is not mistaken
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """`pins/0003-0007.json`: retention leaves this commit alone."""
+
+    ref: CommitRef
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """`reference.json` of a rehearsal: what an uninterrupted run of the same recipe gave."""
+
+    run: str
+    incarnation: str
+    losses: tuple[float, ...]  # of steps 1..n
+    tensors: dict[str, str]  # name -> XXH3-64 of the final weights' bytes
+    file: str | None  # key of the final weights as safetensors
+    restarts: int = 0
+    measured: dict[str, float] = field(default_factory=dict)  # startup_s, step_s: real seconds

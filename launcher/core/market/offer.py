@@ -1,0 +1,45 @@
+"""Where a job could run, and for how much."""
+
+import enum
+from dataclasses import dataclass
+
+from launcher.units import Seconds, UsdPerHour
+
+
+class Capacity(enum.Enum):
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """One way to have a machine: what to ask of which cloud, and whether it may be taken away."""
+
+    cloud: str
+    region: str
+    zone: str | None  # None where the cloud has no zones (Azure)
+    instance: str
+    accelerator: str  # SkyPilot's name: "A100-80GB"
+    accelerators: int  # GPUs in one instance
+    capacity: Capacity
+
+    @property
+    def place(self) -> str:
+        """The market this is bought in; cooldowns and lives are remembered by it. Capacity is part of it."""
+        return f"{self.cloud}/{self.zone or self.region}/{self.instance}/{self.capacity.value}"
+
+    def __str__(self) -> str:
+        return f"{self.cloud} {self.zone or self.region}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A placement with its prices now. `price_cap` is the most it may cost per hour while an instance lives."""
+
+    placement: Placement
+    price: UsdPerHour
+    on_demand_price: UsdPerHour
+    price_cap: UsdPerHour
+    mean_life: Seconds  # until preemption; the prior where nothing was seen; inf never (on-demand: 1e9)
+    notice_lead: Seconds  # between the cloud's warning and the end
+    source: str  # where the price is from, with its date
