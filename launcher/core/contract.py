@@ -305,3 +305,47 @@ class Reference:
     file: str | None  # key of the final weights as safetensors
     restarts: int = 0
     measured: dict[str, float] = field(default_factory=dict)  # startup_s, step_s: real seconds
+
+
+# --- agent <-> trainer, on the machine ---------------------------------------------------------------------------------------
+#
+# The agent starts the trainer with these variables (PRODUCT, Program contract, plus what `launcher.train` needs):
+#   LAUNCH_RUN_ID, LAUNCH_ATTEMPT, LAUNCH_CHECKPOINT_DIR, LAUNCH_RESUME_STEP, LAUNCH_NOTICE_FILE, LAUNCH_DATA_<NAME>
+#   LAUNCH_TRAINER_DIR  folder for PROGRESS_FILE; set for the reference run too
+#   LAUNCH_TRAINER      JSON of `trainer:` arguments
+#   LAUNCH_SPEC         path of the AttemptSpec; unset for the reference and for a script run by hand: then `launcher.train`
+#                       is a plain loop that saves nothing, and leaves METRICS_FILE and FINAL_FILE in LAUNCH_TRAINER_DIR if set
+#   LAUNCH_GRANT, LAUNCH_PARENT, LAUNCH_NONCE   journal number of the grant, its parent as "0003-0007" or "", the claim's nonce
+# A notice: LAUNCH_NOTICE_FILE comes to exist (content: real seconds left); the trainer saves once and goes on.
+# SIGTERM: finish the step, save, exit 0 with `outcome` DRAINED. The agent sends it when the last save must begin.
+
+PROGRESS_FILE = "progress.json"
+FINAL_FILE = "final.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerProgress:
+    """PROGRESS_FILE, replaced by the trainer at most five times a second and before it exits. Seconds here are real."""
+
+    step: Step = 0
+    total_steps: Step | None = None
+    loss: float | None = None
+    steps_per_s: float | None = None
+    restored: CommitRef | None = None
+    restored_step: Step = 0
+    set_aside: tuple[SetAside, ...] = ()
+    first_step_mono: float | None = None  # time.monotonic() when the first new step began
+    startup_cpu_s: float = 0.0  # CPU seconds of the process until then
+    step_s_median: float | None = None  # of the steps of this process
+    step_s_low: float | None = None  # their 20th percentile: what a step costs when nothing disturbs it
+    last_commit: int = 0
+    last_commit_step: Step = 0
+    last_commit_bytes: Bytes = 0
+    stall_s: float = 0.0  # of the newest save
+    durable_s: float = 0.0  # of the newest save
+    saving_s: float = 0.0  # sum of stalls
+    num_saves: int = 0
+    failed_saves: int = 0  # in a row
+    warnings: tuple[str, ...] = ()
+    outcome: ExitKind | None = None  # set when the trainer ends knowingly
+    reason: str = ""
