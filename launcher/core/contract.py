@@ -257,7 +257,8 @@ class ExitReport:
 
 
 class RequestKind(enum.Enum):
-    STOP = "stop"
+    STOP = "stop"  # save, then pause
+    STOP_NOW = "stop-now"  # pause without waiting for a save
     CANCEL = "cancel"
 
 
