@@ -1,0 +1,59 @@
+"""When to save, and which checkpoints to leave lying.
+
+Saving costs a stall each time; not saving costs the work since the last save each time the machine goes. Between the two lies
+an interval that loses least. It needs two measured times, the stall and the mean life, and both are known after one save.
+Deleting is the reverse question: a run is resumed from its newest checkpoint, so older ones are kept only because somebody asked.
+"""
+
+import math
+from collections.abc import Iterable, Set
+
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import KeepRule
+from launcher.units import Seconds, Step
+
+Candidate = tuple[CommitRef, Step, float | None]  # a commit of the chain, its step, its loss where one is known
+
+
+def save_interval(stall: Seconds, life: Seconds, durable: Seconds, max_loss: Seconds) -> Seconds:
+    """Time between checkpoints that loses least work on average, all arguments in one clock.
+
+    Young's first-order optimum sqrt(2 * stall * life) (Young 1974, "A first order approximation to the optimum checkpoint
+    interval", CACM 17:9); good while stall << life. Not above `max_loss`, which the user set, and never below `durable`: the
+    next save waits until the one before it has landed. `stall` is the time training stands still, not the upload.
+    Raises ValueError for a negative time or a life of nothing.
+    """
+    if min(stall, durable, max_loss) < 0 or life <= 0:
+        raise ValueError(f"save_interval needs times >= 0 and a life > 0: {stall=} {life=} {durable=} {max_loss=}")
+    return max(durable, min(max_loss, math.sqrt(2 * stall * life)))
+
+
+def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: Set[CommitRef]) -> frozenset[CommitRef]:
+    """The commits whose shards may be deleted: those that neither `rule` nor `protected` keeps.
+
+    The newest commit is always kept, whatever the rule says. `protected` holds the grants' parents, their fallbacks and the pins.
+    """
+    chain = sorted(commits)
+    kept = _last(chain, max(rule.last, 1)) | _best(chain, rule.best) | _milestones(chain, rule.every_steps) | set(protected)
+    return frozenset(ref for ref, _, _ in chain if ref not in kept)
+
+
+def _last(chain: list[Candidate], count: int) -> set[CommitRef]:
+    return {ref for ref, _, _ in chain[-count:]}
+
+
+def _best(chain: list[Candidate], count: int) -> set[CommitRef]:
+    """Lowest loss first; of equal ones the newest, since more training is behind it."""
+    known = [(loss, -place, ref) for place, (ref, _, loss) in enumerate(chain) if loss is not None and math.isfinite(loss)]
+    return {ref for _, _, ref in sorted(known)[:count]}
+
+
+def _milestones(chain: list[Candidate], every_steps: int | None) -> set[CommitRef]:
+    """The first commit at or after each multiple of `every_steps`: saves do not fall on round numbers."""
+    if every_steps is None:
+        return set()
+    first: dict[int, CommitRef] = {}
+    for ref, step, _ in chain:
+        if step >= every_steps:
+            first.setdefault(step // every_steps, ref)
+    return set(first.values())
