@@ -162,6 +162,7 @@ class AttemptSpec:
     speed: float = 1.0
     hang_min_real: Seconds = 600.0
     kill_grace_real: Seconds = 10.0
+    failed_saves_max: int = 3  # in a row; then the attempt ends STORE_FAILED
 
 
 # --- machine -> client -----------------------------------------------------------------------------------------------------
