@@ -1,0 +1,211 @@
+"""The command line: from words to one command's arguments, and from whatever it raises to one line and an exit code.
+
+It must answer at once, so nothing here imports more than argparse and the table in `app/grammar.py`; a command's module is
+imported when it is dispatched. Global flags mean the same before and after the command, because the words before it are
+simply put behind it. Each failure ends in one sentence on stderr, the exit code of PRODUCT and, under `-o json`, a JSON
+document on stdout. What we did not foresee ends with 70 and a report file, never with a traceback on the terminal.
+"""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from launcher import __version__
+from launcher.app import grammar
+from launcher.app.grammar import Command, Flag
+from launcher.errors import LaunchError, UsageError
+
+HOME_DEFAULT = "~/.launch"
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141  # what a shell reports of a program ended by SIGPIPE, as `launch runs | head -1` may be
+
+_OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*(\[\d+\])*=")  # a store URL with "=" in it has a ":" or "/" before
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail(words, "interrupted", "Interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whatever is still buffered must not raise again when Python closes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE_CLOSED
+    except Exception as error:
+        if isinstance(error, LaunchError) and error.exit_code != EXIT_BUG:
+            return _fail(words, str(error), type(error).__name__, error.exit_code)
+        return _report_bug(words, error)
+
+
+def _run(words: list[str]) -> int:
+    name, rest = split_command(words)
+    if name is None:
+        return _without_command(rest)
+    command = grammar.find(name)
+    if command is None:
+        raise UsageError(f"there is no command {name!r}{_near(name, [c.name for c in grammar.PRESENT])}; see `launch --help`")
+    if command.later:
+        raise UsageError(f"`launch {name}` comes in a later version; `launch --help` lists what there is")
+    if not {"-h", "--help"}.isdisjoint(rest):
+        print(grammar.usage(command))
+        return 0
+    return _dispatch(command, parse(command, rest))
+
+
+def _without_command(words: list[str]) -> int:
+    if "--version" in words:
+        print(f"launch {__version__}")
+    elif not {"-h", "--help"}.isdisjoint(words):
+        print(grammar.overview())
+    elif words:
+        parse(Command("", "", (grammar.Word("command", "COMMAND"),)), words)
+    else:
+        print(grammar.overview(), file=sys.stderr)
+        return UsageError.exit_code
+    return 0
+
+
+def _dispatch(command: Command, args: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    run = import_module(f"launcher.app.commands.{command.name}").run
+    return int(run(args))
+
+
+# --- words to arguments ------------------------------------------------------------------------------------------------------
+
+
+def split_command(words: list[str]) -> tuple[str | None, list[str]]:
+    """The command's name and all other words. Global flags before the name come first among them."""
+    valued = {name for flag in grammar.GLOBAL_FLAGS if flag.metavar for name in flag.names}
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in valued else 1
+    if at >= len(words):
+        return None, words
+    return words[at], words[:at] + words[at + 1 :]
+
+
+def parse(command: Command, words: list[str]) -> argparse.Namespace:
+    """The arguments of one command. Raises UsageError, in one line, where they do not fit the table."""
+    parser = _parser(command)
+    args, extra = parser.parse_known_intermixed_args(words)
+    if extra:
+        raise UsageError(_unknown(command, extra[0]))
+    for flag in command.flags:
+        if flag.later and getattr(args, flag.attribute):
+            raise UsageError(f"{flag.names[-1]} comes in a later version; leave it out for now")
+    if args.output not in command.formats:
+        raise UsageError(f"`launch {command.name}` has no -o {args.output}; it has {', '.join(command.formats)}")
+    if command.takes_overrides:
+        _sort_overrides(command, args)
+    _check_env(args)
+    args.home = os.path.abspath(os.path.expanduser(args.home or os.environ.get("LAUNCH_HOME") or HOME_DEFAULT))
+    args.command = command.name
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
+
+
+def _parser(command: Command) -> _Parser:
+    parser = _Parser(prog=f"launch {command.name}".strip(), add_help=False, allow_abbrev=False)
+    for flag in grammar.flags_of(command):
+        _add_flag(parser, flag)
+    parser.set_defaults(output="table")
+    for word in command.words:
+        parser.add_argument(word.name, metavar=word.metavar, nargs="?" if word.is_optional else None)
+    if command.takes_overrides:
+        parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*")
+    return parser
+
+
+def _add_flag(parser: _Parser, flag: Flag) -> None:
+    if flag.metavar is None and flag.is_repeatable:
+        parser.add_argument(*flag.names, dest=flag.attribute, action="count", default=0)
+    elif flag.metavar is None:
+        parser.add_argument(*flag.names, dest=flag.attribute, action="store_true")
+    elif flag.is_repeatable:
+        parser.add_argument(*flag.names, dest=flag.attribute, action="append", default=[], metavar=flag.metavar)
+    else:
+        kind = int if flag.is_number else str
+        parser.add_argument(*flag.names, dest=flag.attribute, type=kind, metavar=flag.metavar)
+
+
+def _sort_overrides(command: Command, args: argparse.Namespace) -> None:
+    """Put a key=value that landed where RUN or RECIPE stands among the overrides."""
+    last = command.words[-1]
+    value = getattr(args, last.name)
+    if value is not None and _OVERRIDE.match(value):
+        if not last.is_optional:
+            raise UsageError(f"`launch {command.name}` needs a {last.metavar} before {value}")
+        setattr(args, last.name, None)
+        args.overrides.insert(0, value)
+    for text in args.overrides:
+        if not _OVERRIDE.match(text):
+            raise UsageError(f"{text!r} is not key=value, such as policy.budget=5")
+
+
+def _check_env(args: argparse.Namespace) -> None:
+    for pair in getattr(args, "env", ()):
+        if not pair.partition("=")[1]:
+            raise UsageError(f"--env {pair!r} is not KEY=VALUE")
+
+
+def _unknown(command: Command, word: str) -> str:
+    where = f"`launch {command.name}`" if command.name else "launch"
+    if not word.startswith("-"):
+        return f"{where} has no place for {word!r}; see `launch {command.name} --help`"
+    flag = word.partition("=")[0]
+    names = [name for known in grammar.flags_of(command) if not known.later for name in known.names]
+    return f"{where} has no flag {flag}{_near(flag, names)}"
+
+
+def _near(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+# --- failures ----------------------------------------------------------------------------------------------------------------
+
+
+def _fail(words: list[str], message: str, kind: str, exit_code: int, **more: str) -> int:
+    print(f"launch: {message}", file=sys.stderr)
+    if _wants_json(words):
+        import json
+
+        error = {"kind": kind, "message": message, "exit_code": exit_code, **more}
+        print(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
+    return exit_code
+
+
+def _report_bug(words: list[str], error: BaseException) -> int:
+    from launcher.app.bug import write_bug_report
+
+    path = write_bug_report(words, error, _home_among(words))
+    cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _fail(words, f"a bug of ours ({cause}); the report is in {path}", "Bug", EXIT_BUG, report=path)
+
+
+def _wants_json(words: list[str]) -> bool:
+    """Whether `-o json` is among words that perhaps could not be parsed."""
+    asked = {"-ojson", "-o=json", "--output=json"}
+    return any(a in asked or (a in ("-o", "--output") and b == "json") for a, b in zip(words, [*words[1:], ""], strict=True))
+
+
+def _home_among(words: list[str]) -> str:
+    named = [b for a, b in zip(words, words[1:], strict=False) if a == "--home"]
+    named += [word.removeprefix("--home=") for word in words if word.startswith("--home=")]
+    return os.path.expanduser((named or [os.environ.get("LAUNCH_HOME") or HOME_DEFAULT])[-1])
