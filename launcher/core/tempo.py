@@ -18,8 +18,6 @@ HANG_STEPS = 20
 NOTICE_LEAD_MIN_S: Seconds = 1.0  # a rehearsed notice is stretched to this, and the output says so
 LAST_SAVE_MARGIN_S: Seconds = 0.25  # beyond the measured durable time, the last save ends this much before the kill
 STORE_DEADLINE_S: Seconds = 60.0
-CLOCK_REFRESH_S: Seconds = 1.0
-CLOCK_STALE_S: Seconds = 3.0  # nobody refreshed the rehearsed clock for so long: it stood still
 PUBLISH_LOOKS_S: Seconds = 2.0  # between the two looks that tell a whole file
 
 

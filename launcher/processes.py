@@ -1,0 +1,215 @@
+"""Processes told apart for certain, and ended for certain.
+
+A pid names a process only until it is used again, so a process is named here by its pid and its start time, and signals go
+through a pidfd that was checked after it was opened. A process that wants to end all that came from it becomes a *subreaper*:
+orphans below it, those of `setsid` too, become its own children, so that it can walk its tree until nobody is left.
+
+Linux reads /proc. Elsewhere `ps` answers, there is no subreaper, and what left the tree by `setsid` and lost its parent escapes.
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.units import Seconds
+
+_PROC = Path("/proc")
+_IS_LINUX = sys.platform == "linux"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_LOOK_S: Seconds = 0.005  # between two looks at a tree being killed; a kill takes about this long to be carried out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """One process of this boot; `started` is its start time as the OS writes it, comparable only for equality."""
+
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    process: ProcessId
+    parent: int
+    is_zombie: bool
+
+
+def boot_id() -> str:
+    """Changes with every start of this machine: pids, start times and monotonic clocks of two boots never compare."""
+    if _IS_LINUX:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return subprocess.run(["sysctl", "-n", "kern.boottime"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The process that has `pid` now; None when there is none, or only its unreaped remains."""
+    row = _row(pid)
+    return None if row is None or row.is_zombie else row.process
+
+
+def me() -> ProcessId:
+    process = identify(os.getpid())
+    assert process is not None, "this process runs, so it has an identity"
+    return process
+
+
+def is_alive(process: ProcessId) -> bool:
+    return identify(process.pid) == process
+
+
+def send(process: ProcessId, number: signal.Signals) -> bool:
+    """Signal exactly this process, never a later one with its pid. False when it has ended."""
+    if not hasattr(os, "pidfd_open"):
+        return _send_by_pid(process, number)
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel or sandbox without pidfd
+        return _send_by_pid(process, number)
+    try:
+        if not is_alive(process):
+            return False
+        signal.pidfd_send_signal(handle, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _send_by_pid(process: ProcessId, number: signal.Signals) -> bool:
+    if not is_alive(process):
+        return False
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def descendants(pid: int) -> tuple[ProcessId, ...]:
+    """Living processes below `pid`, parents before children."""
+    children: dict[int, list[_Row]] = {}
+    for row in _table():
+        children.setdefault(row.parent, []).append(row)
+    found: list[ProcessId] = []
+    level = [pid]
+    while level:
+        rows = [row for parent in level for row in children.get(parent, ())]
+        found += [row.process for row in rows if not row.is_zombie]
+        level = [row.process.pid for row in rows]
+    return tuple(found)
+
+
+def kill_descendants(*, at_most: Seconds) -> tuple[ProcessId, ...]:
+    """SIGKILL everything below this process until nothing is left; what still lives after `at_most` real seconds is returned.
+
+    Looks again after each round: what was forked in between has become our own child, since this process is a subreaper.
+    """
+    deadline = time.monotonic() + at_most
+    while living := descendants(os.getpid()):
+        if time.monotonic() > deadline:
+            return living
+        for process in living:
+            send(process, signal.SIGKILL)
+        time.sleep(_KILL_LOOK_S)
+    return ()
+
+
+def kill_marked(variable: str, value: str, *, at_most: Seconds) -> tuple[ProcessId, ...]:
+    """SIGKILL every process that was started with `variable=value` in its environment; returns what still lives."""
+    deadline = time.monotonic() + at_most
+    while living := marked(variable, value):
+        if time.monotonic() > deadline:
+            return living
+        for process in living:
+            send(process, signal.SIGKILL)
+        time.sleep(_KILL_LOOK_S)
+    return ()
+
+
+def marked(variable: str, value: str) -> tuple[ProcessId, ...]:
+    """Living processes, this one excepted, that inherited `variable=value`: the mark survives setsid and the parent's death.
+
+    Linux only; elsewhere empty. Processes of other users are not readable and are passed over.
+    """
+    mark = f"{variable}={value}".encode()
+    found = (identify(pid) for pid in _pids() if pid != os.getpid() and mark in _environment(pid)) if _IS_LINUX else ()
+    return tuple(process for process in found if process is not None)
+
+
+def become_subreaper() -> bool:
+    """Make orphans below this process its own children. False where the system cannot."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> bool:
+    """Have the kernel SIGKILL this process when its parent ends. Fit for `preexec_fn` of a process without threads.
+
+    The parent may have ended before the call: compare `os.getppid()` with the pid it told. False where the system cannot.
+    """
+    return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wait_text(status: int) -> str:
+    """A wait status as people read it: "exit 0", "signal 9"."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit {code}"
+
+
+def _prctl(option: int, value: int) -> bool:
+    return _IS_LINUX and _libc().prctl(option, value, 0, 0, 0) == 0
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _row(pid: int) -> _Row | None:
+    if _IS_LINUX:
+        return _row_of_stat(pid)
+    return next(iter(_rows_of_ps(["-p", str(pid)])), None)
+
+
+def _table() -> Iterator[_Row]:
+    if not _IS_LINUX:
+        return _rows_of_ps(["-ax"])
+    return (row for row in map(_row_of_stat, _pids()) if row is not None)
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir(_PROC) if name.isdigit())
+
+
+def _row_of_stat(pid: int) -> _Row | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command stands in parentheses and may hold blanks and parentheses itself. proc(5): state is field 3, start time 22.
+    fields = text.rpartition(")")[2].split()
+    return _Row(process=ProcessId(pid=pid, started=fields[19]), parent=int(fields[1]), is_zombie=fields[0] in "ZX")
+
+
+def _environment(pid: int) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return []
+
+
+def _rows_of_ps(which: list[str]) -> Iterator[_Row]:
+    shown = subprocess.run(["ps", *which, "-o", "pid=,ppid=,state=,lstart="], capture_output=True, text=True, check=False)
+    for line in shown.stdout.splitlines():
+        pid, parent, state, started = line.split(maxsplit=3)
+        yield _Row(process=ProcessId(pid=int(pid), started=started), parent=int(parent), is_zombie=state.startswith("Z"))
