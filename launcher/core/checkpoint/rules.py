@@ -6,7 +6,8 @@ Deleting is the reverse question: a run is resumed from its newest checkpoint, s
 """
 
 import math
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import KeepRule
@@ -28,7 +29,7 @@ def save_interval(stall: Seconds, life: Seconds, durable: Seconds, max_loss: Sec
     return max(durable, min(max_loss, math.sqrt(2 * stall * life)))
 
 
-def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: Set[CommitRef]) -> frozenset[CommitRef]:
+def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: AbstractSet[CommitRef]) -> frozenset[CommitRef]:
     """The commits whose shards may be deleted: those that neither `rule` nor `protected` keeps.
 
     The newest commit is always kept, whatever the rule says. `protected` holds the grants' parents, their fallbacks and the pins.

@@ -1,13 +1,17 @@
 """What we believe of the market now: sightings add up to belief.
 
 A pure fold: MarketView = the seed view (journaled at the run's start) over the sightings that were journaled, so that a replay
-sees what the policy saw.
+sees what the policy saw. A place that refused us or took a machine away cools down, longer each time in a row, until an instance
+holds there; how long machines last in a place starts from the offer's figure and moves towards what we see.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from launcher.core.market.offer import Offer
-from launcher.units import Seconds, Utc
+from launcher.core.tempo import Tempo
+from launcher.units import HOUR, Seconds, Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,71 @@ class MarketView:
     places: dict[str, PlaceBelief] = field(default_factory=dict)
 
 
+# An hour of survival cuts the hazard to a third (see trace.py): a place that held so long was not a bad choice.
+LONG_LIFE: Seconds = HOUR
+# The prior counts like this many preemptions, so that a few lives of our own outweigh a catalog's figure.
+PRIOR_LIVES = 2.0
+_TEMPO = Tempo()
+
+
 def update(view: MarketView, sighting: Sighting) -> MarketView:
     """The view after one more sighting."""
-    raise NotImplementedError
+    match sighting:
+        case OffersSighted(at=at, offers=offers):
+            return replace(view, offers=offers, sighted_at=at)
+        case PlaceLost():
+            return _with_place(view, sighting.place, _after_loss(belief_of(view, sighting.place), sighting))
+        case PlaceRefused(at=at, place=place):
+            return _with_place(view, place, _after_failure(belief_of(view, place), at))
+        case PlaceHeld(place=place, life=life):
+            old = belief_of(view, place)
+            held = replace(old, failures=0, cools_until=0.0, life_seen=old.life_seen + life)
+            return _with_place(view, place, held)
+    assert_never(sighting)
+
+
+def belief_of(view: MarketView, place: str) -> PlaceBelief:
+    return view.places.get(place, PlaceBelief())
+
+
+def is_cooling(view: MarketView, place: str, now: Utc) -> bool:
+    """It failed us lately; trying it now would be the first mistake of every retry loop."""
+    return now < belief_of(view, place).cools_until
+
+
+def mean_life(view: MarketView, offer: Offer) -> Seconds:
+    """How long a machine there lasts: total life over preemptions, the offer's prior counted as PRIOR_LIVES of them.
+
+    The posterior mean of an exponential life under a Gamma prior; ended-by-us lives add time without a preemption.
+    """
+    seen = belief_of(view, offer.placement.place)
+    return (PRIOR_LIVES * offer.mean_life + seen.life_seen) / (PRIOR_LIVES + seen.num_preemptions)
+
+
+def rank(view: MarketView, offers: Iterable[Offer], now: Utc) -> tuple[Offer, ...]:
+    """`offers` with those that may be tried first, in their order, and the cooling ones behind, soonest usable first."""
+    given = tuple(offers)
+    ready = [o for o in given if not is_cooling(view, o.placement.place, now)]
+    cooling = [o for o in given if is_cooling(view, o.placement.place, now)]
+    return (*ready, *sorted(cooling, key=lambda o: belief_of(view, o.placement.place).cools_until))
+
+
+def _with_place(view: MarketView, place: str, belief: PlaceBelief) -> MarketView:
+    return replace(view, places={**view.places, place: belief})
+
+
+def _after_loss(old: PlaceBelief, lost: PlaceLost) -> PlaceBelief:
+    counted = replace(old, failures=0) if lost.life >= LONG_LIFE else old
+    return replace(
+        _after_failure(counted, lost.at),
+        lost_at=lost.at,
+        num_preemptions=old.num_preemptions + 1,
+        life_seen=old.life_seen + lost.life,
+    )
+
+
+def _after_failure(old: PlaceBelief, at: Utc) -> PlaceBelief:
+    """One failure more; the cooldown doubles with each in a row."""
+    doublings = min(old.failures, 32)  # 2.0 ** failures would overflow in a place that never recovers
+    cooldown = min(_TEMPO.cooldown_first * 2.0**doublings, _TEMPO.cooldown_most)
+    return replace(old, failures=old.failures + 1, cools_until=max(old.cools_until, at + cooldown))

@@ -1,0 +1,163 @@
+"""The policies everyone has, against which better ones are measured: on-demand only, spot only, cheapest first, greedy.
+
+All share three habits. What stands is left standing until the cloud says it goes. At a notice we ask for the next place at once,
+so that it boots while the old one still saves. A place that failed us cools down and is not tried, unless the deadline leaves
+no time to wait for it.
+
+They differ in the capacity they buy and in what they call cheap. `Greedy` runs on spot while there is slack, and when waiting
+longer could break the deadline it goes to on-demand; the safety net of Wu et al., "Can't Be Late" (NSDI '24).
+"""
+
+import math
+from dataclasses import dataclass
+
+from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life, rank
+from launcher.core.market.offer import Capacity, Offer
+from launcher.core.policy.base import Decision, Hold, Move, RunView, Wait
+from launcher.units import MINUTE, Seconds, UsdPerHour, show_duration, show_rate
+
+RECHECK: Seconds = 5 * MINUTE  # how long to wait where nothing is on offer; the feed seldom changes faster
+SLACK_LEAST: Seconds = 1.0  # less is none: a wake-up exactly at the end of the slack must find it ended
+USEFUL_LEAST = 0.2  # of a life, however short: a place that hardly starts gets dear, not infinitely so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDemandOnly:
+    """Never preempted, never cheap."""
+
+    name: str = "on-demand"
+
+    def decide(self, run: RunView, market: MarketView) -> Decision:
+        return _hold(run) or _take(run, market, by_useful_cost(run, market, Capacity.ON_DEMAND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotOnly:
+    """Spot or nothing, whatever the deadline."""
+
+    name: str = "spot"
+
+    def decide(self, run: RunView, market: MarketView) -> Decision:
+        return _hold(run) or _take(run, market, by_useful_cost(run, market, Capacity.SPOT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheapestFirst:
+    """The lowest price per hour of whatever the recipe allows; what most tools do."""
+
+    name: str = "cheapest"
+
+    def decide(self, run: RunView, market: MarketView) -> Decision:
+        allowed = [o for capacity in Capacity for o in _candidates(run, market, capacity)]
+        return _hold(run) or _take(run, market, tuple(sorted(allowed, key=lambda o: (o.price, o.placement.place))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greedy:
+    """Spot while there is slack, on-demand once there is none. Waits for spot in between."""
+
+    name: str = "greedy"
+
+    def decide(self, run: RunView, market: MarketView) -> Decision:
+        if standing := _hold(run):
+            return standing
+        spot = by_useful_cost(run, market, Capacity.SPOT)
+        on_demand = by_useful_cost(run, market, Capacity.ON_DEMAND)
+        if slack(run) <= SLACK_LEAST:
+            return _take(run, market, on_demand + spot)
+        # Without a deadline nobody would ever end a wait for spot that is not sold at all.
+        is_worth_waiting = run.allows(Capacity.SPOT) and run.deadline is not None
+        return _take(run, market, spot if spot or is_worth_waiting else on_demand)
+
+
+def slack(run: RunView) -> Seconds:
+    """How long the run may stand still and, started then, still meet its deadline if nothing goes wrong; inf without one."""
+    if run.deadline is None:
+        return math.inf
+    return run.deadline - run.now - _work_left(run) - run.restart_cost
+
+
+def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
+    """What an hour of training costs there: the start-up of each life is paid for, and trains nothing.
+
+    price * life / (life - restart), a life being no longer than the run needs and a fifth of it useful at the least.
+    """
+    life = max(min(mean_life(market, offer), _work_left(run) + run.restart_cost), 1.0)
+    useful = max(life - run.restart_cost, USEFUL_LEAST * life)
+    return run.num_nodes * offer.price * life / useful
+
+
+def by_useful_cost(run: RunView, market: MarketView, capacity: Capacity) -> tuple[Offer, ...]:
+    """The offers of `capacity` the run may take, the least cost of a useful hour first."""
+    offers = _candidates(run, market, capacity)
+    return tuple(sorted(offers, key=lambda o: (useful_cost(run, market, o), o.placement.place)))
+
+
+def _candidates(run: RunView, market: MarketView, capacity: Capacity) -> list[Offer]:
+    """Offers of `capacity` that the recipe permits, without the place that is being taken away."""
+    leaving = run.current.place if run.current and run.notice_ends_at is not None else None
+    return [
+        o for o in market.offers if o.placement.capacity is capacity and run.allows(capacity) and o.placement.place != leaving
+    ]
+
+
+def _hold(run: RunView) -> Hold | None:
+    if run.current is None or run.notice_ends_at is not None:
+        return None
+    return Hold(reason=f"{run.current} ({run.current.capacity.value}) stands; {_outlook(run)}")
+
+
+def _take(run: RunView, market: MarketView, ranked: tuple[Offer, ...]) -> Decision:
+    """Move to the first place in `ranked` that may be tried, or wait for one as long as the deadline permits."""
+    ordered = rank(market, ranked, run.now)
+    ready = tuple(o for o in ordered if not is_cooling(market, o.placement.place, run.now))
+    if ready:
+        return Move(ranked=ready, reason=_why(run, market, ready, num_cooling=len(ordered) - len(ready)))
+    if ordered and slack(run) <= SLACK_LEAST:
+        return Move(ranked=ordered[:1], reason=f"{_no_place(run, market, ordered)}, and no time to wait; {_outlook(run)}")
+    if run.notice_ends_at is not None:
+        return Hold(reason=f"the notice leaves {show_duration(run.notice_ends_at - run.now)}; {_no_place(run, market, ordered)}")
+    until = belief_of(market, ordered[0].placement.place).cools_until if ordered else run.now + RECHECK
+    if slack(run) > SLACK_LEAST:
+        until = min(until, run.now + slack(run))
+    return Wait(until=until, reason=f"{_no_place(run, market, ordered)}; {_outlook(run)}")
+
+
+def _why(run: RunView, market: MarketView, ready: tuple[Offer, ...], *, num_cooling: int) -> str:
+    best = ready[0]
+    parts = [
+        f"{best.placement.capacity.value} {best.placement} at {show_rate(best.price * run.num_nodes)}, "
+        f"{show_rate(useful_cost(run, market, best))} useful{_life_of(market, best)}, {show_duration(run.restart_cost)} to start"
+    ]
+    if len(ready) > 1:
+        parts.append(f"next {ready[1].placement} {show_rate(useful_cost(run, market, ready[1]))} useful")
+    if num_cooling:
+        parts.append(f"{num_cooling} of {len(ready) + num_cooling} places cool down")
+    if run.notice_ends_at is not None:
+        parts.append(f"{run.current} goes in {show_duration(run.notice_ends_at - run.now)}")
+    return "; ".join([*parts, _outlook(run)])
+
+
+def _life_of(market: MarketView, offer: Offer) -> str:
+    is_spot = offer.placement.capacity is Capacity.SPOT
+    return f", mean life {show_duration(mean_life(market, offer))}" if is_spot else ""
+
+
+def _no_place(run: RunView, market: MarketView, cooling: tuple[Offer, ...]) -> str:
+    if not cooling:
+        return f"nothing on offer among {len(market.offers)} offers (allowed: {', '.join(sorted(run.allowed))})"
+    wait = belief_of(market, cooling[0].placement.place).cools_until - run.now
+    return f"all {len(cooling)} places cool down, {cooling[0].placement} for {show_duration(wait)} more"
+
+
+def _outlook(run: RunView) -> str:
+    """The work left, and how much time there is beyond it."""
+    left = f"{show_duration(_work_left(run))} of work left"
+    if run.deadline is None:
+        return f"{left}, no deadline"
+    spare = slack(run)
+    return f"{left}, {show_duration(spare)} slack" if spare >= 0 else f"{left}, {show_duration(-spare)} behind the deadline"
+
+
+def _work_left(run: RunView) -> Seconds:
+    return run.remaining_work / run.work_per_s
