@@ -66,7 +66,8 @@ def _without_command(words: list[str]) -> int:
     elif not {"-h", "--help"}.isdisjoint(words):
         print(grammar.overview())
     elif words:
-        parse(Command("", "", (grammar.Word("command", "COMMAND"),)), words)
+        parse(Command("", ""), words)
+        raise UsageError("a command is missing; see `launch --help`")
     else:
         print(grammar.overview(), file=sys.stderr)
         return UsageError.exit_code
@@ -76,6 +77,8 @@ def _without_command(words: list[str]) -> int:
 def _dispatch(command: Command, args: argparse.Namespace) -> int:
     from importlib import import_module
 
+    if not __debug__:
+        raise UsageError("launch keeps its own checks on while it runs; start Python without -O and PYTHONOPTIMIZE")
     run = import_module(f"launcher.app.commands.{command.name}").run
     return int(run(args))
 
@@ -107,6 +110,7 @@ def parse(command: Command, words: list[str]) -> argparse.Namespace:
         raise UsageError(f"`launch {command.name}` has no -o {args.output}; it has {', '.join(command.formats)}")
     if command.takes_overrides:
         _sort_overrides(command, args)
+    _check_choices(command, args)
     _check_env(args)
     args.home = os.path.abspath(os.path.expanduser(args.home or os.environ.get("LAUNCH_HOME") or HOME_DEFAULT))
     args.command = command.name
@@ -119,8 +123,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(command: Command) -> _Parser:
-    parser = _Parser(prog=f"launch {command.name}".strip(), add_help=False, allow_abbrev=False)
-    for flag in grammar.flags_of(command):
+    parser = _Parser(prog=_typed(command), add_help=False, allow_abbrev=False)
+    for flag in (*command.flags, *grammar.GLOBAL_FLAGS[1:]):  # the help is answered before anything is parsed
         _add_flag(parser, flag)
     parser.set_defaults(output="table")
     for word in command.words:
@@ -156,18 +160,30 @@ def _sort_overrides(command: Command, args: argparse.Namespace) -> None:
             raise UsageError(f"{text!r} is not key=value, such as policy.budget=5")
 
 
+def _check_choices(command: Command, args: argparse.Namespace) -> None:
+    for word in command.words:
+        value = getattr(args, word.name)
+        if value is not None and word.choices and value not in word.choices:
+            near = _near(value, list(word.choices))
+            raise UsageError(f"`launch {command.name}` knows {', '.join(word.choices)}, not {value!r}{near}")
+
+
 def _check_env(args: argparse.Namespace) -> None:
     for pair in getattr(args, "env", ()):
         if not pair.partition("=")[1]:
             raise UsageError(f"--env {pair!r} is not KEY=VALUE")
 
 
+def _typed(command: Command) -> str:
+    return f"launch {command.name}".strip()
+
+
 def _unknown(command: Command, word: str) -> str:
-    where = f"`launch {command.name}`" if command.name else "launch"
+    where = f"`{_typed(command)}`"
     if not word.startswith("-"):
-        return f"{where} has no place for {word!r}; see `launch {command.name} --help`"
+        return f"{where} has no place for {word!r}; see `{_typed(command)} --help`"
     flag = word.partition("=")[0]
-    names = [name for known in grammar.flags_of(command) if not known.later for name in known.names]
+    names = [name for known in grammar.flags_of(command) for name in known.names]
     return f"{where} has no flag {flag}{_near(flag, names)}"
 
 
@@ -182,6 +198,7 @@ def _near(word: str, known: list[str]) -> str:
 
 
 def _fail(words: list[str], message: str, kind: str, exit_code: int, **more: str) -> int:
+    message = " ".join(message.split())
     print(f"launch: {message}", file=sys.stderr)
     if _wants_json(words):
         import json
