@@ -103,7 +103,7 @@ class Tempo:
     @property
     def autodown_max(self) -> Seconds:
         """From an agent's exit to the end of its bill: SkyPilot's idle time of 5 min, and the deletion."""
-        return 480.0
+        return self._floored(480, 4)
 
     @property
     def store_outage_max(self) -> Seconds:

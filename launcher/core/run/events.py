@@ -68,6 +68,7 @@ class RunResumed:
     changes: dict[str, str] = field(default_factory=dict)
     branched: bool = False
     parent: CommitRef | None = None
+    step: Step = 0  # of `parent`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,219 @@
+"""What to do about it: decisions as events, from state, policy and market. Pure; nothing here acts.
+
+In this order: end the run where a verdict says so; let go of machines that are silent; pass the right to write to a successor that is ready;
+and otherwise ask the policy where to be.
+"""
+
+from dataclasses import dataclass
+
+from launcher.core.market.belief import MarketView
+from launcher.core.market.offer import Offer
+from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
+from launcher.core.run import events as ev
+from launcher.core.run.billing import cost_cap
+from launcher.core.run.interpret import boot_wait
+from launcher.core.run.ledger import spent
+from launcher.core.run.observation import Watch
+from launcher.core.run.state import RunState
+from launcher.core.run.verdict import Verdict, judge
+from launcher.core.run.view import restart_cost, view
+from launcher.core.tempo import Tempo
+from launcher.units import HOUR, Seconds, Usd, Utc, show_duration, show_usd
+
+LIVING_MOST = 3  # instances of one run at a time: one drains, one boots, one more after a notice to the booting one
+FOREVER: Utc = 1e12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliberation:
+    """Decisions to journal, when to think again at the latest, and the policy's own words where it was asked."""
+
+    events: tuple[ev.Event, ...] = ()
+    wake_at: Utc = FOREVER
+    decision: Decision | None = None
+
+
+def deliberate(
+    state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc, mono: Seconds
+) -> Deliberation:
+    if state.phase.is_ended:
+        return Deliberation()
+    verdict = judge(state, now)
+    if verdict is not None:
+        return Deliberation(events=_end(state, verdict, now), wake_at=now)
+    unwanted = (*_voided(state, now), *_silent(state, watch, now, mono), *_succeeded(state, now))
+    if unwanted:
+        return Deliberation(events=unwanted, wake_at=now)
+    granted = _grant(state, now)
+    if granted:
+        return Deliberation(events=granted, wake_at=now)
+    return _ask(state, policy, market, now)
+
+
+def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:
+    """Every living attempt is let go; once all have ended and the last writer is sealed, the run's own end."""
+    if state.living:
+        return tuple(
+            ev.AttemptUnwanted(at=now, attempt=a.number, reason=verdict.reason, drain=verdict.drain)
+            for a in state.living
+            if a.is_wanted or (a.drain and not verdict.drain)
+        )
+    if not state.writer_is_sealed:
+        return ()
+    match verdict.phase:
+        case Phase.SUCCEEDED:
+            return (ev.RunSucceeded(at=now, commit=state.newest_commit, step=state.newest_step),)
+        case Phase.CANCELLED:
+            return (ev.RunCancelled(at=now, reason=verdict.reason),)
+        case Phase.FAILED:
+            failed = ev.RunFailed(
+                at=now,
+                exit_code=verdict.exit_code,
+                reason=verdict.reason,
+                program_exit_code=verdict.program_exit_code,
+            )
+            return (failed,)
+        case _:
+            return (ev.RunPaused(at=now, exit_code=verdict.exit_code, reason=verdict.reason),)
+
+
+def _voided(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
+    """After a record was voided, what it said is not known: an attempt that shows no grant may have held one."""
+    return tuple(
+        ev.AttemptUnwanted(at=now, attempt=a.number, reason="a journal record was voided while it waited", drain=True)
+        for a in state.wanted
+        if not a.is_granted and a.number in state.doubtful
+    )
+
+
+def _silent(state: RunState, watch: Watch, now: Utc, mono: Seconds) -> tuple[ev.Event, ...]:
+    """Machines that run and say nothing: before the first heartbeat after `boot_wait`, later after `lost_after`."""
+    letting_go = []
+    for attempt in state.wanted:
+        pulse = watch.pulses.get(attempt.number)
+        if pulse is None or attempt.billed_from is None:
+            continue
+        patience = Tempo(state.speed).lost_after if pulse.heartbeat else boot_wait(state)
+        still_s = mono - pulse.moved_mono
+        if still_s >= patience:
+            reason = f"no heartbeat for {still_s:.0f} s"
+            letting_go.append(ev.AttemptUnwanted(at=now, attempt=attempt.number, reason=reason, drain=False))
+    return tuple(letting_go)
+
+
+def _succeeded(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
+    """Once a successor is up and has claimed, everything older saves and ends."""
+    ready = [a.number for a in state.wanted if a.nonce is not None and not a.is_granted]
+    return tuple(
+        ev.AttemptUnwanted(at=now, attempt=a.number, reason=f"attempt {max(ready)} is ready to follow", drain=True)
+        for a in state.wanted
+        if ready and a.number < max(ready)
+    )
+
+
+def _grant(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
+    """The right to write passes to the newest claimed attempt once nobody older can add to history."""
+    if not state.writer_is_sealed:
+        return ()
+    ready = [a for a in state.wanted if a.nonce is not None and not a.is_granted]
+    if not ready:
+        return ()
+    return (ev.WriterGranted(at=now, attempt=ready[-1].number, parent=state.newest_commit),)
+
+
+# --- asking the policy -------------------------------------------------------------------------------------------------------
+
+
+def _ask(state: RunState, policy: Policy, market: MarketView, now: Utc) -> Deliberation:
+    seen = view(state, now)
+    decision = policy.decide(seen, market)
+    next_limit = min(_next_limit(state, now), FOREVER)
+    match decision:
+        case Hold():
+            return Deliberation(wake_at=next_limit, decision=decision)
+        case Wait(until=until, reason=reason):
+            events = tuple(
+                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True)
+                for a in state.wanted
+                if a.notice is None
+            )
+            return Deliberation(events=events, wake_at=min(until, next_limit), decision=decision)
+        case Move(ranked=ranked, reason=reason):
+            if not ranked or not _may_request(state):
+                return Deliberation(wake_at=next_limit, decision=decision)
+            return Deliberation(events=_request(state, ranked, reason, now, policy), wake_at=next_limit, decision=decision)
+
+
+def _may_request(state: RunState) -> bool:
+    """One successor at a time: not while one that is neither leaving nor missed is still on its way up."""
+    rising = [a for a in state.wanted if not a.is_granted and a.notice is None and not a.missed]
+    return not rising and len(state.living) < LIVING_MOST
+
+
+def _next_limit(state: RunState, now: Utc) -> Utc:
+    """The next instant at which a verdict may change without news."""
+    limits = [FOREVER if state.deadline_at is None else state.deadline_at]
+    if state.searching_since is not None:
+        limits.append(state.searching_since + state.recipe.retry.capacity)
+    return min(limit for limit in limits if limit > now) if any(limit > now for limit in limits) else now
+
+
+def _request(
+    state: RunState, ranked: tuple[Offer, ...], reason: str, now: Utc, policy: Policy
+) -> tuple[ev.Event, ...]:
+    """A machine at the first offer the budget still pays for; the end of the run where it pays for none and nothing lives."""
+    for offer in ranked:
+        stop_at = budget_ends_at(state, offer, now)
+        # A life shorter than a start and as much again of work is money for nothing.
+        if stop_at is None or stop_at - now >= 2 * restart_cost(state):
+            requested = ev.AttemptRequested(
+                at=now,
+                attempt=state.next_attempt,
+                offer=offer,
+                reason=f"{policy.name}: {reason}",
+                view=view(state, now),
+                stop_at=stop_at,
+            )
+            return (requested,)
+    if state.living or not state.writer_is_sealed:
+        return ()
+    return (_out_of_money(state, ranked, now),)
+
+
+def _out_of_money(state: RunState, ranked: tuple[Offer, ...], now: Utc) -> ev.Event:
+    budget = state.recipe.policy.budget
+    assert budget is not None, "only a budget makes an offer unaffordable"
+    left = max(0.0, budget - committed(state, now))
+    dearest = min(o.price_cap for o in ranked)
+    reason = (
+        f"{show_usd(left)} of the budget of {show_usd(budget)} is left, which buys no useful attempt: "
+        f"a start alone takes {show_duration(restart_cost(state))} at {show_usd(dearest)}/h or more"
+    )
+    return ev.RunPaused(at=now, exit_code=4, reason=reason)
+
+
+def committed(state: RunState, now: Utc) -> Usd:
+    """What is spent or cannot be taken back: ended lives at their dearest, living ones as if they ran to their `stop_at`."""
+    total = spent(state, now).high
+    for attempt in state.living:
+        if attempt.stop_at is not None:
+            start = attempt.billed_from if attempt.billed_from is not None else attempt.requested_at
+            total += cost_cap(attempt.offer, max(start, now), max(now, attempt.stop_at + reserve(state)))
+    return total
+
+
+def reserve(state: RunState) -> Seconds:
+    """Time between an attempt's `stop_at` and the end of its bill: one save, and the machine's deletion."""
+    tempo = Tempo(state.speed)
+    durable_s = max((a.durable_s for a in state.attempts.values()), default=0.0)
+    return tempo.autodown_max + max(60.0, tempo.market(2 * durable_s))
+
+
+def budget_ends_at(state: RunState, offer: Offer, now: Utc) -> Utc | None:
+    """`stop_at` for an attempt started now: where its price cap would exhaust the budget, less the reserve. None: no budget."""
+    budget = state.recipe.policy.budget
+    if budget is None:
+        return None
+    if offer.price_cap <= 0:
+        return FOREVER
+    return now + (budget - committed(state, now)) / offer.price_cap * HOUR - reserve(state)

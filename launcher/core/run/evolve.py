@@ -1,0 +1,284 @@
+"""State after one more event: total, pure, and the only way state changes. Replaying a journal is a fold of this."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from launcher.core.contract import ExitKind, ExitReport
+from launcher.core.instance import EndCause
+from launcher.core.policy.base import Phase
+from launcher.core.run import events as ev
+from launcher.core.run.state import UNKNOWN_OFFER, Attempt, Bill, End, EndKind, Failures, RunState, Terminal
+from launcher.units import Utc
+
+
+def create(event: ev.RunCreated) -> RunState:
+    return RunState(
+        run=event.run,
+        incarnation=event.incarnation,
+        recipe=event.recipe,
+        created_at=event.at,
+        deadline_at=event.deadline_at,
+        code=event.code,
+        searching_since=event.at,
+        went_on_at=event.at,
+    )
+
+
+def replay(events: Iterable[ev.Event]) -> RunState | None:
+    """The state after `events`, in order; None before the run was created."""
+    state: RunState | None = None
+    for event in events:
+        state = fold(state, event)
+    return state
+
+
+def fold(state: RunState | None, event: ev.Event) -> RunState | None:
+    """`evolve`, for a journal from its first record on: what comes before RunCreated (a voided record) changes nothing."""
+    if isinstance(event, ev.RunCreated):
+        assert state is None, "a run is created once"
+        return create(event)
+    return None if state is None else evolve(state, event)
+
+
+def evolve(state: RunState, event: ev.Event) -> RunState:
+    if isinstance(event, ev.AttemptRequested):
+        return _request(state, event)
+    if isinstance(event, ev.AttemptEvent):
+        return _evolve_attempt(state, event)
+    return _evolve_run(state, event)
+
+
+def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
+    match event:
+        case ev.RunCreated():
+            raise AssertionError("a run is created once")
+        case ev.SupervisorStarted(supervisor=supervisor):
+            return replace(state, supervisor=supervisor)
+        case ev.SpeedChosen(speed=speed, startup_s=startup_s, work_s=work_s):
+            return replace(state, speed=speed, startup_s=startup_s, work_s=work_s)
+        case ev.PlanMade() | ev.MarketSighted():
+            return state
+        case ev.RunResumed():
+            return _resume(state, event)
+        case ev.RequestSeen(request=request):
+            seen = state.requests_seen | {request.uuid}
+            return replace(state, request=request.request, requests_seen=seen)
+        case ev.RecordVoided(numbers=numbers):
+            return _void(state, frozenset(numbers))
+        case ev.RunSucceeded(at=at, commit=commit, step=step):
+            return _end_run(state, Terminal(phase=Phase.SUCCEEDED, at=at, reason="", exit_code=0, commit=commit, step=step))
+        case ev.RunPaused(at=at, exit_code=code, reason=reason):
+            return _end_run(state, Terminal(phase=Phase.PAUSED, at=at, reason=reason, exit_code=code))
+        case ev.RunFailed(at=at, exit_code=code, reason=reason, program_exit_code=program):
+            terminal = Terminal(phase=Phase.FAILED, at=at, reason=reason, exit_code=code, program_exit_code=program)
+            return _end_run(state, terminal)
+        case ev.RunCancelled(at=at, reason=reason):
+            return _end_run(state, Terminal(phase=Phase.CANCELLED, at=at, reason=reason, exit_code=131))
+        case _:
+            assert_never(event)
+
+
+def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
+    old = state.attempts.get(event.attempt) or _ghost(event)
+    match event:
+        case ev.AttemptRequested():
+            raise AssertionError("requests are folded by evolve")
+        case ev.AttemptRefused(at=at, failure=failure):
+            end = End(at=at, end=EndKind.REFUSED, reason=failure.message, failure=failure)
+            return _end_attempt(state, old, end)
+        case ev.AttemptStarted(instance_id=instance_id, billed_from=billed_from):
+            return _with(state, replace(old, instance_id=instance_id, billed_from=billed_from))
+        case ev.AttemptClaimed(instance_id=instance_id, nonce=nonce):
+            return _with(state, replace(old, instance_id=instance_id, nonce=nonce))
+        case ev.WriterGranted():
+            return _grant(state, old, event)
+        case ev.TrainingStarted(at=at, heartbeat=beat):
+            new = replace(old, training_at=at, restored_step=beat.restored_step, num_set_aside=len(beat.set_aside))
+            return _with(state, new)
+        case ev.CheckpointSeen():
+            return _commit(state, old, event)
+        case ev.NoticeSeen(notice=notice):
+            return _with(state, replace(old, notice=None if notice.withdrawn else notice, num_notices=notice.number))
+        case ev.InstanceMissed():
+            return _with(state, replace(old, missed=True))
+        case ev.InstanceFound():
+            return _with(state, replace(old, missed=False))
+        case ev.AttemptUnwanted(at=at, reason=reason, drain=drain):
+            first = old.unwanted_at if old.unwanted_at is not None else at
+            return _with(state, replace(old, unwanted_at=first, unwanted_reason=reason, drain=drain))
+        case ev.AttemptExited(at=at, report=report):
+            return _end_attempt(state, old, _end_of_report(old, at, report))
+        case ev.AttemptLost(at=at, cause=cause, evidence=evidence, heartbeat=beat):
+            end = End(at=at, end=_end_of_loss(old, cause), reason=evidence, heartbeat=beat)
+            return _end_attempt(state, old, end)
+        case ev.AttemptSealed():
+            return _seal(state, old, event)
+        case ev.InstanceEnded(low=low, likely=likely, high=high, cause=cause, wait_status=wait_status):
+            bill = Bill(low=low, likely=likely, high=high, cause=cause, wait_status=wait_status)
+            return _with(state, replace(old, bill=bill))
+        case _:
+            assert_never(event)
+
+
+def _with(state: RunState, attempt: Attempt) -> RunState:
+    attempts = {**state.attempts, attempt.number: attempt}
+    return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1))
+
+
+def _ghost(event: ev.AttemptEvent) -> Attempt:
+    """An attempt whose request is in a voided record. Its grant and commits may count as history, so it is kept; it is unwanted."""
+    return Attempt(
+        number=event.attempt,
+        offer=UNKNOWN_OFFER,
+        requested_at=event.at,
+        reason="the record of its request was voided",
+        unwanted_at=event.at,
+        unwanted_reason="the record of its request was voided",
+    )
+
+
+def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
+    assert event.attempt == state.next_attempt, "an attempt number is used once"
+    attempt = Attempt(
+        number=event.attempt, offer=event.offer, requested_at=event.at, reason=event.reason, stop_at=event.stop_at
+    )
+    return _with(state, attempt)
+
+
+def _grant(state: RunState, old: Attempt, event: ev.WriterGranted) -> RunState:
+    assert state.writer is None or state.writer < event.attempt, "the right to write only moves forward"
+    assert old.granted_at is None, "an attempt is granted once"
+    granted = replace(old, granted_at=event.at, parent=event.parent)
+    return replace(
+        _with(state, granted),
+        writer=event.attempt,
+        num_grants=state.num_grants + 1,
+        branched=False,
+        branch=None,
+        searching_since=None,
+    )
+
+
+def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState:
+    assert old.commit is None or old.commit.commit <= event.ref.commit, "commits are numbered upwards"
+    seen = replace(
+        old,
+        commit=event.ref,
+        commit_step=event.step,
+        commit_at=event.at,
+        commit_size=event.size,
+        num_commits=event.ref.commit,
+        durable_s=event.durable_s,
+        stall_s=event.stall_s,
+    )
+    newest_step = event.step if state.writer == old.number else state.newest_step
+    return replace(_with(state, seen), newest_step=newest_step, failures=replace(state.failures, errors=0))
+
+
+def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
+    is_new = event.last is not None and event.last != old.commit
+    sealed = replace(old, sealed=True, commit=event.last, num_commits=event.last.commit if event.last else 0)
+    failures = state.failures
+    if event.step is not None:
+        sealed = replace(sealed, commit_step=event.step)
+        state = replace(state, newest_step=event.step if state.writer == old.number else state.newest_step)
+    if is_new:
+        # A commit that nobody had journaled is progress all the same. The failure that ended the attempt came after it.
+        failures = replace(failures, errors=int(_ended_as(old, EndKind.FAILED)))
+    return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed))
+
+
+def _ended_as(attempt: Attempt, *kinds: EndKind) -> bool:
+    return attempt.end is not None and attempt.end.end in kinds
+
+
+def _count_same_checkpoint(failures: Failures, sealed: Attempt) -> Failures:
+    """Ends that are nobody's preemption and no stop of ours, at one and the same newest commit, in a row."""
+    if not _ended_as(sealed, EndKind.FAILED, EndKind.KILLED):
+        return replace(failures, same_checkpoint=0, any_end=False)
+    newest = sealed.commit or sealed.parent
+    same = failures.any_end and failures.at_commit == newest
+    count = failures.same_checkpoint + 1 if same else 0
+    return replace(failures, same_checkpoint=count, at_commit=newest, any_end=True)
+
+
+def _end_attempt(state: RunState, old: Attempt, end: End) -> RunState:
+    """An exit report that comes after the loss was journaled says more, and stands in its place."""
+    first = old.end is None
+    state = _with(state, replace(old, end=end))
+    if not state.living and state.searching_since is None:
+        state = replace(state, searching_since=end.at)
+    if first:
+        state = replace(state, failures=_count_end(state.failures, end))
+    return state
+
+
+def _count_end(failures: Failures, end: End) -> Failures:
+    if end.end is EndKind.FAILED:
+        return replace(failures, errors=failures.errors + 1)
+    if end.end is EndKind.PREEMPTED:
+        return replace(failures, preemptions=failures.preemptions + 1)
+    return failures
+
+
+def _end_of_report(old: Attempt, at: Utc, report: ExitReport) -> End:
+    kinds = {
+        ExitKind.FINISHED: EndKind.FINISHED,
+        ExitKind.DRAINED: EndKind.PREEMPTED if old.notice else EndKind.STOPPED,
+        ExitKind.PROGRAM_FAILED: EndKind.FAILED,
+        ExitKind.SETUP_FAILED: EndKind.FAILED,
+        ExitKind.KILLED: EndKind.KILLED,
+        ExitKind.NOTHING_VALID: EndKind.NO_CHECKPOINT,
+        ExitKind.STORE_FAILED: EndKind.STORE,
+        ExitKind.SEALED: EndKind.OTHER,
+    }
+    return End(at=at, end=kinds[report.outcome], reason=report.reason, report=report, heartbeat=report.last)
+
+
+def _end_of_loss(old: Attempt, cause: EndCause) -> EndKind:
+    if cause is EndCause.PREEMPTED or old.notice is not None:
+        return EndKind.PREEMPTED
+    if old.unwanted_at is not None or cause is EndCause.STOPPED:
+        return EndKind.STOPPED
+    # A machine that vanished from a spot market without a word was most likely taken by it; one that was seen to be killed was not.
+    if cause is EndCause.UNTOLD:
+        return EndKind.PREEMPTED
+    return EndKind.KILLED if cause is EndCause.KILLED else EndKind.OTHER
+
+
+def _void(state: RunState, numbers: frozenset[int]) -> RunState:
+    """Each newly voided record may have been a request, so it uses up an attempt number."""
+    new = numbers - state.voided
+    waiting = frozenset(a.number for a in state.living if not a.is_granted) if new else frozenset()
+    return replace(
+        state,
+        voided=state.voided | numbers,
+        doubtful=state.doubtful | waiting,
+        next_attempt=state.next_attempt + len(new),
+    )
+
+
+def _resume(state: RunState, event: ev.RunResumed) -> RunState:
+    assert state.terminal is not None and state.terminal.phase is not Phase.SUCCEEDED, "only a run that ended short goes on"
+    return replace(
+        state,
+        recipe=event.recipe,
+        deadline_at=event.deadline_at,
+        pauses=(*state.pauses, (state.terminal.at, event.at)),
+        terminal=None,
+        request=None,
+        failures=Failures(),
+        searching_since=event.at,
+        went_on_at=event.at,
+        newest_step=event.step if event.branched else state.newest_step,
+        branched=event.branched or state.branched,
+        branch=event.parent if event.branched else state.branch,
+    )
+
+
+def _end_run(state: RunState, terminal: Terminal) -> RunState:
+    assert state.terminal is None, "a run ends once, or is resumed first"
+    assert not state.living, "a run ends when all its attempts have ended"
+    assert state.writer_is_sealed, "a run ends when its last writer is sealed"
+    return replace(state, terminal=terminal)

@@ -1,0 +1,211 @@
+"""What a look at the world means, as facts: pure, and slow to believe the worst.
+
+The order of trust: an exit report is the attempt's own word. A cloud that positively says "ended" of the claimed instance is
+believed at once. Mere absence must be seen twice, with the heartbeat standing still too. Silence counts only after we told the
+machine to stop. And whatever was believed wrongly is harmless to history, because the seal decides what counts.
+"""
+
+from collections.abc import Iterator
+
+from launcher.core.contract import AgentPhase, Heartbeat
+from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
+from launcher.core.market.belief import MarketView, OffersSighted
+from launcher.core.run import events as ev
+from launcher.core.run.observation import Sightings, Watch, newest_heartbeat
+from launcher.core.run.state import Attempt, RunState
+from launcher.core.tempo import Tempo
+from launcher.units import Seconds, Utc
+
+
+def interpret(
+    state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc, mono: Seconds
+) -> tuple[ev.Event, ...]:
+    """Facts that are new in `seen`. `watch` has taken in `seen` already; `mono` is the clock its times are on."""
+    facts: list[ev.Event] = []
+    for request in seen.requests:
+        if request.uuid not in state.requests_seen:
+            facts.append(ev.RequestSeen(at=now, request=request))
+    if seen.offers is not None and seen.offers != market.offers:
+        facts.append(ev.MarketSighted(at=now, sighting=OffersSighted(at=now, offers=seen.offers)))
+    for attempt in state.attempts.values():
+        if attempt.is_alive:
+            facts += _alive(state, attempt, seen, watch, now, mono)
+        else:
+            facts += _ended(state, attempt, seen, watch, now, mono)
+    return tuple(facts)
+
+
+def boot_wait(state: RunState) -> Seconds:
+    """How long a machine may take from its start to its first heartbeat."""
+    tempo = Tempo(state.speed)
+    return tempo.boot_wait_default if state.startup_s is None else max(tempo.lost_after, 3 * tempo.market(state.startup_s))
+
+
+def drain_max(state: RunState, attempt: Attempt) -> Seconds:
+    """How long an unwanted attempt may take to save and end."""
+    tempo = Tempo(state.speed)
+    if attempt.durable_s == 0:
+        return tempo.drain_max_default
+    return max(tempo.lost_after, 2 * tempo.market(attempt.durable_s) + 60)
+
+
+def _alive(
+    state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc, mono: Seconds
+) -> Iterator[ev.AttemptEvent]:
+    number = attempt.number
+    status = None if seen.instances is None else seen.instances.get(number)
+    claim = seen.claims.get(number)
+    if status is not None and attempt.billed_from is None and status.billed_from is not None:
+        yield ev.AttemptStarted(
+            at=now, attempt=number, instance_id=status.instance_id, billed_from=status.billed_from
+        )
+    if claim is not None and attempt.nonce is None:
+        yield ev.AttemptClaimed(at=now, attempt=number, instance_id=claim.instance_id, nonce=claim.nonce)
+    for notice in seen.notices:
+        if notice.attempt == number and notice.number > attempt.num_notices:
+            yield ev.NoticeSeen(at=now, attempt=number, notice=notice)
+    yield from _progress(state, attempt, seen, watch, now)
+    yield from _presence(attempt, seen, now)
+    yield from _end(state, attempt, seen, watch, status, now, mono)
+
+
+def _progress(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
+    beat = newest_heartbeat(watch, attempt.number)
+    if beat is not None and attempt.is_granted and attempt.training_at is None and _has_trained(beat):
+        yield ev.TrainingStarted(at=now, attempt=attempt.number, heartbeat=beat)
+    manifest = seen.commits.get(attempt.number)
+    if manifest is None or (attempt.commit is not None and manifest.ref <= attempt.commit):
+        return
+    rested = attempt.commit_at is None or now - attempt.commit_at >= Tempo(state.speed).checkpoint_seen_gap
+    if rested or manifest.urgent or manifest.finished:
+        yield ev.CheckpointSeen(
+            at=now,
+            attempt=attempt.number,
+            ref=manifest.ref,
+            step=manifest.step,
+            size=manifest.size,
+            stall_s=manifest.stall_s,
+            durable_s=manifest.durable_s,
+            urgent=manifest.urgent,
+        )
+
+
+def _has_trained(beat: Heartbeat) -> bool:
+    return beat.phase in (AgentPhase.TRAINING, AgentPhase.DRAINING) and beat.training_s > 0
+
+
+def _presence(attempt: Attempt, seen: Sightings, now: Utc) -> Iterator[ev.AttemptEvent]:
+    if seen.instances is None or attempt.billed_from is None:
+        return
+    listed = attempt.number in seen.instances
+    if not listed and not attempt.missed:
+        yield ev.InstanceMissed(at=now, attempt=attempt.number)
+    if listed and attempt.missed:
+        yield ev.InstanceFound(at=now, attempt=attempt.number)
+
+
+def _end(
+    state: RunState,
+    attempt: Attempt,
+    seen: Sightings,
+    watch: Watch,
+    status: InstanceStatus | None,
+    now: Utc,
+    mono: Seconds,
+) -> Iterator[ev.AttemptEvent]:
+    number = attempt.number
+    report = seen.exits.get(number)
+    if report is not None:
+        yield ev.AttemptExited(at=now, attempt=number, report=report)
+        return
+    if status is not None and status.phase is InstancePhase.FAILED:
+        failure = status.failure or StartFailure(failure=FailureKind.UNREACHABLE, message="the cloud gave no reason")
+        yield ev.AttemptRefused(at=now, attempt=number, failure=failure)
+        return
+    found = _loss(state, attempt, watch, status, now, mono)
+    if found is not None:
+        cause, evidence = found
+        yield ev.AttemptLost(
+            at=now, attempt=number, cause=cause, evidence=evidence, heartbeat=newest_heartbeat(watch, number)
+        )
+    elif attempt.billed_from is None and attempt.nonce is None and now - attempt.requested_at > boot_wait(state):
+        waited = f"no instance appeared within {boot_wait(state):.0f} s of the request"
+        failure = StartFailure(failure=FailureKind.UNREACHABLE, message=waited)
+        yield ev.AttemptRefused(at=now, attempt=number, failure=failure)
+
+
+def _loss(
+    state: RunState, attempt: Attempt, watch: Watch, status: InstanceStatus | None, now: Utc, mono: Seconds
+) -> tuple[EndCause, str] | None:
+    """Whether the attempt is lost, by whom, and how we know."""
+    tempo = Tempo(state.speed)
+    pulse = watch.pulses.get(attempt.number)
+    still_s = mono - pulse.moved_mono if pulse else 0.0
+    if status is not None and status.phase is InstancePhase.GONE and _is_claimed_one(attempt, status):
+        return status.cause, f"the cloud says it ended ({status.wait_status or status.cause.value})"
+    absence = watch.absences.get(attempt.number)
+    if absence is not None and (attempt.billed_from is not None or attempt.nonce is not None):
+        absent_s = absence.last_mono - absence.since_mono
+        if absent_s >= tempo.absence_gap and still_s >= tempo.absence_gap:
+            return EndCause.UNTOLD, f"absent from the cloud's list for {absent_s:.0f} s, no heartbeat for {still_s:.0f} s"
+    if attempt.number in watch.told_to_stop and attempt.unwanted_at is not None and still_s >= tempo.lost_after:
+        return EndCause.STOPPED, f"told to stop, and no heartbeat for {still_s:.0f} s"
+    if attempt.unwanted_at is not None and now - attempt.unwanted_at >= drain_max(state, attempt):
+        return EndCause.STOPPED, f"unwanted, and not gone within {drain_max(state, attempt):.0f} s"
+    return None
+
+
+def _is_claimed_one(attempt: Attempt, status: InstanceStatus) -> bool:
+    """Two launches of one name can exist; the end of the one that lost the claim says nothing of the other."""
+    return attempt.nonce is None or status.instance_id is None or status.instance_id == attempt.instance_id
+
+
+def _ended(
+    state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc, mono: Seconds
+) -> Iterator[ev.AttemptEvent]:
+    number = attempt.number
+    assert attempt.end is not None
+    report = seen.exits.get(number)
+    if report is not None and attempt.end.report is None and (state.writer is None or state.writer <= number):
+        yield ev.AttemptExited(at=now, attempt=number, report=report)
+    seal = seen.seals.get(number)
+    if seal is not None and not attempt.sealed:
+        yield ev.AttemptSealed(at=now, attempt=number, last=seal.last, step=seal.step)
+    if attempt.bill is None and seen.instances is not None:
+        yield from _bill(attempt, seen.instances.get(number), watch, state, now)
+
+
+def _bill(
+    attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc
+) -> Iterator[ev.AttemptEvent]:
+    """The end of the instance's bill, once the cloud tells it or has stopped listing it twice."""
+    assert attempt.end is not None
+    number = attempt.number
+    if status is not None:
+        if status.phase is InstancePhase.GONE or (status.phase is InstancePhase.FAILED and attempt.billed_from is None):
+            at = status.ended_at if status.ended_at is not None else now
+            low = at if status.ended_at is not None else attempt.end.at
+            yield ev.InstanceEnded(
+                at=now,
+                attempt=number,
+                low=low,
+                likely=at,
+                high=at,
+                cause=status.cause,
+                wait_status=status.wait_status,
+            )
+        return
+    absence = watch.absences.get(number)
+    if absence is None or absence.last_mono - absence.since_mono < Tempo(state.speed).absence_gap:
+        return
+    beat = newest_heartbeat(watch, number) or attempt.end.heartbeat
+    low = min(beat.at, attempt.end.at) if beat else attempt.end.at
+    yield ev.InstanceEnded(
+        at=now,
+        attempt=number,
+        low=low,
+        likely=max(low, attempt.end.at),
+        high=now,
+        cause=EndCause.UNTOLD,
+        wait_status=None,
+    )

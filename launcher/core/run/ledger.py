@@ -1,0 +1,198 @@
+"""Where the time and the money went, over all attempts of a run.
+
+Seconds partition the run's elapsed time: at each instant the writer trains (useful, or redone where its steps were lost, or
+saving), or a machine is up without a new step yet (restoring), or nothing is (waiting). Dollars partition instance time, so
+two instances at once are paid twice; the part of the time with more than one is its own line, `overlap`.
+Time between a pause and the resume belongs to nobody and is not counted.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from launcher.core.instance import EndCause
+from launcher.core.market.offer import Capacity, Offer
+from launcher.core.run.billing import cost
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.units import HOUR, Seconds, Step, Usd, Utc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """An amount of money that is known to lie between `low` and `high`."""
+
+    low: Usd
+    likely: Usd
+    high: Usd
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(low=self.low + other.low, likely=self.likely + other.likely, high=self.high + other.high)
+
+
+NOTHING = Range(low=0.0, likely=0.0, high=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Market seconds; `elapsed` is the sum of the five parts, `overlap` lies within them."""
+
+    elapsed: Seconds = 0.0
+    useful: Seconds = 0.0
+    redone: Seconds = 0.0
+    saving: Seconds = 0.0
+    restoring: Seconds = 0.0
+    waiting: Seconds = 0.0
+    overlap: Seconds = 0.0
+
+    def share(self, part: Seconds) -> float:
+        return part / self.elapsed if self.elapsed > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    times: Times
+    spent: Range
+    on_demand: Usd | None  # (useful + one start) x the cheapest on-demand candidate; None where none is known
+    steps_lost: Step
+    preemptions: int
+    just_in_time: int  # preemptions whose attempt lost no step
+
+    @property
+    def saved_fraction(self) -> float | None:
+        if not self.on_demand:
+            return None
+        return 1 - self.spent.likely / self.on_demand
+
+
+def spent(state: RunState, now: Utc) -> Range:
+    """What all instances cost so far; those still up are counted to `now`."""
+    total = NOTHING
+    for attempt in state.attempts.values():
+        total += _attempt_cost(attempt, now)
+    return total
+
+
+def _attempt_cost(attempt: Attempt, now: Utc) -> Range:
+    start = attempt.billed_from
+    if start is None:
+        return NOTHING
+    if attempt.bill is None:
+        so_far = cost(attempt.offer, start, now, EndCause.UNTOLD)
+        return Range(low=so_far, likely=so_far, high=so_far)
+    bill = attempt.bill
+    low, likely, high = (cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.likely, bill.high))
+    return Range(low=low, likely=likely, high=high)
+
+
+def ledger(state: RunState, now: Utc, offers: tuple[Offer, ...] = ()) -> Ledger:
+    """The books at `now`, or at the run's end where it has ended. `offers` price the on-demand comparison."""
+    end = min(now, state.terminal.at) if state.terminal else now
+    lives = [_life_of(attempt, following, end) for attempt, following in _with_following(state)]
+    times = _partition(state, lives, end)
+    cheapest = min((o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND), default=None)
+    start_s = (state.startup_s or 0.0) * state.speed
+    on_demand = None if cheapest is None else (times.useful + start_s) / HOUR * cheapest
+    preempted = [life for life in lives if life.preempted]
+    return Ledger(
+        times=times,
+        spent=spent(state, now),
+        on_demand=on_demand,
+        steps_lost=sum(life.steps_lost for life in lives),
+        preemptions=len(preempted),
+        just_in_time=sum(1 for life in preempted if life.trained and life.steps_lost == 0),
+    )
+
+
+# --- one attempt's life ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Life:
+    up_at: Utc
+    training_at: Utc | None
+    over_at: Utc
+    saving: Seconds
+    steps_kept: Step
+    steps_lost: Step
+    preempted: bool
+    trained: bool
+
+
+def _with_following(state: RunState) -> list[tuple[Attempt, Attempt | None]]:
+    """Each attempt that ran, with the next granted one: its parent tells which steps of this one counted."""
+    ran = [a for a in state.attempts.values() if a.billed_from is not None]
+    granted = [a for a in ran if a.is_granted]
+    following = {a.number: b for a, b in pairwise(granted)}
+    return [(a, following.get(a.number)) for a in ran]
+
+
+def _life_of(attempt: Attempt, following: Attempt | None, end: Utc) -> _Life:
+    assert attempt.billed_from is not None
+    beat = attempt.end.heartbeat if attempt.end else None
+    over_at = min(attempt.end.at, end) if attempt.end else end
+    training_at = None
+    saving = 0.0
+    last_step = attempt.commit_step
+    if beat is not None and beat.training_s > 0 and attempt.end is not None:
+        # The machine's own stopwatch is finer than the moments at which we looked.
+        training_at = max(attempt.billed_from, over_at - beat.training_s)
+        saving, last_step = beat.saving_s, max(beat.step, attempt.commit_step)
+    elif attempt.training_at is not None:
+        training_at = attempt.training_at
+    kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
+    if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
+        kept_step = min(kept_step, attempt.restored_step)
+    lost = max(0, last_step - kept_step) if attempt.end is not None else 0
+    return _Life(
+        up_at=attempt.billed_from,
+        training_at=training_at,
+        over_at=max(over_at, attempt.billed_from),
+        saving=saving,
+        steps_kept=max(0, kept_step - attempt.restored_step),
+        steps_lost=lost if attempt.is_granted else 0,
+        preempted=attempt.end is not None and attempt.end.end is EndKind.PREEMPTED,
+        trained=training_at is not None,
+    )
+
+
+def _partition(state: RunState, lives: list[_Life], end: Utc) -> Times:
+    """Every second between the run's start and its end goes to exactly one part."""
+    start = min([state.created_at, *(life.up_at for life in lives)])
+    training = _union([(life.training_at, life.over_at) for life in lives if life.training_at is not None])
+    up = _union([(life.up_at, life.over_at) for life in lives])
+    idle = _union([(pause, resumed) for pause, resumed in state.pauses])
+    elapsed = max(0.0, end - start - _length(idle))
+    trained_s, up_s = _length(training), _length(up)
+    saving = redone = 0.0
+    for life in lives:
+        if life.training_at is None:
+            continue
+        own = life.over_at - life.training_at
+        stalled = min(life.saving, own)
+        steps = life.steps_kept + life.steps_lost
+        saving += stalled
+        redone += (own - stalled) * (life.steps_lost / steps if steps else 0.0)
+    useful = max(0.0, trained_s - saving - redone)
+    restoring = max(0.0, up_s - trained_s)
+    return Times(
+        elapsed=elapsed,
+        useful=useful,
+        redone=redone,
+        saving=saving,
+        restoring=restoring,
+        waiting=max(0.0, elapsed - trained_s - restoring),
+        overlap=sum(life.over_at - life.up_at for life in lives) - up_s,
+    )
+
+
+def _union(spans: list[tuple[Utc, Utc]]) -> list[tuple[Utc, Utc]]:
+    merged: list[tuple[Utc, Utc]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _length(spans: list[tuple[Utc, Utc]]) -> Seconds:
+    return sum(end - start for start, end in spans)

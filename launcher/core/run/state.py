@@ -1,0 +1,211 @@
+"""Where a run stands: the fold of its events, and nothing that is not in them.
+
+A run is a row of attempts. Several may live at once (one drains while its successor boots), but at most one has the right to
+write: the newest granted one. An attempt ends once, is sealed once if it was ever granted, and its instance ends once.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import ExitKind, ExitReport, Heartbeat, Notice, RequestKind
+from launcher.core.instance import EndCause, StartFailure
+from launcher.core.market.offer import Capacity, Offer, Placement
+from launcher.core.policy.base import Phase
+from launcher.core.recipe import Recipe
+from launcher.units import Bytes, Seconds, Step, Utc
+
+
+UNKNOWN_OFFER = Offer(
+    placement=Placement(
+        cloud="unknown",
+        region="unknown",
+        zone=None,
+        instance="unknown",
+        accelerator="unknown",
+        accelerators=0,
+        capacity=Capacity.SPOT,
+    ),
+    price=0.0,
+    on_demand_price=0.0,
+    price_cap=0.0,
+    mean_life=0.0,
+    notice_lead=0.0,
+    source="the record that named it was voided",
+)
+
+
+class EndKind(enum.Enum):
+    """How an attempt ended, for the rules of retrying and for people."""
+
+    REFUSED = "refused"  # never ran
+    PREEMPTED = "preempted"  # the market took it, warned or not
+    KILLED = "killed"  # by a signal that is neither the market's nor ours
+    FAILED = "failed"  # the user's program: non-zero exit, hang, setup
+    FINISHED = "finished"
+    STOPPED = "stopped"  # told to, and did
+    NO_CHECKPOINT = "no-checkpoint"  # nothing valid to restore
+    STORE = "store"  # its store refused it
+    OTHER = "other"  # silence, a voided grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    at: Utc
+    end: EndKind
+    reason: str
+    report: ExitReport | None = None
+    heartbeat: Heartbeat | None = None
+    failure: StartFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """When the instance's bill ended: between `low` and `high`, equal where the cloud told."""
+
+    low: Utc
+    likely: Utc
+    high: Utc
+    cause: EndCause
+    wait_status: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    number: int
+    offer: Offer
+    requested_at: Utc
+    reason: str
+    stop_at: Utc | None = None
+    billed_from: Utc | None = None
+    instance_id: str | None = None
+    nonce: str | None = None  # of its claim; None = not claimed
+    granted_at: Utc | None = None
+    parent: CommitRef | None = None
+    training_at: Utc | None = None  # the supervisor saw its first new step
+    restored_step: Step = 0
+    num_set_aside: int = 0
+    commit: CommitRef | None = None  # its newest commit that was seen
+    commit_step: Step = 0
+    commit_at: Utc | None = None
+    commit_size: Bytes = 0
+    num_commits: int = 0
+    durable_s: Seconds = 0.0
+    stall_s: Seconds = 0.0
+    notice: Notice | None = None  # standing; None when withdrawn
+    num_notices: int = 0  # withdrawals counted
+    missed: bool = False
+    unwanted_at: Utc | None = None
+    unwanted_reason: str = ""
+    drain: bool = True
+    end: End | None = None
+    sealed: bool = False
+    bill: Bill | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.end is None
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.end is None and self.unwanted_at is None
+
+    @property
+    def is_granted(self) -> bool:
+        return self.granted_at is not None
+
+    @property
+    def needs_seal(self) -> bool:
+        return self.end is not None and self.is_granted and not self.sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What counts towards giving up. All but `preemptions` count in a row."""
+
+    errors: int = 0  # program failures since the newest new commit
+    same_checkpoint: int = 0  # non-preemption ends at the commit of the end before
+    at_commit: CommitRef | None = None  # the newest commit at the last such end
+    any_end: bool = False  # whether `at_commit` is of an end at all
+    preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    phase: Phase
+    at: Utc
+    reason: str
+    exit_code: int
+    program_exit_code: int | None = None
+    commit: CommitRef | None = None
+    step: Step = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    run: str
+    incarnation: str
+    recipe: Recipe
+    created_at: Utc
+    deadline_at: Utc | None
+    code: str | None = None
+    speed: float = 1.0
+    startup_s: Seconds | None = None  # real seconds, measured before the start
+    work_s: Seconds | None = None  # real seconds of the whole training
+    attempts: dict[int, Attempt] = field(default_factory=dict)  # by number, in order
+    next_attempt: int = 1
+    writer: int | None = None  # the newest granted attempt, alive or not
+    num_grants: int = 0
+    newest_step: Step = 0  # of `newest_commit`
+    branched: bool = False  # the next grant's parent is `branch`, not the last writer's newest commit
+    branch: CommitRef | None = None
+    failures: Failures = Failures()
+    request: RequestKind | None = None
+    requests_seen: frozenset[str] = frozenset()
+    searching_since: Utc | None = None  # no machine since then
+    went_on_at: Utc | None = None  # created or last resumed: what retry.capacity and requests count from
+    pauses: tuple[tuple[Utc, Utc], ...] = ()  # from each terminal record to the resume after it
+    voided: frozenset[int] = frozenset()
+    doubtful: frozenset[int] = frozenset()  # attempts that waited for a grant when a record was voided: it may have been theirs
+    terminal: Terminal | None = None
+    supervisor: str | None = None
+
+    @property
+    def living(self) -> tuple[Attempt, ...]:
+        return tuple(a for a in self.attempts.values() if a.is_alive)
+
+    @property
+    def wanted(self) -> tuple[Attempt, ...]:
+        return tuple(a for a in self.attempts.values() if a.is_wanted)
+
+    @property
+    def last_writer(self) -> Attempt | None:
+        return None if self.writer is None else self.attempts[self.writer]
+
+    @property
+    def writer_is_sealed(self) -> bool:
+        """Whether nobody can add to history now: a precondition of every grant and of every terminal event."""
+        writer = self.last_writer
+        return writer is None or writer.sealed
+
+    @property
+    def newest_commit(self) -> CommitRef | None:
+        """What the next grant would name, were the writer sealed now."""
+        if self.branched:
+            return self.branch
+        writer = self.last_writer
+        return None if writer is None else writer.commit or writer.parent
+
+    @property
+    def phase(self) -> Phase:
+        if self.terminal is not None:
+            return self.terminal.phase
+        if any(a.is_wanted and a.is_granted and a.notice is None for a in self.living):
+            return Phase.RUNNING
+        if any(a.is_granted for a in self.living):
+            return Phase.DRAINING
+        return Phase.PROVISIONING if self.wanted else Phase.WAITING
+
+
+def is_program_failure(report: ExitReport) -> bool:
+    return report.outcome in (ExitKind.PROGRAM_FAILED, ExitKind.SETUP_FAILED)

@@ -1,0 +1,116 @@
+"""Whether a run should end now, as what, and why: read off the state alone, so that a restart comes to the same answer."""
+
+from dataclasses import dataclass
+
+from launcher.core.contract import RequestKind
+from launcher.core.instance import FailureKind
+from launcher.core.policy.base import Phase
+from launcher.core.run.ledger import spent
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.units import Utc, show_duration, show_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The phase to end in. Living attempts save first if `drain`."""
+
+    phase: Phase
+    reason: str
+    exit_code: int
+    drain: bool = True
+    program_exit_code: int | None = None
+
+
+def judge(state: RunState, now: Utc) -> Verdict | None:
+    """The first rule that says the run is over; None while it goes on."""
+    for rule in (_finished, _requested, _given_up, _cannot_restore, _refused, _limits):
+        verdict = rule(state, now)
+        if verdict is not None:
+            return verdict
+    return None
+
+
+def _paused(exit_code: int, reason: str, *, drain: bool = True) -> Verdict:
+    return Verdict(phase=Phase.PAUSED, reason=reason, exit_code=exit_code, drain=drain)
+
+
+def _newest_end(state: RunState) -> Attempt | None:
+    """The attempt that ended last since the run was created or resumed."""
+    ended = [a for a in state.attempts.values() if a.end is not None and a.end.at >= (state.went_on_at or 0.0)]
+    return max(ended, key=lambda a: (a.end.at if a.end else 0.0, a.number), default=None)
+
+
+def _finished(state: RunState, now: Utc) -> Verdict | None:
+    writer = state.last_writer
+    if writer is not None and writer.end is not None and writer.end.end is EndKind.FINISHED and not state.branched:
+        return Verdict(phase=Phase.SUCCEEDED, reason="training reached its end", exit_code=0)
+    return None
+
+
+def _requested(state: RunState, now: Utc) -> Verdict | None:
+    match state.request:
+        case RequestKind.CANCEL:
+            return Verdict(phase=Phase.CANCELLED, reason="cancelled on request", exit_code=131, drain=False)
+        case RequestKind.STOP:
+            return _paused(130, "stopped on request")
+        case RequestKind.STOP_NOW:
+            return _paused(130, "stopped at once on request", drain=False)
+        case _:
+            return None
+
+
+def _given_up(state: RunState, now: Utc) -> Verdict | None:
+    failures, retry = state.failures, state.recipe.retry
+    newest = _newest_end(state)
+    if newest is None or newest.end is None:
+        return None
+    report = newest.end.report
+    code = report.exit_code if report else None
+    if failures.errors > retry.error:
+        reason = f"the program failed {failures.errors} times without a new checkpoint in between: {newest.end.reason}"
+        return Verdict(phase=Phase.FAILED, reason=reason, exit_code=1, program_exit_code=code)
+    if failures.any_end and failures.same_checkpoint >= retry.same_checkpoint:
+        at = f"checkpoint {failures.at_commit}" if failures.at_commit else "its start"
+        reason = f"the program ended {failures.same_checkpoint + 1} times in a row at {at}: {newest.end.reason}"
+        return Verdict(phase=Phase.FAILED, reason=reason, exit_code=1, program_exit_code=code)
+    if retry.preemption is not None and failures.preemptions > retry.preemption:
+        return _paused(3, f"preempted {failures.preemptions} times, and retry.preemption is {retry.preemption}")
+    return None
+
+
+def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
+    newest = _newest_end(state)
+    if newest is None or newest.end is None:
+        return None
+    if newest.end.end is EndKind.NO_CHECKPOINT and not state.branched:
+        return _paused(6, f"{newest.end.reason}; `launch resume {state.run} --from 0` starts over")
+    if newest.end.end is EndKind.STORE:
+        return _paused(6, newest.end.reason)
+    return None
+
+
+def _refused(state: RunState, now: Utc) -> Verdict | None:
+    newest = _newest_end(state)
+    if state.living or newest is None or newest.end is None or newest.end.failure is None:
+        return None
+    failure = newest.end.failure
+    if failure.failure in (FailureKind.CREDENTIALS, FailureKind.PERMISSION):
+        return _paused(5, failure.message)
+    if failure.failure is FailureKind.RECIPE:
+        return Verdict(phase=Phase.FAILED, reason=failure.message, exit_code=2)
+    return None
+
+
+def _limits(state: RunState, now: Utc) -> Verdict | None:
+    if state.deadline_at is not None and now >= state.deadline_at:
+        return _paused(4, "the deadline has passed")
+    budget = state.recipe.policy.budget
+    if budget is not None and spent(state, now).high >= budget:
+        return _paused(4, f"the budget of {show_usd(budget)} is spent")
+    searching = now - state.searching_since if state.searching_since is not None and not state.living else 0.0
+    if searching > state.recipe.retry.capacity:
+        newest = _newest_end(state)
+        kind = newest.end.failure.failure if newest and newest.end and newest.end.failure else None
+        reason = f"no machine within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
+        return _paused(5 if kind is FailureKind.QUOTA else 3, reason)
+    return None
