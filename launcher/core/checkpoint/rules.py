@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import KeepRule
+from launcher.core.contract import KeepRule, SaveRule
+from launcher.core.recipe import CheckpointSpec, Keep, every_seconds, every_steps
 from launcher.units import Seconds, Step
 
 Candidate = tuple[CommitRef, Step, float | None]  # a commit of the chain, its step, its loss where one is known
@@ -27,6 +28,23 @@ def save_interval(stall: Seconds, life: Seconds, durable: Seconds, max_loss: Sec
     if min(stall, durable, max_loss) < 0 or life <= 0:
         raise ValueError(f"save_interval needs times >= 0 and a life > 0: {stall=} {life=} {durable=} {max_loss=}")
     return max(durable, min(max_loss, math.sqrt(2 * stall * life)))
+
+
+def save_rule(spec: CheckpointSpec, life: Seconds) -> SaveRule:
+    """`checkpoint.every` as the machine is told it, for a placement of this mean life."""
+    return SaveRule(
+        never=spec.every == "never",
+        seconds=every_seconds(spec.every),
+        steps=every_steps(spec.every),
+        max_loss=spec.max_loss,
+        mean_life=life,
+        on_notice=spec.on_notice,
+    )
+
+
+def keep_rule(keep: Keep) -> KeepRule:
+    """`checkpoint.keep` as the machine is told it."""
+    return KeepRule(last=keep.last, best=keep.best, every_steps=every_steps(keep.every) if keep.every else None)
 
 
 def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: AbstractSet[CommitRef]) -> frozenset[CommitRef]:

@@ -43,3 +43,8 @@ class Offer:
     mean_life: Seconds  # until preemption; the prior where nothing was seen; inf never (on-demand: 1e9)
     notice_lead: Seconds  # between the cloud's warning and the end
     source: str  # where the price is from, with its date
+
+
+# How long before the end the clouds warn of it. AWS: EC2 User Guide, Spot Instance interruption notices ("two minutes before").
+# GCP: Compute Engine, Spot VMs, preemption process ("up to 30 seconds"). Azure: Scheduled Events, Preempt (30 seconds at least).
+NOTICE_LEAD: dict[str, Seconds] = {"aws": 120.0, "gcp": 30.0, "azure": 30.0}

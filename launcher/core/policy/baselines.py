@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life, rank
 from launcher.core.market.offer import Capacity, Offer
+from launcher.core.plan.estimate import useful_share
 from launcher.core.policy.base import Decision, Hold, Move, RunView, Wait
 from launcher.units import MINUTE, Seconds, UsdPerHour, show_duration, show_rate
 
 RECHECK: Seconds = 5 * MINUTE  # how long to wait where nothing is on offer; the feed seldom changes faster
 SLACK_LEAST: Seconds = 1.0  # less is none: a wake-up exactly at the end of the slack must find it ended
-USEFUL_LEAST = 0.2  # of a life, however short: a place that hardly starts gets dear, not infinitely so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +78,10 @@ def slack(run: RunView) -> Seconds:
 
 
 def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
-    """What an hour of training costs there: the start-up of each life is paid for, and trains nothing.
-
-    price * life / (life - restart), a life being no longer than the run needs and a fifth of it useful at the least.
-    """
-    life = max(min(mean_life(market, offer), _work_left(run) + run.restart_cost), 1.0)
-    useful = max(life - run.restart_cost, USEFUL_LEAST * life)
-    return run.num_nodes * offer.price * life / useful
+    """What an hour of training costs there: the start-up of each life is paid for, and trains nothing."""
+    work = max(_work_left(run), 1.0)
+    paid = (work + run.restart_cost) / useful_share(mean_life(market, offer), run.restart_cost)
+    return run.num_nodes * offer.price * paid / work
 
 
 def by_useful_cost(run: RunView, market: MarketView, capacity: Capacity) -> tuple[Offer, ...]:

@@ -1,0 +1,152 @@
+"""Which offers a recipe accepts, and what is wrong with the others.
+
+A filter that only drops offers leaves people staring at an empty table. So each offer is asked for all its faults, in words that
+name the key of the recipe; the one with the fewest faults is the nearest miss.
+"""
+
+from dataclasses import dataclass
+
+from launcher.core.market.offer import Capacity, Offer, Placement
+from launcher.core.recipe import Recipe
+from launcher.units import show_rate
+
+# What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
+DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """An offer and why the recipe does not accept it; `faults` are whole clauses."""
+
+    offer: Offer
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        p = self.offer.placement
+        return f"{p} {p.instance} ({p.capacity.value}) at {show_rate(self.offer.price)}: {' and '.join(self.faults)}"
+
+
+def allowed_capacities(recipe: Recipe) -> frozenset[str]:
+    """What may be bought: `use_spot` says spot or not; under auto the policy may fall back on demand unless told not to."""
+    match recipe.resources.use_spot:
+        case "true":
+            return frozenset({Capacity.SPOT.value})
+        case "false":
+            return frozenset({Capacity.ON_DEMAND.value})
+    both = frozenset(c.value for c in Capacity)
+    return both if recipe.policy.on_demand_fallback else frozenset({Capacity.SPOT.value})
+
+
+def wanted_accelerators(recipe: Recipe) -> tuple[str, ...]:
+    return recipe.resources.accelerators or DEFAULT_ACCELERATORS
+
+
+def accelerators_needed(recipe: Recipe, placement: Placement) -> int | None:
+    """How many of the placement's GPUs the recipe asks for; None where it asks for other ones."""
+    counts = dict(_named_count(text) for text in wanted_accelerators(recipe))
+    return counts.get(placement.accelerator.lower())
+
+
+def faults(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
+    """Everything that keeps `recipe` from accepting `offer`; () where it does."""
+    checks = (
+        _hardware_fault(recipe, offer.placement),
+        _infra_fault(recipe, offer.placement),
+        _residency_fault(recipe, offer.placement),
+        _capacity_fault(recipe, offer.placement),
+        _price_fault(recipe, offer),
+    )
+    return tuple(fault for fault in checks if fault)
+
+
+def accepted(recipe: Recipe, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
+    return tuple(o for o in offers if not faults(recipe, o))
+
+
+def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...]) -> Miss | None:
+    """The offer with the fewest faults, the cheapest of those; None where there are no offers or nothing is wrong."""
+    misses = [Miss(offer=o, faults=found) for o in offers if (found := faults(recipe, o))]
+    return min(misses, key=lambda m: (len(m.faults), m.offer.price, m.offer.placement.place), default=None)
+
+
+def could_run(recipe: Recipe, placement: Placement) -> bool:
+    """Whether the job could run there at all, whatever it costs and however it is bought."""
+    checks = (_hardware_fault, _infra_fault, _residency_fault)
+    return not any(check(recipe, placement) for check in checks)
+
+
+def _hardware_fault(recipe: Recipe, placement: Placement) -> str | None:
+    needed = accelerators_needed(recipe, placement)
+    if needed is not None and needed <= placement.accelerators:
+        return None
+    return f"it has {placement.accelerator}:{placement.accelerators}, not {' or '.join(wanted_accelerators(recipe))}"
+
+
+def _infra_fault(recipe: Recipe, placement: Placement) -> str | None:
+    """`infra: local` rehearses every cloud; "aws/us-east-1/use1-az4" narrows to a region and a zone."""
+    named = recipe.resources.infra
+    here = (placement.cloud, placement.region, placement.zone or placement.region)
+    if not named or recipe.is_local or any(_is_within(here, text) for text in named):
+        return None
+    return f"it is on {placement.cloud}/{placement.region}, not on {' or '.join(named)} (resources.infra)"
+
+
+def _is_within(here: tuple[str, ...], infra: str) -> bool:
+    return all(part in ("*", own) for own, part in zip(here, infra.split("/"), strict=False))
+
+
+def _residency_fault(recipe: Recipe, placement: Placement) -> str | None:
+    if not recipe.residency or any(lies_in(placement.cloud, placement.region, area) for area in recipe.residency):
+        return None
+    return f"{placement.region} lies outside data.residency ({', '.join(recipe.residency)})"
+
+
+def _capacity_fault(recipe: Recipe, placement: Placement) -> str | None:
+    allowed = allowed_capacities(recipe)
+    if placement.capacity.value in allowed:
+        return None
+    return f"it is {placement.capacity.value}, and the recipe allows {' or '.join(sorted(allowed))} only"
+
+
+def _price_fault(recipe: Recipe, offer: Offer) -> str | None:
+    """Per node, like everything under `resources:` (SkyPilot's YAML spec: per-node resource requirements)."""
+    limit = recipe.resources.max_hourly_cost
+    if limit is None or offer.price_cap <= limit:
+        return None
+    return f"its {show_rate(offer.price_cap)} is above resources.max_hourly_cost {show_rate(limit)}"
+
+
+def _named_count(accelerator: str) -> tuple[str, int]:
+    name, _, count = accelerator.partition(":")
+    return name.lower(), int(count or 1)
+
+
+# Regions named for Europe where EU law does not hold: London, Zurich.
+_EUROPE_NOT_EU = {"aws": ("eu-west-2", "eu-central-2"), "gcp": ("europe-west2", "europe-west6")}
+_AZURE_EU = (
+    "northeurope",
+    "westeurope",
+    "france",
+    "germany",
+    "sweden",
+    "italy",
+    "poland",
+    "spain",
+    "austria",
+    "belgium",
+    "denmark",
+)
+_AZURE_US = ("eastus", "westus", "centralus", "northcentralus", "southcentralus", "westcentralus")
+_AREA_PREFIXES = {
+    "eu": {"aws": ("eu-",), "gcp": ("europe-",), "azure": _AZURE_EU},
+    "us": {"aws": ("us-",), "gcp": ("us-",), "azure": _AZURE_US},
+}
+
+
+def lies_in(cloud: str, region: str, area: str) -> bool:
+    """Whether a region lies in "eu", "us" or the region or group of regions whose name begins with `area`."""
+    prefixes = _AREA_PREFIXES.get(area.lower())
+    if prefixes is None:
+        return region.startswith(area.lower())
+    is_excluded = area.lower() == "eu" and region.startswith(_EUROPE_NOT_EU.get(cloud, ()))
+    return region.startswith(prefixes.get(cloud, ())) and not is_excluded

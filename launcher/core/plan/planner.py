@@ -1,0 +1,216 @@
+"""What we intend, before anybody is asked to pay for it: every place that fits, ranked by the cost to finish there.
+
+The plan is a value: `launch plan` prints it, the run journals it. Which place is chosen is not the planner's opinion but the
+policy's first decision, asked with the same view it will have when the run starts, so that the table cannot promise one place
+and the run go to another.
+"""
+
+from dataclasses import dataclass, replace
+
+from launcher.core.checkpoint.rules import save_interval, save_rule
+from launcher.core.contract import SaveRule
+from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life
+from launcher.core.market.offer import Capacity, Offer
+from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.limits import accelerators_needed, accepted, allowed_capacities, could_run, nearest_miss
+from launcher.core.policy.base import Move, Phase, Policy, RunView
+from launcher.core.recipe import Goal, Recipe
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
+
+ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A place that fits. `why` says what speaks against it, in a few words; "" for the chosen one."""
+
+    offer: Offer
+    life: Seconds
+    estimate: Estimate
+    is_chosen: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """How often checkpoints are made, in market seconds; `interval` None is never."""
+
+    interval: Seconds | None
+    speed: float
+    reason: str
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return f"no checkpoints ({self.reason})"
+        here = f" there = {self.interval / self.speed:.1f} s here" if self.speed != 1 else ""
+        return f"checkpoint every {show_duration(self.interval)}{here} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `launch plan` prints and the run journals. `candidates` are ranked by estimated total; none: nothing fits.
+
+    `on_demand_price` is that of the cheapest on-demand place the job could run in, for all nodes, bought or not: what savings
+    are measured against.
+    """
+
+    schema_version: int = 1
+    task: Task
+    policy: str
+    reason: str  # of the policy's first decision
+    candidates: tuple[Candidate, ...]
+    saving: Saving
+    on_demand_price: UsdPerHour | None
+    on_demand_usd: Usd | None
+    nearest_miss: str | None  # the best offer that does not fit, and why
+    notes: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate | None:
+        return next((c for c in self.candidates if c.is_chosen), None)
+
+
+def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView, policy: Policy, now: Utc) -> Plan:
+    """The plan for `recipe` on `offers` (unfiltered), as things are believed to stand in `view`."""
+    fitting = accepted(recipe, offers)
+    view = replace(view, offers=fitting, sighted_at=now)
+    decision = policy.decide(first_view(recipe, task, now), view)
+    chosen = decision.ranked[0] if isinstance(decision, Move) else None
+    candidates = _ranked(recipe, task, view, policy, chosen, now)
+    best = next((c for c in candidates if c.is_chosen), None)
+    on_demand_price = _on_demand_price(recipe, offers)
+    miss = nearest_miss(recipe, offers)
+    return Plan(
+        task=task,
+        policy=policy.name,
+        reason=decision.reason,
+        candidates=candidates,
+        saving=_saving(recipe, task, best.life if best else HOUR),
+        on_demand_price=on_demand_price,
+        on_demand_usd=None if on_demand_price is None else on_demand_price * (task.work + task.restart_cost) / HOUR,
+        nearest_miss=str(miss) if miss else None,
+        notes=_notes(recipe, best),
+    )
+
+
+def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:
+    """The run as the policy sees it before its first attempt."""
+    return RunView(
+        now=now,
+        phase=Phase.WAITING,
+        deadline=deadline_of(recipe.policy, now),
+        remaining_work=task.work,
+        work_per_s=1.0,
+        num_nodes=task.num_nodes,
+        restart_cost=task.restart_cost,
+        checkpoint_age=0.0,
+        current=None,
+        notice_ends_at=None,
+        spent=0.0,
+        budget=recipe.policy.budget,
+        allowed=allowed_capacities(recipe),
+        attempts=(),
+    )
+
+
+def deadline_of(goal: Goal, started_at: Utc) -> Utc | None:
+    return started_at + goal.deadline if goal.deadline is not None else goal.deadline_at
+
+
+def interval_of(rule: SaveRule, task: Task) -> Seconds | None:
+    """Market seconds between saves that `rule` comes to, None for never; no shorter than a step."""
+    if rule.never:
+        return None
+    if rule.seconds is not None:
+        return rule.seconds
+    if rule.steps is not None and task.step is not None:
+        return rule.steps * task.step
+    best = save_interval(stall=task.stall, life=rule.mean_life, durable=task.durable, max_loss=rule.max_loss)
+    return max(best, task.step or 1.0)
+
+
+def _ranked(
+    recipe: Recipe, task: Task, view: MarketView, policy: Policy, chosen: Offer | None, now: Utc
+) -> tuple[Candidate, ...]:
+    costed = [_costed(recipe, task, view, offer, is_chosen=offer == chosen) for offer in view.offers]
+    best = next((c for c in costed if c.is_chosen), None)
+    explained = [replace(c, why=_why(recipe, view, policy, c, best, now)) for c in costed]
+    return tuple(sorted(explained, key=lambda c: (c.estimate.usd, not c.is_chosen, c.offer.placement.place)))
+
+
+def _costed(recipe: Recipe, task: Task, view: MarketView, offer: Offer, *, is_chosen: bool) -> Candidate:
+    life = mean_life(view, offer)
+    interval = interval_of(save_rule(recipe.checkpoint, life), task)
+    cost = estimate(task, price=offer.price, life=life, interval=interval)
+    return Candidate(offer=offer, life=life, estimate=cost, is_chosen=is_chosen, why="")
+
+
+def _why(recipe: Recipe, view: MarketView, policy: Policy, c: Candidate, best: Candidate | None, now: Utc) -> str:
+    """Why not this one: the most telling reason, short enough for a column."""
+    placement = c.offer.placement
+    needed = accelerators_needed(recipe, placement) or placement.accelerators
+    if c.is_chosen:
+        return ""
+    if needed < placement.accelerators:
+        return f"{placement.accelerators} GPUs for {'one' if needed == 1 else needed}"
+    if is_cooling(view, placement.place, now):
+        return f"cools down for {show_duration(belief_of(view, placement.place).cools_until - now)}"
+    if best is None or c.estimate.usd < best.estimate.usd:
+        return f"not what the policy {policy.name} takes first"
+    if c.offer.price < best.offer.price:
+        return f"less per hour, but {c.estimate.restarts:.1f} restarts"
+    return _dearer(c.estimate.usd / best.estimate.usd - 1)
+
+
+def _dearer(share: float) -> str:
+    return f"{share:.0%} dearer".replace("%", " %") if share >= 0.005 else ""
+
+
+def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
+    rule = save_rule(recipe.checkpoint, life)
+    interval = interval_of(rule, task)
+    return Saving(interval=interval, speed=task.speed, reason=_saving_reason(rule, task, interval))
+
+
+def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
+    if interval is None:
+        return "checkpoint.every is never: a preemption loses everything"
+    if rule.seconds is not None:
+        return "as checkpoint.every says"
+    if rule.steps is not None and task.step is not None:
+        return f"as checkpoint.every says, {rule.steps} steps"
+    here = " here" if task.speed != 1 else ""
+    measured = f"stall {task.stall / task.speed:.2g} s, durable {task.durable / task.speed:.2g} s{here}"
+    bound = ""
+    if interval <= task.durable:
+        bound = ", not below the durable time"
+    elif interval >= rule.max_loss:
+        bound = ", not above checkpoint.max_loss"
+    return f"{measured}; √(2·stall·life){bound}"
+
+
+def _on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
+    """Of the cheapest place that could run the job on demand, all nodes together."""
+    prices = [o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
+    return min(prices) * recipe.num_nodes if prices else None
+
+
+def _notes(recipe: Recipe, best: Candidate | None) -> tuple[str, ...]:
+    """What a person should know before saying yes."""
+    goal, notes = recipe.policy, []
+    if goal.deadline is not None or goal.deadline_at is not None:
+        notes.append(
+            "the deadline holds only while something supervises the run; without it, training goes on until it is preempted"
+        )
+    if best is None:
+        return tuple(notes)
+    cost = best.estimate
+    if goal.deadline is not None and cost.elapsed > goal.deadline:
+        notes.append(f"about {show_duration(cost.elapsed)} are needed, the deadline is {show_duration(goal.deadline)}")
+    if goal.budget is not None and cost.usd > goal.budget:
+        notes.append(f"about {show_usd(cost.usd)} are needed, the budget is {show_usd(goal.budget)}: the run would pause there")
+    if cost.restarts > 0 and best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / cost.restarts:
+        notes.append(
+            f"machines there live {show_duration(best.life)} on average, hardly longer than a start: the estimate is rough"
+        )
+    return tuple(notes)
