@@ -1,0 +1,47 @@
+"""A store in this process's memory: for tests, and the base of the simulated one."""
+
+import threading
+from collections.abc import Iterator
+
+from launcher.adapters.store.base import Chunks, ObjectMeta, Span
+from launcher.errors import KeyExists, KeyMissing
+
+
+class MemoryStore:
+    """Passes the same suite as every other store. Threads may share one."""
+
+    def __init__(self, url: str = "memory://") -> None:
+        self._url = url
+        self._objects: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def create(self, key: str, data: Chunks) -> None:
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        with self._lock:
+            if key in self._objects:
+                raise KeyExists(key)
+            self._objects[key] = whole
+
+    def replace(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._objects[key] = data
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        with self._lock:
+            if key not in self._objects:
+                raise KeyMissing(key)
+            data = self._objects[key]
+        return data if span is None else data[span.start : span.end]
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        with self._lock:
+            found = sorted((key, len(data)) for key, data in self._objects.items() if key.startswith(prefix))
+        return (ObjectMeta(key, size) for key, size in found)
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._objects.pop(key, None)

@@ -1,0 +1,48 @@
+"""From a store's URL to the store: the one place that knows which schemes there are."""
+
+import difflib
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from launcher.adapters.store.base import ObjectStore
+from launcher.adapters.store.files import FileStore
+from launcher.adapters.store.memory import MemoryStore
+from launcher.errors import UsageError
+
+_LOCAL = ("file", "memory")
+_REMOTE = ("s3", "gs", "az", "abfs")
+_in_memory: dict[str, MemoryStore] = {}  # "memory://x" names the same objects everywhere in this process
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store at a URL or plain path; touches nothing yet. Raises UsageError, naming the schemes there are."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return FileStore(Path(url).expanduser())
+    if scheme == "file":
+        return FileStore(_path_of(url))
+    if scheme == "memory":
+        return _in_memory.setdefault(rest.rstrip("/"), MemoryStore(url.rstrip("/") if rest else url))
+    raise UsageError(_refusal(url, scheme))
+
+
+def child(url: str, name: str) -> str:
+    """The URL of the store `name` inside the one at `url`; both may be plain paths."""
+    base = url if url.endswith("://") else url.rstrip("/")
+    tail = quote(name) if url.startswith("file://") else name
+    return f"{base}{tail}" if base.endswith("://") else f"{base}/{tail}"
+
+
+def _path_of(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise UsageError(f"{url!r} names no absolute path; write file:///folder (three slashes) or the plain path")
+    return Path(unquote(url.split("://", 1)[1].removeprefix("localhost")))
+
+
+def _refusal(url: str, scheme: str) -> str:
+    if scheme in _REMOTE:
+        return f"{url!r}: remote stores ({', '.join(_REMOTE)}) are not supported by this version; use a folder"
+    near = difflib.get_close_matches(scheme.lower(), (*_LOCAL, *_REMOTE), n=1)
+    hint = f"; did you mean {near[0]}://?" if near else ""
+    return f"{url!r} has the unknown scheme {scheme!r}; known are a plain path, {', '.join((*_LOCAL, *_REMOTE))}{hint}"
