@@ -1,0 +1,402 @@
+"""Local instances: real processes, really killed, on the times a trace says."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+import launcher
+from launcher import clock, processes
+from launcher.adapters.cloud.local import LocalCloud
+from launcher.adapters.cloud.local_registry import clock_of, instance_of, instances_of
+from launcher.clock import ScaledClock
+from launcher.core.contract import AttemptSpec, CommandProgram
+from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, instance_name
+from launcher.core.market.offer import Capacity, Placement
+from launcher.core.market.trace import Life, Trace, generated
+from launcher.errors import CloudUnreachable
+from launcher.processes import ProcessId
+from launcher.sim.clock import SimClock
+from launcher.units import Seconds
+
+T = TypeVar("T")
+
+SPEED = 3600.0  # one second here is an hour there
+START = 1_700_000_000.0
+PLACE = Placement(
+    cloud="aws", region="us-east-1", zone="us-east-1b", instance="p3", accelerator="V100", accelerators=1, capacity=Capacity.SPOT
+)
+AGENT = Path(__file__).with_name("local_agent.py")
+LONG: Seconds = 600 * SPEED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneLife:
+    """A trace in which every machine has the same life."""
+
+    up: Seconds = LONG
+    down: Seconds = 0.0
+    notice: bool = True
+    name: str = "one life"
+
+    def life(self, place: str, k: int) -> Life:
+        return Life(up=self.up, down=self.down, notice=self.notice)
+
+    def mean_life(self, place: str) -> Seconds:
+        return self.up
+
+
+@dataclass
+class Place:
+    """A registry and what the tests do with it."""
+
+    registry: Path
+    speed: float = SPEED
+    run: str = "quiet-otter-7f3a"
+    incarnation: str = "c0ffee"
+    clouds: list[LocalCloud] = field(default_factory=list)
+
+    def cloud(self, trace: Trace, mode: str, *, now: SimClock | None = None) -> LocalCloud:
+        path = clock_of(self.registry)
+        self.registry.mkdir(parents=True, exist_ok=True)
+        clock.create(path, speed=self.speed, market_start=START)
+        command = (sys.executable, "-S", str(AGENT), mode)
+        made = LocalCloud(self.registry, now or ScaledClock(path), trace, agent_command=command)
+        self.clouds.append(made)
+        return made
+
+    def name(self, attempt: int = 1) -> str:
+        return instance_name(self.run, self.incarnation, attempt)
+
+    def start(self, cloud: LocalCloud, attempt: int = 1, *, placement: Placement = PLACE) -> None:
+        spec = AttemptSpec(
+            run=self.run,
+            incarnation=self.incarnation,
+            attempt=attempt,
+            store="memory://",
+            placement=placement,
+            program=CommandProgram(setup=None, command="true"),
+            speed=self.speed,
+            kill_grace_real=0.1,
+        )
+        cloud.start(self.name(attempt), spec)
+
+    def status(self, cloud: LocalCloud, attempt: int = 1) -> InstanceStatus | None:
+        return cloud.poll(self.run, self.incarnation).get(self.name(attempt))
+
+    def becomes(self, cloud: LocalCloud, phase: InstancePhase, attempt: int = 1) -> InstanceStatus:
+        def status() -> InstanceStatus | None:
+            found = self.status(cloud, attempt)
+            return found if found is not None and found.phase is phase else None
+
+        return eventually(status)
+
+    def told(self, what: str, attempt: int = 1) -> Path:
+        """A file that the stand-in agent leaves, once it is there."""
+        path = instance_of(self.registry, self.name(attempt)).path / what
+        return eventually(lambda: path if path.exists() else None)
+
+    def tree(self, attempt: int = 1) -> list[ProcessId]:
+        found = [processes.identify(pid) for pid in json.loads(self.told("tree", attempt).read_text())]
+        assert None not in found, "the tree lives before it is killed"
+        return [process for process in found if process is not None]
+
+    def host(self, attempt: int = 1) -> ProcessId:
+        started = instance_of(self.registry, self.name(attempt)).started()
+        assert started is not None
+        return started.host
+
+
+def eventually(look: Callable[[], T | None], *, within_s: float = 30.0) -> T:
+    """What `look` finds, as soon as it is something."""
+    deadline = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
+def is_dead(tree: list[ProcessId]) -> bool:
+    return not any(map(processes.is_alive, tree))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(launcher.__file__).parents[1]))
+    made = Place(tmp_path / "registry")
+    yield made
+    for folder in instances_of(made.registry):
+        started = folder.started()
+        if started is not None and processes.send(started.host, signal.SIGKILL):
+            processes.kill_marked("LAUNCH_INSTANCE_ID", started.instance_id, at_most=5)
+    for cloud in made.clouds:
+        cloud.poll(made.run, made.incarnation)
+
+
+def test_the_kill_takes_the_whole_tree(place: Place) -> None:
+    cloud = place.cloud(OneLife(up=1.0 * SPEED), "tree")
+    place.start(cloud)
+    tree = place.tree()
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert is_dead(tree), "agent, child and the orphan in its own session"
+    assert (end.cause, end.wait_status) == (EndCause.PREEMPTED, "signal 9")
+    assert end.billed_from is not None
+    assert end.ended_at == pytest.approx(end.billed_from + 1.0 * SPEED)
+    assert eventually(lambda: not instance_of(place.registry, place.name()).work.exists()), "the disk goes with the machine"
+
+
+def test_an_instance_is_announced_before_it_runs(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "looks")
+    place.start(cloud)
+    seen = json.loads(place.told("seen").read_text())
+    folder = instance_of(place.registry, place.name())
+    status = place.becomes(cloud, InstancePhase.RUNNING)
+    assert seen["env"] == {
+        "LAUNCH_CLOCK": str(clock_of(place.registry)),
+        "LAUNCH_NOTICE_SOURCE": str(folder.notice),
+        "LAUNCH_INSTANCE_ID": status.instance_id,
+        "LAUNCH_HOST_PID": str(place.host().pid),
+    }
+    assert seen["cwd"] == str(folder.work)
+
+
+def test_a_notice_comes_a_real_second_before_the_kill(place: Place) -> None:
+    cloud = place.cloud(OneLife(up=1.5 * SPEED), "looks")
+    place.start(cloud)
+    noticed = json.loads(place.told("noticed").read_text())
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert noticed == {"ends_at": end.ended_at, "source": "aws, rehearsed", "stretched": True}
+
+
+def test_some_are_taken_without_a_word(place: Place) -> None:
+    cloud = place.cloud(OneLife(up=1.0 * SPEED, notice=False), "looks")
+    place.start(cloud)
+    assert place.becomes(cloud, InstancePhase.GONE).cause is EndCause.PREEMPTED
+    assert not instance_of(place.registry, place.name()).notice.exists()
+
+
+def test_equal_seeds_give_equal_lives(tmp_path: Path, place: Place) -> None:
+    def lives(registry: Path) -> Iterator[float]:
+        here = Place(registry, speed=20_000.0)
+        now = SimClock(start=START)
+        cloud = here.cloud(generated("demo", 7), "polite", now=now)
+        for attempt in (1, 2):
+            here.start(cloud, attempt)
+            end = here.becomes(cloud, InstancePhase.GONE, attempt)
+            assert end.ended_at is not None
+            assert end.billed_from is not None
+            now.wait(end.ended_at + 3600 - now.utc_s())  # past the gap
+            yield end.ended_at - end.billed_from
+
+    first, second = list(lives(tmp_path / "a")), list(lives(tmp_path / "b"))
+    assert first == pytest.approx(second)
+    assert first[0] != pytest.approx(first[1])
+
+
+def test_the_host_outlives_its_starter_and_is_found_again(place: Place) -> None:
+    place.cloud(OneLife(), "tree")  # the clock
+    starter = (
+        f"import os, pickle, sys; sys.path[:0] = {sys.path!r}\n"
+        "from tests.conformance.test_local_cloud import *\n"
+        f"here = Place(Path({str(place.registry)!r})); here.start(here.cloud(OneLife(up=3 * SPEED), 'tree'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(launcher.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", starter], cwd=root, check=False).returncode == -signal.SIGKILL
+    tree = place.tree()
+    cloud = place.cloud(OneLife(), "tree")
+    assert place.becomes(cloud, InstancePhase.RUNNING).instance_id
+    assert place.becomes(cloud, InstancePhase.GONE).cause is EndCause.PREEMPTED
+    assert is_dead(tree)
+
+
+def test_starting_twice_gives_one_host(place: Place) -> None:
+    first = place.cloud(OneLife(up=2 * SPEED), "polite")
+    second = place.cloud(OneLife(up=2 * SPEED), "polite")
+    for cloud in (first, second, first):
+        place.start(cloud)
+    place.tree()
+    place.start(second)
+    place.becomes(second, InstancePhase.GONE)
+    place.start(first)
+    assert place.becomes(first, InstancePhase.GONE).cause is EndCause.PREEMPTED
+    assert len(place.told("agents").read_text().splitlines()) == 1
+
+
+def test_a_start_that_crashed_before_its_host_is_made_good(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashing = place.cloud(OneLife(), "polite")
+    with monkeypatch.context() as crash:
+        crash.setattr(LocalCloud, "_spawn", lambda *_: None)
+        place.start(crashing)
+    again = place.cloud(OneLife(), "polite")
+    assert place.status(again) is None, "absent: nothing was started yet"
+    place.start(again)
+    place.becomes(again, InstancePhase.RUNNING)
+    order = instance_of(place.registry, place.name()).order()
+    assert order is not None
+    assert order.number == 1
+
+
+def test_a_killed_host_takes_its_instance_with_it(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "tree")
+    place.start(cloud)
+    tree, host = place.tree(), place.host()
+    assert processes.send(host, signal.SIGKILL)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert end.cause is EndCause.KILLED
+    assert end.ended_at is not None
+    assert is_dead(tree), "the orphan in its own session too"
+    place.start(cloud)
+    assert place.status(cloud) == end, "never started again"
+
+
+def test_a_stop_leaves_the_agent_time_to_end(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "polite")
+    place.start(cloud)
+    place.tree()
+    cloud.stop(place.name())
+    status = place.status(cloud)
+    assert status is not None
+    assert status.phase in (InstancePhase.STOPPING, InstancePhase.GONE)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert (end.cause, end.wait_status) == (EndCause.STOPPED, "exit 0")
+
+
+def test_an_agent_deaf_to_a_stop_is_killed_after_the_grace(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "tree")
+    place.start(cloud)
+    tree = place.tree()
+    cloud.stop(place.name())
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert (end.cause, end.wait_status) == (EndCause.STOPPED, "signal 9")
+    assert is_dead(tree)
+
+
+def test_stopping_what_is_unknown_or_ended_is_fine(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "fails")
+    cloud.stop(place.name(5))
+    place.start(cloud)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    cloud.stop(place.name())
+    assert place.status(cloud) == end
+    assert place.status(cloud, 5) is None
+
+
+def test_what_is_stopped_before_it_began_never_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = place.cloud(OneLife(), "polite")
+    with monkeypatch.context() as crash:
+        crash.setattr(LocalCloud, "_spawn", lambda *_: None)
+        place.start(cloud)
+    cloud.stop(place.name())
+    place.start(cloud)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert (end.cause, end.billed_from) == (EndCause.STOPPED, None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "cause", "wait_status"), [("fails", EndCause.EXITED, "exit 3"), ("dies", EndCause.KILLED, "signal 9")]
+)
+def test_an_agent_that_ends_by_itself_ends_the_instance(place: Place, mode: str, cause: EndCause, wait_status: str) -> None:
+    cloud = place.cloud(OneLife(), mode)
+    place.start(cloud)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert (end.cause, end.wait_status) == (cause, wait_status)
+    left = instance_of(place.registry, place.name()).path / "tree"
+    assert all(processes.identify(pid) is None for pid in (json.loads(left.read_text()) if left.exists() else []))
+
+
+def test_a_place_refuses_until_its_gap_is_over(place: Place) -> None:
+    now = SimClock(start=START)
+    cloud = place.cloud(OneLife(up=0.3 * SPEED, down=7200), "polite", now=now)
+    place.start(cloud, 1)
+    end = place.becomes(cloud, InstancePhase.GONE, 1)
+    assert end.ended_at is not None
+    now.wait(end.ended_at + 7000 - now.utc_s())
+    place.start(cloud, 2)
+    refused = place.status(cloud, 2)
+    assert refused is not None
+    assert refused.failure is not None
+    assert (refused.phase, refused.failure.failure) == (InstancePhase.FAILED, FailureKind.CAPACITY)
+    now.wait(300)
+    place.start(cloud, 2)
+    assert place.status(cloud, 2) == refused, "a refusal is final; the next attempt asks anew"
+    place.start(cloud, 3)
+    place.becomes(cloud, InstancePhase.GONE, 3)
+    order = instance_of(place.registry, place.name(3)).order()
+    assert order is not None
+    assert order.number == 2, "a refused start uses no life up"
+
+
+def test_a_place_that_was_left_does_not_refuse(place: Place) -> None:
+    cloud = place.cloud(OneLife(down=7200), "fails")
+    for attempt in (1, 2):
+        place.start(cloud, attempt)
+        assert place.becomes(cloud, InstancePhase.GONE, attempt).cause is EndCause.EXITED
+
+
+def test_on_demand_machines_are_not_taken(place: Place) -> None:
+    cloud = place.cloud(generated("harsh", 1), "polite")
+    place.start(cloud, placement=replace(PLACE, capacity=Capacity.ON_DEMAND))
+    place.becomes(cloud, InstancePhase.RUNNING)
+    started = instance_of(place.registry, place.name()).started()
+    assert started is not None
+    assert started.kill_at - started.started_at > 10 * 365 * 86400
+
+
+def test_a_host_that_cannot_begin_fails_the_start(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "polite", now=SimClock(start=START))
+    clock_of(place.registry).write_text("not a clock")
+    place.start(cloud)
+    failed = place.becomes(cloud, InstancePhase.FAILED)
+    assert failed.failure is not None
+    assert "host.log" in failed.failure.message
+
+
+def test_ended_instances_are_told_for_a_day(place: Place) -> None:
+    now = SimClock(start=START)
+    cloud = place.cloud(OneLife(), "fails", now=now)
+    place.start(cloud)
+    end = place.becomes(cloud, InstancePhase.GONE)
+    assert end.ended_at is not None
+    now.wait(end.ended_at + 86000 - now.utc_s())
+    assert place.status(cloud) == end
+    now.wait(1000)
+    assert place.status(cloud) is None
+
+
+def test_instances_of_another_run_are_not_ours(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "polite")
+    place.start(cloud)
+    place.becomes(cloud, InstancePhase.RUNNING)
+    assert cloud.poll(place.run, "another") == {}
+
+
+def test_a_registry_that_cannot_be_read_is_no_absence(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "polite")
+    in_the_way = place.registry / "instances"
+    in_the_way.write_text("not a folder")
+    with pytest.raises(CloudUnreachable):
+        cloud.poll(place.run, place.incarnation)
+    with pytest.raises(CloudUnreachable):
+        place.start(cloud)
+    in_the_way.unlink()
+
+
+def test_two_supervisors_cannot_admit_at_once(place: Place) -> None:
+    cloud = place.cloud(OneLife(), "polite")
+    with (place.registry / "start.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CloudUnreachable, match="another supervisor"):
+            place.start(cloud)
+    place.start(cloud)
+    place.becomes(cloud, InstancePhase.RUNNING)
+    assert os.listdir(place.registry / "instances") == [place.name()]
