@@ -3,6 +3,7 @@
 Names are aliases, not wrappers: arithmetic stays plain, the signature says the unit.
 """
 
+import math
 import re
 
 Seconds = float
@@ -30,6 +31,8 @@ def _sum_of_parts(text: str, units: dict[str, float] | dict[str, int], example: 
         if unit not in units:
             raise ValueError(f"{text!r} has the unknown unit {unit!r}; write it like {example}")
         total += float(number) * units[unit]
+    if math.isinf(total):
+        raise ValueError(f"{text[:20]!r}… is too large")
     return total
 
 
@@ -41,6 +44,17 @@ def parse_duration(text: str) -> Seconds:
 def parse_size(text: str) -> Bytes:
     """Bytes in "512 kB", "16MiB", "2GB"; k, M, G are decimal, Ki, Mi, Gi binary. Raises ValueError."""
     return int(_sum_of_parts(text, _SIZE, "'512kB', '16MiB' or '2GB'"))
+
+
+_USD = re.compile(r"\$?(\d+(?:\.\d+)?)(?: ?usd)?")
+
+
+def parse_usd(text: str) -> Usd:
+    """Dollars in "40", "40.00", "$40", "40 USD". Raises ValueError, saying how to write it."""
+    found = _USD.fullmatch(text.strip().lower())
+    if not found or math.isinf(float(found[1])):
+        raise ValueError(f"{text!r} is no amount of money; write it like '40.00'")
+    return float(found[1])
 
 
 def show_duration(seconds: Seconds) -> str:

@@ -2,17 +2,21 @@
 
 These classes are the schema of the YAML as well: `adapters/recipe_file.py` reads a file against them. People write durations,
 sizes and money as strings with units; here they are seconds, bytes and dollars. A field's `unit` metadata says how its text is
-read ("duration", "size", "usd", "count" where "unlimited" means None).
+read ("duration", "usd", "count" where "unlimited" means None; "derived" is no key of its own), `least` and `above` bound it.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from launcher.codec import Json
-from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc
+from launcher.units import HOUR, MINUTE, Seconds, Step, Usd, UsdPerHour, Utc, parse_duration
 
-DURATION = {"unit": "duration"}
-USD = {"unit": "usd"}
-COUNT = {"unit": "count"}
+DURATION = {"unit": "duration", "above": 0}
+USD = {"unit": "usd", "above": 0}
+COUNT = {"unit": "count", "least": 0}
+DERIVED = {"unit": "derived"}  # set while reading, from another key
+ANY_COUNT = {"least": 0}
+AT_LEAST_ONE = {"least": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class Resources:
     infra: tuple[str, ...] = ()  # "aws", "gcp", "azure", "local", "k8s", "slurm", "aws/us-east-1"; () = none named
     use_spot: str = "auto"  # "true" | "false" | "auto"
     max_hourly_cost: UsdPerHour | None = field(default=None, metadata=USD)
-    disk_size: int | None = None  # GB
+    disk_size: int | None = field(default=None, metadata=AT_LEAST_ONE)  # GB
     cpus: str | None = None
     memory: str | None = None
     image_id: str | None = None
@@ -30,8 +34,8 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    last: int = 3
-    best: int = 0
+    last: int = field(default=3, metadata=AT_LEAST_ONE)
+    best: int = field(default=0, metadata=ANY_COUNT)
     every: str | None = None  # "1000 steps"
 
 
@@ -49,7 +53,7 @@ class Goal:
     """`policy:`; `deadline` counts from the run's start, `deadline_at` is an instant; at most one is set."""
 
     deadline: Seconds | None = field(default=None, metadata=DURATION)
-    deadline_at: Utc | None = None
+    deadline_at: Utc | None = field(default=None, metadata=DERIVED)  # a date-time under `deadline`
     budget: Usd | None = field(default=None, metadata=USD)
     strategy: str = "auto"  # a name in core/policy/catalog.py
     on_demand_fallback: bool = True
@@ -59,8 +63,8 @@ class Goal:
 class RetrySpec:
     preemption: int | None = field(default=None, metadata=COUNT)  # None = unlimited
     capacity: Seconds = field(default=6 * HOUR, metadata=DURATION)  # how long to look for a machine before giving up
-    error: int = 2
-    same_checkpoint: int = 2
+    error: int = field(default=2, metadata=ANY_COUNT)
+    same_checkpoint: int = field(default=2, metadata=AT_LEAST_ONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +78,8 @@ class LocalSpec:
     """`local:`, the rehearsal. `speed` None is auto: measured once, so that at least three lives end before the work does."""
 
     trace: str = "lively"  # calm | lively | harsh | demo | a CSV file
-    seed: int = 7
-    speed: float | None = None
+    seed: int = field(default=7, metadata=ANY_COUNT)
+    speed: float | None = field(default=None, metadata={"above": 0})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +88,10 @@ class Recipe:
 
     name: str
     resources: Resources = Resources()
-    num_nodes: int = 1
+    num_nodes: int = field(default=1, metadata=AT_LEAST_ONE)
     workdir: str | None = None
     data: dict[str, str] = field(default_factory=dict)
-    residency: tuple[str, ...] = ()  # `data.residency`
+    residency: tuple[str, ...] = field(default=(), metadata=DERIVED)  # `data.residency`
     envs: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     setup: str | None = None
@@ -101,7 +105,7 @@ class Recipe:
     tracking: dict[str, Json] = field(default_factory=dict)
     notify: tuple[Notify, ...] = ()
     local: LocalSpec = LocalSpec()
-    not_rehearsed: dict[str, Json] = field(default_factory=dict)  # other SkyPilot task keys, kept as they are
+    not_rehearsed: dict[str, Json] = field(default_factory=dict, metadata=DERIVED)  # SkyPilot's other keys, "resources.ports"
 
     def __post_init__(self) -> None:
         assert (self.run is None) != (self.trainer is None), "exactly one of run and trainer"
@@ -109,3 +113,21 @@ class Recipe:
     @property
     def is_local(self) -> bool:
         return self.resources.infra == ("local",)
+
+
+_STEPS = re.compile(r"(\d+) ?steps?")
+
+
+def every_steps(text: str) -> Step | None:
+    """The step count in "200 steps", or None where `text` says something else. Raises ValueError for zero steps."""
+    found = _STEPS.fullmatch(text.strip())
+    if found and int(found[1]) < 1:
+        raise ValueError(f"{text!r} is no interval; write at least '1 step'")
+    return int(found[1]) if found else None
+
+
+def every_seconds(text: str) -> Seconds | None:
+    """The interval in "5m"; None for "auto", "never" and steps. Raises ValueError where `text` is none of these."""
+    if text in ("auto", "never") or every_steps(text) is not None:
+        return None
+    return parse_duration(text)

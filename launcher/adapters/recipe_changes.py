@@ -1,0 +1,28 @@
+"""What of a recipe may change when a run goes on.
+
+Money, time, places and patience change freely; what changes the mathematics of training only where it is named; what makes the
+run this run never. Values before and after are compared, so a change by any spelling is judged by what it does.
+"""
+
+from collections.abc import Collection, Mapping
+
+from launcher.adapters.recipe_skypilot import TASK_KEYS
+from launcher.errors import RecipeError
+
+NEVER = ("name", "checkpoint.dir", "local.seed", "local.trace")  # they say which run this is, and which lives it has
+MATHEMATICS = ("trainer", "run", "setup", "envs", "data", "workdir", "num_nodes", *TASK_KEYS)
+
+
+def permitted_changes(before: Mapping[str, str], after: Mapping[str, str], allowed_keys: Collection[str]) -> dict[str, str]:
+    """What differs, by key path. Raises RecipeError for what may not, naming the flag where one helps."""
+    differing = {path: after.get(path, "none") for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
+    for path in differing:
+        if _is_under(path, NEVER):
+            raise RecipeError(f"{path} cannot change within a run; start a new one with `launch train`")
+        if _is_under(path, MATHEMATICS) and not _is_under(path, allowed_keys):
+            raise RecipeError(f"{path} changes the mathematics of training; if that is meant, add --allow-change {path}")
+    return differing
+
+
+def _is_under(path: str, keys: Collection[str]) -> bool:
+    return any(path == key or path.startswith(f"{key}.") for key in keys)

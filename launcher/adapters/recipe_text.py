@@ -1,0 +1,113 @@
+"""A Recipe as text again: frozen into a run, and shown to a person.
+
+`dump` writes the resolved recipe so that reading it gives an equal one; `leaves` gives each value with its unit by key path.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from launcher.adapters.recipe_skypilot import TASK_KEYS, restored
+from launcher.adapters.recipe_yaml import write_yaml
+from launcher.codec import Json
+from launcher.core.recipe import Recipe
+from launcher.units import Seconds, Usd
+
+VERBATIM = ("run", "setup", "secrets")  # never interpolated: `${VAR}` is the shell's, and a secret's value stays out of recipes
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML with units. Reading it gives an equal Recipe, whatever the environment."""
+    as_they_are = (*VERBATIM, *TASK_KEYS)
+    return write_yaml({key: value if key in as_they_are else escaped(value) for key, value in _tree(recipe).items()})
+
+
+def leaves(recipe: Recipe) -> dict[str, str]:
+    """Every value with its unit, by key path ("policy.budget"), as a person reads it."""
+    return {path: _shown(value) for path, value in _flat(_tree(recipe), "").items()}
+
+
+def escaped(value: Json) -> Json:
+    """`value` so that an interpolating reader gives it back as it is: a literal `${` is written `\\${`."""
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def _tree(recipe: Recipe) -> dict[str, Json]:
+    tree = _block(recipe)
+    policy, data = tree["policy"], tree["data"]
+    if recipe.policy.deadline_at is not None:
+        policy["deadline"] = datetime.fromtimestamp(recipe.policy.deadline_at, UTC).isoformat()
+    if recipe.residency:
+        data["residency"] = list(recipe.residency)
+    for key, value in restored(recipe.not_rehearsed).items():
+        tree[key] = tree[key] | value if key == "resources" else value
+    return tree
+
+
+def _block(block: Any) -> dict[str, Json]:
+    fields = [f for f in dataclasses.fields(block) if f.metadata.get("unit") != "derived"]
+    return {f.name: _written(getattr(block, f.name), f.name, f.metadata) for f in fields}
+
+
+def _written(value: Any, name: str, metadata: Mapping[str, Any]) -> Json:
+    if dataclasses.is_dataclass(value):
+        return _block(value)
+    match metadata.get("unit"), value:
+        case "duration", float() | int():
+            return write_duration(value)
+        case "usd", float() | int():
+            return _write_usd(value)
+        case "count", None:
+            return "unlimited"
+    if name == "speed" and value is None:
+        return "auto"
+    if name == "use_spot" and value != "auto":
+        return bool(value == "true")
+    if isinstance(value, tuple):
+        return [_written(item, name, {}) for item in value]
+    return dict(value) if isinstance(value, dict) else value
+
+
+def write_duration(seconds: Seconds) -> str:
+    """`seconds` as a recipe says it, exactly: "1h30m", "0.25s"."""
+    if seconds != int(seconds):
+        return f"{format(Decimal(repr(seconds)), 'f')}s"
+    rest, parts = int(seconds), ""
+    for unit, size in _UNITS:
+        count, rest = divmod(rest, size)
+        parts += f"{count}{unit}" if count else ""
+    return parts or "0s"
+
+
+def _write_usd(amount: Usd) -> str:
+    cents = f"{amount:.2f}"
+    return cents if float(cents) == amount else format(Decimal(repr(amount)), "f")
+
+
+def _flat(value: Json, prefix: str) -> dict[str, Json]:
+    if not isinstance(value, dict) or (not value and prefix):
+        return {prefix: value}
+    flat: dict[str, Json] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _shown(value: Json) -> str:
+    if value is None or value in ({}, []):
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
+    return str(value)
