@@ -25,8 +25,12 @@ class Placement:
 
     @property
     def place(self) -> str:
-        """The market this is bought in; cooldowns and lives are remembered by it. Capacity is part of it."""
-        return f"{self.cloud}/{self.zone or self.region}/{self.instance}/{self.capacity.value}"
+        """The market this is bought in; cooldowns and lives are remembered by it.
+
+        The GPU is part of it, since GCP hangs different ones on the same instance type, and so is the capacity.
+        """
+        gpus = f"{self.accelerator}:{self.accelerators}"
+        return f"{self.cloud}/{self.zone or self.region}/{self.instance}/{gpus}/{self.capacity.value}"
 
     def __str__(self) -> str:
         return f"{self.cloud} {self.zone or self.region}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.recipe import Recipe
-from launcher.units import show_rate
+from launcher.units import UsdPerHour, show_rate
 
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
 DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
@@ -64,9 +64,14 @@ def accepted(recipe: Recipe, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
 
 
 def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...]) -> Miss | None:
-    """The offer with the fewest faults, the cheapest of those; None where there are no offers or nothing is wrong."""
+    """Where the job could run but for price or capacity, else whatever has the fewest faults; the cheapest of those."""
     misses = [Miss(offer=o, faults=found) for o in offers if (found := faults(recipe, o))]
-    return min(misses, key=lambda m: (len(m.faults), m.offer.price, m.offer.placement.place), default=None)
+    return min(misses, key=lambda m: _distance(recipe, m), default=None)
+
+
+def _distance(recipe: Recipe, miss: Miss) -> tuple[bool, int, UsdPerHour, str]:
+    placement = miss.offer.placement
+    return not could_run(recipe, placement), len(miss.faults), miss.offer.price, placement.place
 
 
 def could_run(recipe: Recipe, placement: Placement) -> bool:

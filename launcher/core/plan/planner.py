@@ -62,7 +62,7 @@ class Plan:
     saving: Saving
     on_demand_price: UsdPerHour | None
     on_demand_usd: Usd | None
-    nearest_miss: str | None  # the best offer that does not fit, and why
+    nearest_miss: str | None  # where nothing fits: the offer with the least wrong, and what that is
     notes: tuple[str, ...]
 
     @property
@@ -79,7 +79,7 @@ def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView
     candidates = _ranked(recipe, task, view, policy, chosen, now)
     best = next((c for c in candidates if c.is_chosen), None)
     on_demand_price = _on_demand_price(recipe, offers)
-    miss = nearest_miss(recipe, offers)
+    miss = None if fitting else nearest_miss(recipe, offers)
     return Plan(
         task=task,
         policy=policy.name,
@@ -159,11 +159,13 @@ def _why(recipe: Recipe, view: MarketView, policy: Policy, c: Candidate, best: C
         return f"not what the policy {policy.name} takes first"
     if c.offer.price < best.offer.price:
         return f"less per hour, but {c.estimate.restarts:.1f} restarts"
-    return _dearer(c.estimate.usd / best.estimate.usd - 1)
+    return _times(c.estimate.usd / best.estimate.usd)
 
 
-def _dearer(share: float) -> str:
-    return f"{share:.0%} dearer".replace("%", " %") if share >= 0.005 else ""
+def _times(factor: float) -> str:
+    if factor >= 2:
+        return f"{factor:.1f} times as much"
+    return f"{100 * (factor - 1):.0f} % more" if factor >= 1.005 else ""
 
 
 def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
