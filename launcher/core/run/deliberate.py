@@ -33,9 +33,7 @@ class Deliberation:
     decision: Decision | None = None
 
 
-def deliberate(
-    state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc, mono: Seconds
-) -> Deliberation:
+def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc, mono: Seconds) -> Deliberation:
     if state.phase.is_ended:
         return Deliberation()
     verdict = judge(state, now)
@@ -133,9 +131,7 @@ def _ask(state: RunState, policy: Policy, market: MarketView, now: Utc) -> Delib
             return Deliberation(wake_at=next_limit, decision=decision)
         case Wait(until=until, reason=reason):
             events = tuple(
-                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True)
-                for a in state.wanted
-                if a.notice is None
+                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True) for a in state.wanted if a.notice is None
             )
             return Deliberation(events=events, wake_at=min(until, next_limit), decision=decision)
         case Move(ranked=ranked, reason=reason):
@@ -158,9 +154,7 @@ def _next_limit(state: RunState, now: Utc) -> Utc:
     return min(limit for limit in limits if limit > now) if any(limit > now for limit in limits) else now
 
 
-def _request(
-    state: RunState, ranked: tuple[Offer, ...], reason: str, now: Utc, policy: Policy
-) -> tuple[ev.Event, ...]:
+def _request(state: RunState, ranked: tuple[Offer, ...], reason: str, now: Utc, policy: Policy) -> tuple[ev.Event, ...]:
     """A machine at the first offer the budget still pays for; the end of the run where it pays for none and nothing lives."""
     for offer in ranked:
         stop_at = budget_ends_at(state, offer, now)

@@ -140,9 +140,7 @@ def _ghost(event: ev.AttemptEvent) -> Attempt:
 
 def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
     assert event.attempt == state.next_attempt, "an attempt number is used once"
-    attempt = Attempt(
-        number=event.attempt, offer=event.offer, requested_at=event.at, reason=event.reason, stop_at=event.stop_at
-    )
+    attempt = Attempt(number=event.attempt, offer=event.offer, requested_at=event.at, reason=event.reason, stop_at=event.stop_at)
     return _with(state, attempt)
 
 

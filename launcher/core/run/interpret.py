@@ -56,9 +56,7 @@ def _alive(
     status = None if seen.instances is None else seen.instances.get(number)
     claim = seen.claims.get(number)
     if status is not None and attempt.billed_from is None and status.billed_from is not None:
-        yield ev.AttemptStarted(
-            at=now, attempt=number, instance_id=status.instance_id, billed_from=status.billed_from
-        )
+        yield ev.AttemptStarted(at=now, attempt=number, instance_id=status.instance_id, billed_from=status.billed_from)
     if claim is not None and attempt.nonce is None:
         yield ev.AttemptClaimed(at=now, attempt=number, instance_id=claim.instance_id, nonce=claim.nonce)
     for notice in seen.notices:
@@ -125,9 +123,7 @@ def _end(
     found = _loss(state, attempt, watch, status, now, mono)
     if found is not None:
         cause, evidence = found
-        yield ev.AttemptLost(
-            at=now, attempt=number, cause=cause, evidence=evidence, heartbeat=newest_heartbeat(watch, number)
-        )
+        yield ev.AttemptLost(at=now, attempt=number, cause=cause, evidence=evidence, heartbeat=newest_heartbeat(watch, number))
     elif attempt.billed_from is None and attempt.nonce is None and now - attempt.requested_at > boot_wait(state):
         waited = f"no instance appeared within {boot_wait(state):.0f} s of the request"
         failure = StartFailure(failure=FailureKind.UNREACHABLE, message=waited)
@@ -175,9 +171,7 @@ def _ended(
         yield from _bill(attempt, seen.instances.get(number), watch, state, now)
 
 
-def _bill(
-    attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc
-) -> Iterator[ev.AttemptEvent]:
+def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc) -> Iterator[ev.AttemptEvent]:
     """The end of the instance's bill, once the cloud tells it or has stopped listing it twice."""
     assert attempt.end is not None
     number = attempt.number

@@ -1,0 +1,114 @@
+"""A run's history: its journal, folded. What the supervisor drives, and what every other command reads.
+
+The fold is redone from the first record when a record is voided, because that record may be one that was folded already.
+"""
+
+from collections.abc import Iterable
+
+from launcher import codec
+from launcher.adapters.journal import Entry, Journal, Record, Unreadable
+from launcher.adapters.store.base import ObjectStore
+from launcher.core.contract import RUN_KEY, RunHead
+from launcher.core.market.belief import MarketView, update
+from launcher.core.plan.planner import Plan
+from launcher.core.run import events as ev
+from launcher.core.run import invariants
+from launcher.core.run.evolve import fold
+from launcher.core.run.state import RunState
+from launcher.core.run.view import learnt, learnt_at_end
+from launcher.errors import Damaged, KeyMissing, UsageError
+from launcher.units import Utc
+
+
+def read_head(store: ObjectStore) -> RunHead:
+    """`run.json`. Raises UsageError where there is no run, Damaged where it is not whole."""
+    try:
+        data = store.get(RUN_KEY)
+    except KeyMissing:
+        raise UsageError(f"there is no run at {store.url}; `launch runs` lists those of this home") from None
+    try:
+        head: RunHead = codec.loads_digested(RunHead, data)
+    except ValueError as error:
+        raise Damaged(RUN_KEY, str(error)) from error
+    return head
+
+
+class History:
+    """The journal of one run, and what it adds up to. Read-only unless `writer` is given and `open` was called."""
+
+    def __init__(self, store: ObjectStore, incarnation: str, writer: str | None = None) -> None:
+        self.store = store
+        self.incarnation = incarnation
+        self._journal = Journal(store, incarnation=incarnation, writer=writer, event_type=ev.Event)
+        self.records: list[Record] = []
+        self.market = MarketView()
+        self.plan: Plan | None = None
+        self._state: RunState | None = None
+
+    @property
+    def is_created(self) -> bool:
+        return self._state is not None
+
+    @property
+    def state(self) -> RunState:
+        if self._state is None:
+            raise UsageError(f"the run at {self.store.url} was never started: its journal tells of no creation")
+        return self._state
+
+    def open(self, event: ev.Event, *, insist: bool = False) -> None:
+        """Opens for writing, with `event` appended behind all there is. Raises Overtaken where another opens too."""
+        self._refold(self._journal.open(event, event.at, insist=insist))
+
+    def poll(self) -> list[Record]:
+        """Folds what was appended since, and returns it; our own record too, where its answer had been lost."""
+        entries = self._journal.poll()
+        last = self.records[-1].number if self.records else 0
+        if any(isinstance(e, Unreadable) and e.number <= last for e in entries) or any(map(_voids, entries)):
+            self._refold(self._journal.read())
+        else:
+            self._take(entries)
+        return [entry for entry in entries if isinstance(entry, Record)]
+
+    def append(self, event: ev.Event) -> None:
+        """Journals `event`, then folds it. Raises Overtaken, and StoreUnknown: then `poll` comes first."""
+        record = self._journal.append(event, event.at)
+        if _voids(record):
+            self._refold(self._journal.read())
+        else:
+            self._take([record])
+
+    def voiding(self, at: Utc, also: Iterable[int]) -> ev.RecordVoided | None:
+        """The record that must be appended next, where numbers cannot be read here or, as `also` says, by an agent."""
+        numbers, digests = self._journal.void_content(n for n in also if n <= self._journal.last)
+        if set(numbers) == (self._state.voided if self._state else frozenset()):
+            return None
+        return ev.RecordVoided(at=at, numbers=numbers, digests=digests)
+
+    def write_due_segments(self) -> None:
+        self._journal.write_due_segments()
+
+    def _refold(self, entries: Iterable[Entry]) -> None:
+        self.records, self.market, self.plan, self._state = [], MarketView(), None, None
+        self._take(entries)
+
+    def _take(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry, Record):
+                self.records.append(entry)
+                self._fold(entry.event)
+
+    def _fold(self, event: ev.Event) -> None:
+        before = self._state
+        after = fold(before, event)
+        if isinstance(event, ev.PlanMade):
+            self.plan = event.plan
+        if before is not None and after is not None:
+            invariants.check_step(before, after)
+            for sighting in (learnt(before, event), learnt_at_end(before, after, event)):
+                if sighting is not None:
+                    self.market = update(self.market, sighting)
+        self._state = after
+
+
+def _voids(entry: Entry) -> bool:
+    return isinstance(entry, Record) and isinstance(entry.event, ev.RecordVoided)

@@ -1,0 +1,105 @@
+"""A supervisor's sign of life, and how another judges it.
+
+`supervisor.json` is replaced on and on with a sequence number. It is never a lock: the journal's numbers are the fence. It only
+keeps a second supervisor from starting a fight that one of the two must lose.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import replace
+
+from launcher import codec, processes
+from launcher.adapters.store.base import ObjectStore
+from launcher.clock import Clock
+from launcher.core.contract import SUPERVISOR_KEY, Beacon
+from launcher.core.tempo import Tempo
+from launcher.errors import KeyMissing
+from launcher.units import Seconds, Utc
+
+
+class Holder(enum.Enum):
+    NOBODY = "nobody"
+    ALIVE = "alive"
+    UNSURE = "unsure"  # on another machine: only its standing still will tell
+
+
+def read(store: ObjectStore) -> Beacon | None:
+    try:
+        beacon: Beacon = codec.loads(Beacon, store.get(SUPERVISOR_KEY))
+    except (KeyMissing, ValueError):
+        return None
+    return beacon
+
+
+def judge(beacon: Beacon | None) -> Holder:
+    """At a first look: released and dead ones are nobody, a process of this boot that lives is alive."""
+    if beacon is None or beacon.released:
+        return Holder.NOBODY
+    if beacon.boot_id != processes.boot_id():
+        return Holder.UNSURE
+    return Holder.ALIVE if processes.is_alive(processes.ProcessId(pid=beacon.pid, started=beacon.pid_started)) else Holder.NOBODY
+
+
+def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]) -> Beacon | None:
+    """Who drives the run, None for nobody. Takes up to twice the beacon's interval where it is on another machine (real seconds)."""
+    first = read(store)
+    match judge(first):
+        case Holder.NOBODY:
+            return None
+        case Holder.ALIVE:
+            return first
+    assert first is not None
+    end = monotonic() + 2 * first.every_real
+    while monotonic() < end:
+        wait(min(1.0, first.every_real / 4))
+        now = read(store)
+        if judge(now) is Holder.NOBODY:
+            return None
+        if now is not None and (now.supervisor, now.sequence) != (first.supervisor, first.sequence):
+            return now
+    return None
+
+
+class Lamp:
+    """Keeps this supervisor's beacon burning."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, supervisor: str) -> None:
+        me = processes.me()
+        self._store = store
+        self._clock = clock
+        self._beacon = Beacon(
+            supervisor=supervisor,
+            sequence=0,
+            at=0.0,
+            wake_at=0.0,
+            every=0.0,
+            every_real=0.0,
+            boot_id=processes.boot_id(),
+            pid=me.pid,
+            pid_started=me.started,
+        )
+        self._due_mono = 0.0
+
+    def burn(self, tempo: Tempo, wake_at: Utc) -> None:
+        """Replace the beacon where that is due."""
+        mono = self._clock.monotonic_s()
+        if self._beacon.sequence and mono < self._due_mono:
+            return
+        self._due_mono = mono + tempo.beacon
+        self._write(every=tempo.beacon, every_real=tempo.real(tempo.beacon), wake_at=wake_at)
+
+    def release(self) -> None:
+        """Say that nobody drives the run any more."""
+        self._write(every=self._beacon.every, every_real=self._beacon.every_real, wake_at=0.0, released=True)
+
+    def _write(self, *, every: Seconds, every_real: Seconds, wake_at: Utc, released: bool = False) -> None:
+        self._beacon = replace(
+            self._beacon,
+            sequence=self._beacon.sequence + 1,
+            at=self._clock.utc_s(),
+            wake_at=wake_at,
+            every=every,
+            every_real=every_real,
+            released=released,
+        )
+        self._store.replace(SUPERVISOR_KEY, codec.dumps(self._beacon))

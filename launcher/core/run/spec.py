@@ -1,0 +1,64 @@
+"""What the machine of an attempt is told: AttemptSpec from the state, so that a restarted supervisor tells it the same."""
+
+from launcher.core.contract import AttemptSpec, CommandProgram, KeepRule, SaveRule, TrainerProgram
+from launcher.core.recipe import CheckpointSpec, Keep, Recipe
+from launcher.core.run.state import Attempt, RunState
+from launcher.core.tempo import HANG_MIN_S, KILL_GRACE_S, Tempo
+from launcher.units import Seconds, parse_duration
+
+
+def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSpec:
+    recipe, tempo = state.recipe, Tempo(state.speed)
+    return AttemptSpec(
+        run=state.run,
+        incarnation=state.incarnation,
+        attempt=attempt.number,
+        store=store_url,
+        placement=attempt.offer.placement,
+        program=program(recipe),
+        envs=recipe.envs,
+        secrets=recipe.secrets,
+        code=state.code,
+        outputs=recipe.outputs,
+        data=recipe.data,
+        save=save_rule(recipe.checkpoint, attempt.offer.mean_life),
+        keep=keep_rule(recipe.checkpoint.keep),
+        price_cap=attempt.offer.price_cap,
+        stop_at=attempt.stop_at,
+        autostop=max(recipe.autostop, tempo.autostop_floor),
+        grant_wait=tempo.grant_wait,
+        speed=state.speed,
+        hang_min_real=HANG_MIN_S,
+        kill_grace_real=KILL_GRACE_S,
+        failed_saves_max=max(1, recipe.retry.error),
+    )
+
+
+def program(recipe: Recipe) -> CommandProgram | TrainerProgram:
+    if recipe.trainer is not None:
+        args = {name: value for name, value in recipe.trainer.items() if name != "kind"}
+        return TrainerProgram(module=str(recipe.trainer["kind"]), args=args)
+    assert recipe.run is not None, "exactly one of run and trainer"
+    return CommandProgram(setup=recipe.setup, command=recipe.run)
+
+
+def save_rule(checkpoint: CheckpointSpec, mean_life: Seconds) -> SaveRule:
+    every = checkpoint.every
+    seconds = steps = None
+    if every.endswith("steps"):
+        steps = int(every.removesuffix("steps"))
+    elif every not in ("auto", "never"):
+        seconds = parse_duration(every)
+    return SaveRule(
+        never=every == "never",
+        seconds=seconds,
+        steps=steps,
+        max_loss=checkpoint.max_loss,
+        mean_life=mean_life,
+        on_notice=checkpoint.on_notice,
+    )
+
+
+def keep_rule(keep: Keep) -> KeepRule:
+    every = int(keep.every.removesuffix("steps")) if keep.every else None
+    return KeepRule(last=keep.last, best=keep.best, every_steps=every)

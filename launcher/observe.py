@@ -1,0 +1,150 @@
+"""One look at the world for the supervisor: what the cloud says, and what the machines left in the store.
+
+Only the object store joins client and machine, so everything is read by key: the claim, the heartbeat, the exit report, and
+the next number of what is numbered. Listings are hints and are used for requests only.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from launcher import codec
+from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.market.base import Feed
+from launcher.adapters.store.base import ObjectStore
+from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed, read
+from launcher.core.contract import (
+    REQUESTS_PREFIX,
+    Claim,
+    ExitReport,
+    Heartbeat,
+    Notice,
+    Request,
+    claim_key,
+    commit_key,
+    exit_key,
+    heartbeat_key,
+    notice_key,
+)
+from launcher.core.instance import InstanceStatus, attempt_of
+from launcher.core.market.offer import Offer
+from launcher.core.run.observation import SealSighted, Sightings
+from launcher.core.run.state import Attempt, RunState
+from launcher.errors import CloudUnreachable, FeedStale, KeyMissing
+from launcher.units import Utc
+
+T = TypeVar("T")
+
+
+class Observer:
+    """Reads the world for one run. Holds only cursors: what it read of numbered things, so that each is read once."""
+
+    def __init__(self, store: ObjectStore, cloud: Cloud, feed: Feed) -> None:
+        self._store = store
+        self._cloud = cloud
+        self._feed = feed
+        self._newest: dict[int, Manifest] = {}
+        self._seals: dict[int, SealSighted] = {}
+        self._requests: dict[str, Request] = {}
+        self.strangers: tuple[str, ...] = ()  # instances of this run whose attempt the state does not know
+
+    def look(self, state: RunState, now: Utc) -> Sightings:
+        # The cloud first: a machine that is seen dead wrote its last word before that, so the reads below find it.
+        instances = self._poll(state)
+        watched = [a for a in state.attempts.values() if a.is_alive or a.needs_seal or a.bill is None]
+        for attempt in watched:
+            if attempt.is_granted and not attempt.sealed:
+                self._follow_commits(attempt)
+        numbers = [a.number for a in watched]
+        return Sightings(
+            instances=instances,
+            claims=self._read(Claim, claim_key, (a.number for a in watched if a.nonce is None)),
+            heartbeats=self._read(Heartbeat, heartbeat_key, (a.number for a in watched if a.is_alive)),
+            notices=tuple(self._notices(watched)),
+            exits=self._exits(watched),
+            commits={n: self._newest[n] for n in numbers if n in self._newest},
+            seals={n: self._seals[n] for n in numbers if n in self._seals},
+            requests=self._read_requests(),
+            offers=self._offers(now),
+        )
+
+    def _poll(self, state: RunState) -> dict[int, InstanceStatus] | None:
+        try:
+            listed = self._cloud.poll(state.run, state.incarnation)
+        except CloudUnreachable:
+            return None
+        by_attempt = {attempt_of(name): (name, status) for name, status in listed.items()}
+        self.strangers = tuple(name for n, (name, _) in by_attempt.items() if n not in state.attempts)
+        return {n: status for n, (_, status) in by_attempt.items()}
+
+    def _offers(self, now: Utc) -> tuple[Offer, ...] | None:
+        try:
+            return self._feed.offers(now)
+        except FeedStale:
+            return None
+
+    def _read(self, kind: type[T], key_of: Callable[[int], str], numbers: Iterable[int]) -> dict[int, T]:
+        found: dict[int, T] = {}
+        for number in numbers:
+            with contextlib.suppress(KeyMissing):
+                found[number] = codec.loads(kind, self._store.get(key_of(number)))
+        return found
+
+    def _exits(self, watched: list[Attempt]) -> dict[int, ExitReport]:
+        """Reports by the agent that holds the claim; nobody else's word counts."""
+        unreported = (a.number for a in watched if a.end is None or a.end.report is None)
+        reports = self._read(ExitReport, exit_key, unreported)
+        nonces = {a.number: a.nonce for a in watched}
+        return {n: r for n, r in reports.items() if nonces[n] is None or r.nonce == nonces[n]}
+
+    def _notices(self, watched: list[Attempt]) -> Iterable[Notice]:
+        for attempt in watched:
+            if attempt.is_alive:
+                with contextlib.suppress(KeyMissing):
+                    key = notice_key(attempt.number, attempt.num_notices + 1)
+                    yield codec.loads(Notice, self._store.get(key))
+
+    def _read_requests(self) -> tuple[Request, ...]:
+        for meta in self._store.list(REQUESTS_PREFIX):
+            if meta.key not in self._requests:
+                with contextlib.suppress(KeyMissing):
+                    self._requests[meta.key] = codec.loads(Request, self._store.get(meta.key))
+        return tuple(self._requests.values())
+
+    def _follow_commits(self, attempt: Attempt) -> None:
+        """Reads the attempt's commits upwards from the last one known, to its end or its seal."""
+        number = attempt.number
+        newest = self._newest.get(number)
+        at = newest.ref.commit if newest else attempt.num_commits
+        while number not in self._seals:
+            found = read_commit(self._store, CommitRef(number, at + 1))
+            if found is None:
+                return
+            if isinstance(found, Sealed):
+                last = self._newest.get(number)
+                if last is None and at > 0:
+                    last = _as_manifest(read_commit(self._store, CommitRef(number, at)))
+                self._seals[number] = SealSighted(last=CommitRef(number, at) if at else None, step=last.step if last else None)
+            elif isinstance(found, Manifest):
+                self._newest[number] = found
+            at += 1
+
+
+class UnreadableCommit:
+    """A commit whose bytes are not whole. Its number counts; restoring from it will fail and fall back."""
+
+
+def read_commit(store: ObjectStore, ref: CommitRef) -> Manifest | Sealed | UnreadableCommit | None:
+    """What stands at a commit's number, None where it is free. Read twice before it is called unreadable."""
+    for _ in range(2):
+        try:
+            return read(store.get(commit_key(ref)))
+        except KeyMissing:
+            return None
+        except ValueError:
+            continue
+    return UnreadableCommit()
+
+
+def _as_manifest(commit: Manifest | Sealed | UnreadableCommit | None) -> Manifest | None:
+    return commit if isinstance(commit, Manifest) else None

@@ -1,0 +1,312 @@
+"""The one loop: observe, journal facts, decide, journal the decision, act, wait. Level-triggered, so a crash anywhere is repaired
+by running it again.
+
+Production, the rehearsal, `launch simulate` and the fault tests run this same code; they differ in the `World` they hand in.
+Every wait is on the world's clock. The retry rules are tenacity's: the loop *is* a `Retrying` of the tick.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
+
+from launcher import log
+from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.history import History
+from launcher.adapters.journal import Record
+from launcher.adapters.market.base import Feed
+from launcher.adapters.store.base import ObjectStore
+from launcher.beacon import Lamp
+from launcher.clock import Clock
+from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
+from launcher.core.contract import Heartbeat, commit_key
+from launcher.core.instance import InstanceName, attempt_of, instance_name
+from launcher.core.policy.base import Policy
+from launcher.core.run import events as ev
+from launcher.core.run.deliberate import deliberate
+from launcher.core.run.interpret import interpret
+from launcher.core.run.observation import Watch, look
+from launcher.core.run.reconcile import Command, SealCommits, StartInstance, StopInstance, reconcile
+from launcher.core.run.spec import attempt_spec
+from launcher.core.run.state import RunState
+from launcher.core.tempo import Tempo
+from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
+from launcher.observe import Observer, read_commit
+from launcher.retention import retain
+from launcher.units import Seconds, Utc
+
+ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another
+BLIP_WAIT_FIRST_S: Seconds = 1.0  # waits after an error of the world grow from this (market time, floored like all reads)
+BLIP_WAIT_MOST_S: Seconds = 60.0
+
+Listener = Callable[[ev.Event, RunState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside the program. Production, simulation and tests each build one."""
+
+    clock: Clock
+    cloud: Cloud
+    store: ObjectStore  # rooted at the run; the journal is objects in it
+    feed: Feed
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """A tick's result while the run goes on: when the next one is due at the latest."""
+
+    wake_at: Utc
+
+
+def new_supervisor_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def supervise(
+    world: World,
+    history: History,
+    policy_of: Callable[[RunState], Policy],
+    *,
+    supervisor: str,
+    listener: Listener = lambda event, state: None,
+) -> RunState:
+    """Drive an opened run to a terminal phase, all its machines gone. Raises Overtaken; rides out what passes.
+
+    `policy_of` is asked anew each tick, since a resume may have changed the recipe. `listener` hears each event once journaled.
+    """
+    loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener)
+    outage = _Outage(world.clock)
+    retrying = Retrying(
+        retry=retry_if_result(lambda result: isinstance(result, _Pause))
+        | retry_if_exception_type((CloudUnreachable, FeedStale, StoreUnknown)),
+        wait=lambda call: outage.wait(call, loop.tempo),
+        sleep=world.clock.wait,
+        stop=lambda call: outage.is_over(loop.tempo),
+        after=outage.note,
+        reraise=True,
+    )
+    try:
+        ended = retrying(loop.tick)
+    finally:
+        loop.release()
+    assert isinstance(ended, RunState), "a pause is retried"
+    return ended
+
+
+class _Outage:
+    """Errors of the world in a row: one blip ends nothing, the waits grow, and an outage of hours ends the loop with its own error."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: Seconds | None = None
+        self._in_a_row = 0
+
+    def note(self, call: RetryCallState) -> None:
+        assert call.outcome is not None
+        if not call.outcome.failed:
+            self._since, self._in_a_row = None, 0
+            return
+        self._in_a_row += 1
+        if self._since is None:
+            self._since = self._clock.monotonic_s()
+            log.warning("world_unreachable", error=str(call.outcome.exception()))
+
+    def wait(self, call: RetryCallState, tempo: Tempo) -> Seconds:
+        """Until the tick's `wake_at`; after an error, growing."""
+        assert call.outcome is not None
+        if call.outcome.failed:
+            return max(tempo.read_fast, min(BLIP_WAIT_MOST_S, BLIP_WAIT_FIRST_S * 2.0 ** min(self._in_a_row, 6)))
+        pause = call.outcome.result()
+        assert isinstance(pause, _Pause)
+        return max(0.0, pause.wake_at - self._clock.utc_s())
+
+    def is_over(self, tempo: Tempo) -> bool:
+        return self._since is not None and self._clock.monotonic_s() - self._since > tempo.store_outage_max
+
+
+class Loop:
+    """One supervisor's life: the history it drives and what it has seen with its own eyes."""
+
+    def __init__(
+        self,
+        world: World,
+        history: History,
+        policy_of: Callable[[RunState], Policy],
+        *,
+        supervisor: str,
+        listener: Listener,
+    ) -> None:
+        self._world = world
+        self._history = history
+        self._policy_of = policy_of
+        self._supervisor = supervisor
+        self._listener = listener
+        self._observer = Observer(world.store, world.cloud, world.feed)
+        self._watch = Watch()
+        self._lamp = Lamp(world.store, world.clock, supervisor)
+        self._retained_at: tuple[int, ...] = ()
+        self._said = ""
+
+    @property
+    def tempo(self) -> Tempo:
+        return Tempo(self._history.state.speed)
+
+    def tick(self) -> RunState | _Pause:
+        """One pass. Returns the state once the run has ended and nothing of it is up any more."""
+        self._lamp.burn(self.tempo, self._world.clock.utc_s())
+        self._hear(self._history.poll())
+        self._observe()
+        wake_at = self._decide()
+        has_acted = self._act()
+        state = self._history.state
+        if state.phase.is_ended and _is_cleared(state):
+            return state
+        self._history.write_due_segments()
+        self._retain()
+        return _Pause(self._next_look(wake_at, has_acted))
+
+    def release(self) -> None:
+        try:
+            self._lamp.release()
+        except Exception as error:  # the beacon dies by itself; what ended the loop must be what is raised
+            log.warning("beacon_not_released", error=str(error))
+
+    # --- facts ---------------------------------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        clock = self._world.clock
+        state = self._history.state
+        seen = self._observer.look(state, clock.utc_s())
+        watched = tuple(a.number for a in state.attempts.values() if a.bill is None)
+        self._watch = look(self._watch, seen, watched, clock.monotonic_s())
+        self._void(seen.heartbeats.values())
+        for _ in range(ROUNDS_MOST):
+            facts = interpret(self._history.state, seen, self._watch, self._history.market, clock.utc_s(), clock.monotonic_s())
+            if not facts:
+                return
+            for fact in facts:
+                self._append(fact)
+
+    def _void(self, heartbeats: Iterable[Heartbeat]) -> None:
+        """Numbers that we or an agent cannot read are voided before anything is decided on a journal with holes."""
+        unreadable = {n for beat in heartbeats for n in beat.unreadable}
+        event = self._history.voiding(self._world.clock.utc_s(), unreadable)
+        if event is not None:
+            self._append(event)
+
+    def _append(self, event: ev.Event) -> None:
+        self._history.append(event)
+        self._listener(event, self._history.state)
+
+    def _hear(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._listener(record.event, self._history.state)
+
+    # --- decisions -----------------------------------------------------------------------------------------------------------
+
+    def _decide(self) -> Utc:
+        clock = self._world.clock
+        for _ in range(ROUNDS_MOST):
+            history = self._history
+            thought = deliberate(
+                history.state,
+                self._policy_of(history.state),
+                history.market,
+                self._watch,
+                clock.utc_s(),
+                clock.monotonic_s(),
+            )
+            self._say(thought.decision.reason if thought.decision else "")
+            for event in thought.events:
+                self._append(event)
+            if not thought.events:
+                return thought.wake_at
+        return clock.utc_s()
+
+    def _say(self, reason: str) -> None:
+        if reason and reason != self._said:
+            self._said = reason
+            log.debug("policy_said", reason=reason)
+
+    # --- acts ----------------------------------------------------------------------------------------------------------------
+
+    def _act(self) -> bool:
+        """Carries out what follows from the state. True where the next look will find something new."""
+        commands = reconcile(self._history.state, self._world.clock.utc_s())
+        if not commands and not self._observer.strangers:
+            return False
+        # Somebody else may have taken the run since this tick began: never act on a state that is not the newest.
+        self._hear(self._history.poll())
+        for command in commands:
+            self._do(command)
+        self._stop_strangers()
+        return any(isinstance(c, SealCommits) for c in commands)
+
+    def _do(self, command: Command) -> None:
+        state, cloud = self._history.state, self._world.cloud
+        attempt = state.attempts[command.attempt]
+        name = self._name(command.attempt)
+        match command:
+            case SealCommits():
+                seal(self._world.store, state, attempt.number, self._supervisor)
+            case StopInstance():
+                cloud.stop(name)
+                self._watch = _told(self._watch, attempt.number)
+            case StartInstance():
+                cloud.start(name, attempt_spec(state, attempt, self._world.store.url))
+
+    def _stop_strangers(self) -> None:
+        """Instances of ours with an attempt number that no record knows: the request was in a voided record."""
+        for name in self._observer.strangers:
+            if attempt_of(name) not in self._history.state.attempts:
+                log.warning("stranger_stopped", instance=name)
+                self._world.cloud.stop(name)
+
+    def _name(self, attempt: int) -> InstanceName:
+        state = self._history.state
+        return instance_name(state.run, state.incarnation, attempt)
+
+    def _retain(self) -> None:
+        """Once per sealed attempt: that is when something becomes the supervisor's to delete."""
+        sealed = tuple(a.number for a in self._history.state.attempts.values() if a.sealed)
+        if sealed != self._retained_at:
+            retain(self._history.state, self._world.store)
+            self._retained_at = sealed
+
+    def _next_look(self, wake_at: Utc, has_acted: bool) -> Utc:
+        state, tempo, now = self._history.state, self.tempo, self._world.clock.utc_s()
+        if has_acted:
+            return now
+        interval = tempo.read_fast if any(a.bill is None for a in state.attempts.values()) else tempo.read_slow
+        return min(max(wake_at, now + tempo.read_fast), now + interval)
+
+
+def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str) -> None:
+    """Creates `Sealed` at the first free commit number of an ended attempt. Repeating it finds the seal and does nothing."""
+    number = state.attempts[attempt].num_commits + 1
+    while True:
+        ref = CommitRef(attempt, number)
+        found = read_commit(store, ref)
+        if isinstance(found, Sealed) or (found is None and _create_seal(store, state, ref, supervisor)):
+            return
+        number += found is not None
+
+
+def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor: str) -> bool:
+    sealed = Sealed(run=state.run, incarnation=state.incarnation, ref=ref, supervisor=supervisor, nonce=uuid.uuid4().hex)
+    try:
+        store.create(commit_key(ref), write(sealed))
+    except KeyExists:
+        return False  # a manifest won this number in the last instant: it counts, and the next number is tried
+    return True
+
+
+def _told(watch: Watch, attempt: int) -> Watch:
+    return replace(watch, told_to_stop=watch.told_to_stop | {attempt})
+
+
+def _is_cleared(state: RunState) -> bool:
+    """Every instance's bill has ended: nothing of the run costs money any more."""
+    return all(a.bill is not None for a in state.attempts.values())
