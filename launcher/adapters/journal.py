@@ -96,9 +96,15 @@ class Journal:
         self._pending: _Slot | None = None
         self._has_read = False
         self._is_open = False
+        self._overtaken: Overtaken | None = None
         self._segments: set[str] = set()
 
     # --- reading ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this journal's own opening record is known to stand, so that it may append."""
+        return self._is_open
 
     @property
     def last(self) -> int:
@@ -112,6 +118,7 @@ class Journal:
         this journal is open for writing, a record of another raises Overtaken; while its opening is unsettled, nothing is
         read: `open` goes first.
         """
+        self._refuse_if_overtaken()
         settled: list[Entry] = []
         if self._pending is not None:
             if not self._is_open:
@@ -120,7 +127,7 @@ class Journal:
             settled = [found.entry] if found is mine else []
         fresh = self._read_on()
         if self._is_open:
-            _refuse_records(fresh)
+            self._yield_to_others(fresh)
         return settled + fresh
 
     def read(self, start: int = 1) -> list[Entry]:
@@ -146,6 +153,7 @@ class Journal:
         A number lost to an event of the same type means that another opens too: raises Overtaken, unless told to `insist`.
         Other records are absorbed. After StoreUnknown call it again, or `poll`: the record sent first is settled first.
         """
+        self._refuse_if_overtaken()
         if not self._has_read:
             self._read_on()
         for _ in range(_OPEN_ROUNDS):
@@ -154,7 +162,7 @@ class Journal:
                 return self._unvoided(self._slots)
             rival = _rival(self._read_on(), event)
             if rival is not None and not insist:
-                raise Overtaken(f"supervisor {rival.writer} opened this run in the same moment (record {rival.number})")
+                self._yield_to_others([rival])
         raise StoreUnknown("others write to this run's journal faster than it can be opened")
 
     def append(self, event: Any, at: Utc) -> Record:
@@ -163,12 +171,13 @@ class Journal:
         Raises Overtaken where another took the number. Raises StoreUnknown where the outcome is open, or where the record
         arrived damaged; then `poll` before anything else: it returns the record if it landed, Unreadable if it must be voided.
         """
+        self._refuse_if_overtaken()
         assert self._is_open, "a journal is opened before it is appended to"
         assert self._pending is None, "an unsettled record is settled by poll() before another is decided on"
         self._pending = self._prepare(event, at)
         mine, found = self._pending, self._settle()
         if found is not mine:
-            _refuse_records([found.entry])
+            self._yield_to_others([found.entry])
             raise StoreUnknown(f"record {mine.number} arrived damaged; it must be voided")
         assert isinstance(mine.entry, Record)
         return mine.entry
@@ -188,6 +197,18 @@ class Journal:
             first = last - SEGMENT_RECORDS + 1
             if segment_key(first, last) not in self._segments:
                 self.write_segment(first, last)
+
+    def _yield_to_others(self, entries: list[Entry]) -> None:
+        """Any record among `entries` is another supervisor's: this journal is shut from now on."""
+        for entry in entries:
+            if isinstance(entry, Record):
+                text = f"supervisor {entry.writer} drives this run now (record {entry.number} of its journal)"
+                self._overtaken = Overtaken(text)
+                raise self._overtaken
+
+    def _refuse_if_overtaken(self) -> None:
+        if self._overtaken is not None:
+            raise self._overtaken
 
     def _prepare(self, event: Any, at: Utc) -> "_Slot":
         assert self._writer is not None, "a reader's journal cannot write"
@@ -358,9 +379,3 @@ def _voids_in(slots: list[_Slot]) -> dict[int, str]:
 
 def _rival(fresh: list[Entry], event: Any) -> Record | None:
     return next((e for e in fresh if isinstance(e, Record) and type(e.event) is type(event)), None)
-
-
-def _refuse_records(entries: list[Entry]) -> None:
-    for entry in entries:
-        if isinstance(entry, Record):
-            raise Overtaken(f"supervisor {entry.writer} has taken over this run (record {entry.number} of its journal)")

@@ -1,0 +1,589 @@
+"""The journal as fence and memory: one meaning for each number, whatever answers are lost and whatever bytes rot."""
+
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tenacity import Retrying
+
+from launcher import codec
+from launcher.adapters.journal import SEGMENT_RECORDS, Entry, Journal, Record, Unreadable, segment_key
+from launcher.adapters.retry import store_calls
+from launcher.adapters.store.base import Chunks, ObjectStore
+from launcher.adapters.store.files import FileStore
+from launcher.adapters.store.memory import MemoryStore
+from launcher.core.contract import journal_key
+from launcher.errors import KeyExists, Overtaken, StoreUnknown, StoreUnusable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordVoided:
+    numbers: tuple[int, ...]
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invented:
+    """An event of a later version."""
+
+    later: int
+
+
+Event = Started | Noted | RecordVoided
+NOW = 1000.0
+
+
+def patience(attempts: int = 3) -> Retrying:
+    """Retries a few times without waiting."""
+    return store_calls(sleep=lambda _: None, deadline=10.0).copy(stop=lambda state: state.attempt_number >= attempts)
+
+
+def journal(store: ObjectStore, writer: str | None = None, *, incarnation: str = "inc-1", attempts: int = 3) -> Journal:
+    return Journal(store, incarnation=incarnation, event_type=Event, writer=writer, retrying=patience(attempts))
+
+
+def opened(store: ObjectStore, writer: str = "sup-a", *, attempts: int = 3) -> Journal:
+    made = journal(store, writer, attempts=attempts)
+    made.open(Started(who=writer), NOW)
+    return made
+
+
+def noted(number: int) -> Noted:
+    return Noted(text=f"note {number}")
+
+
+def filled(store: ObjectStore, last: int) -> Journal:
+    """A journal whose record 1 is Started and whose others say their numbers."""
+    made = opened(store)
+    for number in range(2, last + 1):
+        made.append(noted(number), NOW)
+    return made
+
+
+def damage(store: ObjectStore, number: int) -> bytes:
+    """Flip one bit of a record at rest; gives what it was."""
+    data = store.get(journal_key(number))
+    store.replace(journal_key(number), data[:30] + bytes([data[30] ^ 1]) + data[31:])
+    return data
+
+
+def told(entries: list[Entry]) -> list[object]:
+    """Numbers of unreadable entries and events of the others."""
+    return [entry.number if isinstance(entry, Unreadable) else entry.event for entry in entries]
+
+
+class Unreliable(MemoryStore):
+    """A store whose creates can be told, one after another, to go wrong, and whose reads can be bent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moods: list[str] = []  # of the next creates: "lost answer", "lost request", "late", "damaged"
+        self.on_its_way: list[Callable[[], None]] = []
+        self.bend_reads: list[bool] = []  # of the next gets
+
+    def create(self, key: str, data: Chunks) -> None:
+        assert isinstance(data, bytes)
+        mood = self.moods.pop(0) if self.moods else "well"
+        if mood == "damaged":
+            data = data[:-40] + b"#" + data[-39:]
+        if mood == "late":
+            self.on_its_way.append(lambda: MemoryStore.create(self, key, data))
+        if mood not in ("late", "lost request"):
+            super().create(key, data)
+        if mood not in ("well", "damaged"):
+            raise StoreUnknown(f"no answer ({mood})")
+
+    def get(self, key: str, span: object = None) -> bytes:
+        data = super().get(key)
+        is_bent = self.bend_reads.pop(0) if self.bend_reads else False
+        return data[:-1] + b"?" if is_bent else data
+
+    def land(self) -> None:
+        while self.on_its_way:
+            self.on_its_way.pop(0)()
+
+
+@pytest.fixture(params=["memory", "files"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
+
+
+# --- appending and reading -------------------------------------------------------------------------------------------------
+
+
+def test_records_are_numbered_chained_and_read_back_in_order(store: ObjectStore) -> None:
+    writer = filled(store, 4)
+    entries = journal(store).read()
+    assert told(entries) == [Started(who="sup-a"), noted(2), noted(3), noted(4)]
+    assert entries == writer.read()
+    records = [entry for entry in entries if isinstance(entry, Record)]
+    assert [record.number for record in records] == [1, 2, 3, 4]
+    assert records[0].previous_sha256 == ""
+    for number in (2, 3, 4):
+        assert records[number - 1].previous_sha256 == codec.digest_of(store.get(journal_key(number - 1)))
+    assert len({record.nonce for record in records}) == 4
+
+
+def test_a_reader_gets_only_what_is_new(store: ObjectStore) -> None:
+    writer = opened(store)
+    reader = journal(store)
+    assert told(reader.poll()) == [Started(who="sup-a")]
+    assert reader.poll() == []
+    writer.append(noted(2), NOW)
+    writer.append(noted(3), NOW)
+    assert told(reader.poll()) == [noted(2), noted(3)]
+    assert reader.poll() == []
+    assert reader.last == 3
+    assert told(reader.read(start=2)) == [noted(2), noted(3)]
+
+
+def test_append_returns_the_record_that_readers_will_see(store: ObjectStore) -> None:
+    writer = opened(store)
+    record = writer.append(noted(2), 1234.5)
+    assert record.at == 1234.5
+    assert journal(store).read(start=2) == [record]
+
+
+def test_an_outage_while_reading_loses_no_entry() -> None:
+    store = Unreliable()
+    filled(store, 3)
+    reader = journal(store)
+    real_get = store.get
+
+    def fail_at_three(key: str, span: object = None) -> bytes:
+        if key == journal_key(3):
+            raise StoreUnknown("no answer")
+        return real_get(key)
+
+    store.get = fail_at_three  # type: ignore[method-assign]
+    with pytest.raises(StoreUnknown):
+        reader.poll()
+    store.get = real_get  # type: ignore[method-assign]
+    assert len(reader.poll()) == 3
+
+
+def test_a_reader_cannot_write() -> None:
+    with pytest.raises(AssertionError, match="opened before"):
+        journal(MemoryStore()).append(noted(1), NOW)
+    with pytest.raises(AssertionError, match="reader"):
+        journal(MemoryStore()).open(noted(1), NOW)
+
+
+# --- lost answers ----------------------------------------------------------------------------------------------------------
+
+
+LOST, UNHEARD = "lost answer", "lost request"
+
+
+@pytest.mark.parametrize("moods", [[LOST], [UNHEARD], [UNHEARD, LOST], [UNHEARD, UNHEARD]])
+def test_a_lost_answer_or_request_ends_with_the_record_there_once(moods: list[str]) -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = list(moods)
+    writer.append(noted(2), NOW)
+    writer.append(noted(3), NOW)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3)]
+
+
+def test_past_the_deadline_the_record_is_pending_and_the_next_poll_settles_it_with_the_same_bytes() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = ["late", "lost request", "lost request"]
+    with pytest.raises(StoreUnknown):
+        writer.append(noted(2), NOW)
+    with pytest.raises(AssertionError, match="settled by poll"):
+        writer.append(Noted(text="decided anew"), NOW)
+    store.land()
+    landed = store.get(journal_key(2))
+    assert told(writer.poll()) == [noted(2)]
+    assert store.get(journal_key(2)) == landed
+    assert writer.poll() == []
+    writer.append(noted(3), NOW)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3)]
+
+
+def test_a_create_that_lands_after_it_was_sent_again_changes_nothing() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = ["late"]
+    record = writer.append(noted(2), NOW)
+    with pytest.raises(KeyExists):
+        store.land()
+    assert journal(store).read(start=2) == [record]
+
+
+def test_a_pending_record_whose_number_another_took_means_overtaken() -> None:
+    store = Unreliable()
+    first = opened(store, "sup-a")
+    store.moods = ["late", "lost request", "lost request"]
+    with pytest.raises(StoreUnknown):
+        first.append(noted(2), NOW)
+    opened(store, "sup-b")
+    with pytest.raises(KeyExists):
+        store.land()
+    for _ in range(2):
+        with pytest.raises(Overtaken, match="sup-b"):
+            first.poll()
+
+
+def test_an_outage_of_the_store_while_settling_keeps_the_record_pending() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = ["lost request"] * 9
+    with pytest.raises(StoreUnknown):
+        writer.append(noted(2), NOW)
+    for _ in range(2):
+        with pytest.raises(StoreUnknown):
+            writer.poll()
+    assert told(writer.poll()) == [noted(2)]
+
+
+def test_a_refusal_after_a_request_that_landed_still_counts_as_landed() -> None:
+    class Refusing(Unreliable):
+        def create(self, key: str, data: Chunks) -> None:
+            super().create(key, data)
+            if key == journal_key(2):
+                raise StoreUnusable("permission denied")
+
+    store = Refusing()
+    opened(store).append(noted(2), NOW)
+    assert told(journal(store).read(start=2)) == [noted(2)]
+
+
+def test_a_refusal_is_not_retried() -> None:
+    class Full(MemoryStore):
+        num_creates = 0
+
+        def create(self, key: str, data: Chunks) -> None:
+            self.num_creates += 1
+            raise StoreUnusable("the disk is full")
+
+    store = Full()
+    with pytest.raises(StoreUnusable, match="full"):
+        opened(store)
+    assert store.num_creates == 1
+
+
+def test_a_byte_flipped_on_the_way_back_is_read_again() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.bend_reads = [True]
+    writer.append(noted(2), NOW)
+    store.bend_reads = [True, False]
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2)]
+
+
+# --- several supervisors ---------------------------------------------------------------------------------------------------
+
+
+def test_a_supervisor_whose_number_is_taken_is_overtaken(store: ObjectStore) -> None:
+    first = opened(store, "sup-a")
+    second = opened(store, "sup-b")
+    with pytest.raises(Overtaken, match=r"sup-b.*record 2"):
+        first.append(noted(2), NOW)
+    with pytest.raises(Overtaken):
+        first.append(noted(2), NOW)
+    second.append(noted(3), NOW)
+    assert told(journal(store).read()) == [Started(who="sup-a"), Started(who="sup-b"), noted(3)]
+
+
+def test_a_supervisor_learns_by_polling_that_it_was_overtaken(store: ObjectStore) -> None:
+    first = opened(store, "sup-a")
+    assert first.poll() == []
+    opened(store, "sup-b")
+    with pytest.raises(Overtaken, match="sup-b"):
+        first.poll()
+
+
+def test_an_opener_absorbs_what_the_old_supervisor_still_wrote() -> None:
+    store = MemoryStore()
+    old = opened(store, "sup-a")
+    new = journal(store, "sup-b")
+    new.poll()
+    old.append(noted(2), NOW)
+    old.append(noted(3), NOW)
+    assert told(new.open(Started(who="sup-b"), NOW)) == [Started(who="sup-a"), noted(2), noted(3), Started(who="sup-b")]
+    assert new.poll() == []
+
+
+def test_an_opener_yields_to_another_opener_unless_it_insists() -> None:
+    store = MemoryStore()
+    opened(store, "sup-a")
+    polite, stubborn = journal(store, "sup-b"), journal(store, "sup-c")
+    polite.poll()
+    stubborn.poll()
+    opened(store, "sup-d")
+    with pytest.raises(Overtaken, match="supervisor sup-d drives this run now"):
+        polite.open(Started(who="sup-b"), NOW)
+    stubborn.open(Started(who="sup-c"), NOW, insist=True)
+    assert [event.who for event in told(journal(store).read()) if isinstance(event, Started)] == ["sup-a", "sup-d", "sup-c"]
+
+
+def test_openings_long_past_are_no_rivals() -> None:
+    store = MemoryStore()
+    for writer in ("sup-a", "sup-b", "sup-c"):
+        journal(store, writer).open(Started(who=writer), NOW)
+    assert journal(store).read()[-1].number == 3
+
+
+def test_an_opening_without_an_answer_is_settled_by_opening_again() -> None:
+    store = Unreliable()
+    opened(store, "sup-a")
+    second = journal(store, "sup-b")
+    store.moods = ["late", "lost request", "lost request"]
+    with pytest.raises(StoreUnknown):
+        second.open(Started(who="sup-b"), NOW)
+    store.land()
+    assert second.poll() == []
+    assert told(second.open(Started(who="decided anew"), NOW)) == [Started(who="sup-a"), Started(who="sup-b")]
+    second.append(noted(3), NOW)
+
+
+def test_a_record_of_another_incarnation_means_overtaken(store: ObjectStore) -> None:
+    opened(store)
+    with pytest.raises(Overtaken, match="another run of this name"):
+        journal(store, incarnation="inc-2").poll()
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_record_is_unreadable_until_it_is_voided_and_void_for_ever() -> None:
+    store = MemoryStore()
+    filled(store, 4)
+    whole = damage(store, 3)
+    reader, writer = journal(store), journal(store, "sup-b")
+    assert told(reader.poll()) == [Started(who="sup-a"), noted(2), 3, noted(4)]
+    assert reader.unreadable() == (3,)
+
+    assert told(writer.open(Started(who="sup-b"), NOW))[2] == 3
+    content = writer.void_content()
+    assert content == ((3,), (codec.digest_of(store.get(journal_key(3))),))
+    voided = RecordVoided(numbers=content.numbers, digests=content.digests)
+    writer.append(voided, NOW)
+    assert writer.unreadable() == ()
+
+    after = [Started(who="sup-a"), noted(2), noted(4), Started(who="sup-b"), voided]
+    assert told(reader.poll()) == [Started(who="sup-b"), voided]
+    assert reader.unreadable() == ()
+    assert told(reader.read()) == told(writer.read()) == after
+    store.replace(journal_key(3), whole)
+    assert told(journal(store).read()) == after, "void although it can be read now"
+
+
+def test_each_void_repeats_all_before_it_and_may_name_what_only_an_agent_could_not_read() -> None:
+    store = MemoryStore()
+    filled(store, 5)
+    damage(store, 2)
+    writer = opened(store, "sup-b")
+    first = writer.void_content()
+    writer.append(RecordVoided(numbers=first.numbers, digests=first.digests), NOW)
+    second = writer.void_content(also=(4, 4, 2))
+    assert second.numbers == (2, 4)
+    assert second.digests == (first.digests[0], codec.digest_of(store.get(journal_key(4))))
+    writer.append(RecordVoided(numbers=second.numbers, digests=second.digests), NOW)
+    damage(store, 7)
+    assert [entry.number for entry in journal(store).read()] == [1, 3, 5, 6, 7, 8]
+    assert journal(store).read()[4] == Unreadable(number=7, digest=codec.digest_of(store.get(journal_key(7))))
+
+
+def test_a_damaged_newest_record_is_voided_behind_it() -> None:
+    store = MemoryStore()
+    filled(store, 3)
+    whole = damage(store, 3)
+    writer = opened(store, "sup-b")
+    content = writer.void_content()
+    writer.append(RecordVoided(numbers=content.numbers, digests=content.digests), NOW)
+    store.replace(journal_key(3), whole)
+    assert [entry.number for entry in journal(store).read()] == [1, 2, 4, 5]
+
+
+def test_a_reader_that_holds_a_record_for_whole_gives_it_up_when_its_successor_was_written_after_other_bytes() -> None:
+    store = MemoryStore()
+    filled(store, 3)
+    reader = journal(store)
+    reader.poll()
+    damage(store, 3)
+    opened(store, "sup-b")
+    assert told(reader.poll()) == [3, Started(who="sup-b")]
+    assert reader.unreadable() == (3,)
+
+
+def test_a_segment_has_a_copy_of_what_is_damaged() -> None:
+    store = MemoryStore()
+    filled(store, 6).write_segment(2, 5)
+    reader = journal(store)
+    reader.poll()
+    for number in (3, 4, 6):
+        damage(store, number)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3), noted(4), noted(5), 6]
+
+
+def test_a_reader_that_polls_finds_the_copy_too_but_only_where_the_next_record_vouches_for_it() -> None:
+    store = MemoryStore()
+    writer = opened(store)
+    reader = journal(store)
+    reader.poll()
+    for number in (2, 3, 4):
+        writer.append(noted(number), NOW)
+    writer.write_segment(1, 4)
+    for number in (2, 3, 4):
+        damage(store, number)
+    assert told(reader.poll()) == [2, 3, 4], "nothing vouches for a copy of the newest record, nor for those before it"
+    late = journal(store)
+    writer.append(noted(5), NOW)
+    reader = journal(store)
+    store.delete(segment_key(1, 4))
+    assert told(reader.poll()) == [Started(who="sup-a"), 2, 3, 4, noted(5)]
+    writer.write_segment(1, 3)
+    writer.write_segment(2, 4)
+    assert told(late.poll()) == [Started(who="sup-a"), noted(2), noted(3), noted(4), noted(5)]
+
+
+def test_damaged_segments_and_those_of_another_run_are_passed_over() -> None:
+    store = MemoryStore()
+    writer = filled(store, 4)
+    writer.write_segment(1, 4)
+    copy = store.get(segment_key(1, 4))
+    store.replace(segment_key(1, 4), copy[: len(copy) // 2])
+    store.create(segment_key(1, 2), copy.replace(b"inc-1", b"inc-0"))
+    store.create(segment_key(1, 3), b"\n\xff\nnonsense\n{}")
+    assert journal(store).read() == writer.read()
+
+
+def test_an_upload_damaged_on_its_way_uses_up_the_number_and_is_voided() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = ["damaged"]
+    with pytest.raises(StoreUnknown, match="record 2 arrived damaged"):
+        writer.append(noted(2), NOW)
+    assert told(writer.poll()) == [2]
+    content = writer.void_content()
+    voided = RecordVoided(numbers=content.numbers, digests=content.digests)
+    writer.append(voided, NOW)
+    assert told(journal(store).read()) == [Started(who="sup-a"), voided]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\x00" * 500, b'{"body":{},"sha256":"' + b"0" * 64 + b'"}'])
+def test_any_garbage_under_a_number_is_unreadable(data: bytes) -> None:
+    store = MemoryStore()
+    filled(store, 3)
+    store.replace(journal_key(2), data)
+    assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)]
+
+
+def test_a_record_under_anothers_number_is_unreadable() -> None:
+    store = MemoryStore()
+    filled(store, 3)
+    store.replace(journal_key(2), store.get(journal_key(3)))
+    assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)]
+
+
+def test_a_whole_record_of_a_newer_version_is_refused_and_never_voided() -> None:
+    store = MemoryStore()
+    newer = Journal(store, incarnation="inc-1", event_type=Event | Invented, writer="sup-new")
+    newer.open(Started(who="sup-new"), NOW)
+    newer.append(Invented(later=1), NOW)
+    old = journal(store, "sup-old")
+    with pytest.raises(StoreUnusable, match="newer launch; upgrade"):
+        old.open(Started(who="sup-old"), NOW)
+    assert old.unreadable() == ()
+
+
+# --- segments and size -----------------------------------------------------------------------------------------------------
+
+
+def test_due_segments_are_written_once_each_and_opening_reads_them_instead_of_records() -> None:
+    class Counting(MemoryStore):
+        num_gets = 0
+
+        def get(self, key: str, span: object = None) -> bytes:
+            self.num_gets += 1
+            return super().get(key)
+
+    store = Counting()
+    writer = filled(store, 2 * SEGMENT_RECORDS + 3)
+    writer.write_due_segments()
+    writer.write_due_segments()
+    again = journal(store)
+    store.num_gets = 0
+    assert again.read() == writer.read()
+    assert store.num_gets < 10
+    again.write_due_segments()
+    assert len(list(store.list("segments/"))) == 2
+
+
+def test_a_journal_of_ten_thousand_records_opens_with_few_requests() -> None:
+    class Counting(MemoryStore):
+        num_gets = 0
+
+        def get(self, key: str, span: object = None) -> bytes:
+            self.num_gets += 1
+            return super().get(key)
+
+    store = Counting()
+    writer = filled(store, 10_000)
+    writer.write_due_segments()
+    store.num_gets = 0
+    assert len(journal(store).read()) == 10_000
+    assert store.num_gets < 10_000 / SEGMENT_RECORDS + SEGMENT_RECORDS
+
+
+# --- random histories ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_number_ever_means_two_things_whatever_is_lost_and_whoever_takes_over(seed: int) -> None:
+    rng = random.Random(seed)
+    store = Unreliable()
+    believed: dict[int, Record] = {}
+    writers: dict[str, Journal] = {}
+    for turn in range(60):
+        store.moods = rng.choices(["well", "lost answer", "lost request", "late"], weights=(4, 1, 1, 1), k=rng.randrange(4))
+        if rng.random() < 0.2:
+            land_some(store)
+        if not writers or rng.random() < 0.1:
+            writers[f"sup-{turn}"] = journal(store, f"sup-{turn}", attempts=2)
+        name = rng.choice(list(writers))
+        try:
+            seen = act(writers[name], name, turn)
+        except StoreUnknown:
+            continue
+        except Overtaken:
+            del writers[name]
+            continue
+        for record in seen:
+            assert isinstance(record, Record)
+            assert believed.setdefault(record.number, record) == record
+    store.moods = []
+    land_some(store)
+    final = journal(store).read()
+    assert [entry.number for entry in final] == list(range(1, len(final) + 1))
+    assert all(believed.get(record.number, record) == record for record in final)
+
+
+def act(one: Journal, name: str, turn: int) -> list[Entry]:
+    """One tick of a supervisor: settle and read, open where that is due, append."""
+    if not one.is_open:
+        return one.open(Started(who=name), NOW)
+    return [*one.poll(), one.append(noted(turn), NOW)]
+
+
+def land_some(store: Unreliable) -> None:
+    for landing in store.on_its_way:
+        with contextlib.suppress(KeyExists):
+            landing()
+    store.on_its_way.clear()
