@@ -1,0 +1,356 @@
+"""The machine's side of an attempt, from claim to exit report.
+
+    claim -> code, setup -> (grant) -> restore -> the program -> last publish -> exit report -> linger
+
+One loop watches everything while each of these takes its time: notices, the journal's orders, the clock, the program. Whatever
+may take long (the store above all) runs on a thread beside it, so that a notice of thirty seconds is never waited away. The
+program is started once; its end, however it comes, is the attempt's.
+"""
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from launcher import codec
+from launcher.adapters.journal import Journal
+from launcher.adapters.retry import store_calls
+from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint.restore import NothingValid
+from launcher.clock import Clock
+from launcher.core.contract import (
+    AgentPhase,
+    AttemptSpec,
+    Claim,
+    CommandProgram,
+    ExitKind,
+    ExitReport,
+    TrainerProgram,
+    exit_key,
+)
+from launcher.core.run.events import Event
+from launcher.core.tempo import Tempo
+from launcher.errors import KeyExists, StoreError
+from launcher.node.endings import Ending, classify
+from launcher.node.logs import LogPump
+from launcher.node.notices import NoticeBoard, NoticeSource, standing
+from launcher.node.orders import Grant
+from launcher.node.post import Post
+from launcher.node.prepare import Task, claim, unpack_code
+from launcher.node.process import Ended, Program
+from launcher.node.progress import ProgressFile, StandstillWatch, last_save_needs, last_word_needs
+from launcher.node.publish import Publisher
+from launcher.node.reasons import Reasons, Situation, Told
+from launcher.node.vitals import Vitals
+from launcher.node.workspace import SHELL, Workspace, command_of, program_env, setup_env
+from launcher.units import Seconds
+
+T = TypeVar("T")
+
+TICK_S: Seconds = 0.05  # real; a rehearsed notice may leave a second
+LOGS_CLOSE_MAX_S: Seconds = 10.0  # the last lines are worth so much delay of the exit report, not more
+POST_CLOSE_MAX_S: Seconds = 5.0
+LINGER_BEYOND_S: Seconds = 60.0  # past the announced end: then the cloud forgot us, and an idle machine costs money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the agent is given of the world. `env` is for programs; `secrets` among it are kept out of the log."""
+
+    spec: AttemptSpec
+    spec_path: Path
+    root: Path
+    env: Mapping[str, str]
+    instance_id: str
+    host: str
+    host_pid: int | None
+    store: ObjectStore
+    clock: Clock
+    sources: tuple[NoticeSource, ...]
+
+
+class _EndsEarly(Exception):
+    """Before the program was started the attempt came to its end."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+def attend(machine: Machine) -> None:
+    """Be the attempt's agent until its end. Returns at once, having written nothing, where another agent is."""
+    mine = Claim(
+        attempt=machine.spec.attempt,
+        instance_id=machine.instance_id,
+        nonce=uuid.uuid4().hex,
+        host=machine.host,
+        pid=os.getpid(),
+    )
+    if claim(machine.store, mine):
+        _Agent(machine, mine.nonce).attend()
+
+
+class _Agent:
+    def __init__(self, machine: Machine, nonce: str) -> None:
+        spec = machine.spec
+        self._machine = machine
+        self._spec = spec
+        self._nonce = nonce
+        self._tempo = Tempo(spec.speed)
+        self._place = Workspace(root=machine.root)
+        self._place.make()
+        self._vitals = Vitals(spec=spec, nonce=nonce, utc=machine.clock.utc_s)
+        journal = Journal(machine.store, incarnation=spec.incarnation, event_type=Event)
+        self._post = Post(machine.store, journal, spec.attempt, self._tempo, self._vitals.compose)
+        self._board = NoticeBoard(self._place.notice_file, spec.attempt)
+        self._reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
+        self._logs = LogPump(machine.store, spec.attempt, {k: machine.env[k] for k in spec.secrets if k in machine.env})
+        self._progress = ProgressFile(self._place.trainer)
+        self._publisher = Publisher(machine.store, spec, self._place, nonce)
+        self._claimed_at = time.monotonic()
+        self._warned_lead: Seconds = 0.0
+        self._warned_left: Seconds = 0.0
+        self._program: Program | None = None
+        self._lingers = False
+
+    def attend(self) -> None:
+        self._post.start()
+        try:
+            ending = self._live()
+        except _EndsEarly as early:
+            ending = early.ending
+        finally:
+            if self._program is not None:
+                self._program.kill()
+        self._report(ending)
+        if self._lingers:
+            self._linger()
+
+    def _live(self) -> Ending:
+        self._prepare()
+        grant = self._await_grant()
+        self._restore(grant)
+        return self._train(grant)
+
+    # --- before the program -----------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        code = self._spec.code
+        if code is not None:
+            self._do(lambda: unpack_code(self._machine.store, code, self._place))
+        if isinstance(self._spec.program, CommandProgram) and self._spec.program.setup is not None:
+            self._set_up(self._spec.program.setup)
+
+    def _set_up(self, script: str) -> None:
+        env = setup_env(self._machine.env, self._spec, self._place)
+        setup = self._start((SHELL, "-e", "-c", script), env)
+        ended = self._until(setup.poll)
+        self._program = None
+        if ended.exit_code != 0:
+            how = f"exited with code {ended.exit_code}" if ended.signal is None else f"was killed by signal {ended.signal}"
+            ending = Ending(
+                outcome=ExitKind.SETUP_FAILED, reason=f"`setup` {how}", exit_code=ended.exit_code, signal=ended.signal
+            )
+            raise _EndsEarly(ending)
+
+    def _await_grant(self) -> Grant:
+        self._post.hurry()
+        grant = self._until(lambda: self._post.orders.grant)
+        self._vitals.granted_at = time.monotonic()
+        self._turn(AgentPhase.RESTORING)
+        self._place.write_chain(self._post.orders.grants)
+        return grant
+
+    def _restore(self, grant: Grant) -> None:
+        """For a program that knows nothing of us; `launcher.train` restores by itself."""
+        if isinstance(self._spec.program, CommandProgram):
+            grants = self._post.orders.grants
+            self._do(lambda: self._logs.say(self._publisher.restore(grant, grants)))
+            self._vitals.progress = self._publisher.progress
+
+    def _do(self, work: Callable[[], None]) -> None:
+        """Work on a thread while the loop watches."""
+        task = Task(work)
+        self._until(lambda: task.is_done or None)
+        try:
+            task.result()
+        except NothingValid as error:
+            raise _EndsEarly(Ending(outcome=ExitKind.NOTHING_VALID, reason=str(error))) from error
+        except StoreError as error:
+            raise _EndsEarly(Ending(outcome=ExitKind.STORE_FAILED, reason=str(error))) from error
+
+    def _until(self, answer: Callable[[], T | None]) -> T:
+        """The answer, once there is one. Raises _EndsEarly where the attempt is told to end before."""
+        while (found := answer()) is None:
+            told = self._look_around()
+            if told is not None:
+                self._lingers = told.lingers
+                raise _EndsEarly(Ending(outcome=told.outcome, reason=told.reason))
+            time.sleep(TICK_S)
+        return found
+
+    # --- the program ------------------------------------------------------------------------------------------------------
+
+    def _train(self, grant: Grant) -> Ending:
+        resume_step = self._vitals.progress.restored_step
+        env = program_env(self._machine.env, self._spec, self._place, self._machine.spec_path, grant, self._nonce, resume_step)
+        program = self._start(command_of(self._spec.program), env)
+        if isinstance(self._spec.program, CommandProgram):
+            self._publisher.begin()
+        watch = StandstillWatch(hang_min=self._spec.hang_min_real, moved_at=time.monotonic())
+        told: Told | None = None
+        hang: str | None = None
+        while (ended := program.poll()) is None:
+            self._take_progress()
+            told = self._obey(program, told)
+            if told is None and hang is None:
+                hang = self._end_hang(program, watch)
+            time.sleep(TICK_S)
+        self._take_progress()
+        self._vitals.ended_at = time.monotonic()
+        return self._wind_up(ended, told, hang)
+
+    def _start(self, command: tuple[str, ...], env: Mapping[str, str]) -> Program:
+        self._program = Program(command, env, self._place.code, self._logs.write_fd)
+        return self._program
+
+    def _take_progress(self) -> None:
+        """The trainer's own word, where it speaks; else the publisher's."""
+        self._vitals.progress = self._progress.read() or self._publisher.progress
+        started = self._vitals.progress.first_step_mono is not None
+        if started and self._vitals.phase is AgentPhase.RESTORING:
+            self._turn(AgentPhase.TRAINING)
+
+    def _obey(self, program: Program, before: Told | None) -> Told | None:
+        """Tell the program to end where there is a reason; a later and harder one overrules the first."""
+        told = self._look_around() or self._saves_fail()
+        if told is None or (before is not None and (told.drain or not before.drain)):
+            return before
+        self._lingers = told.lingers
+        self._turn(AgentPhase.DRAINING)
+        if told.drain:
+            program.terminate(self._drain_grace())
+        else:
+            program.kill()
+        return told
+
+    def _saves_fail(self) -> Told | None:
+        failed, told = self._vitals.progress.failed_saves, self._vitals.progress
+        if self._publisher.sealed is not None:
+            return Told(reason=self._publisher.sealed, drain=False, outcome=ExitKind.SEALED)
+        if failed >= self._spec.failed_saves_max:
+            why = f": {told.warnings[-1]}" if told.warnings else ""
+            return Told(reason=f"{failed} saves in a row failed{why}", outcome=ExitKind.STORE_FAILED)
+        return None
+
+    def _drain_grace(self) -> Seconds:
+        """To end in peace: the plain grace, and the last save at twice its usual time."""
+        told = self._vitals.progress
+        return self._spec.kill_grace_real + 2 * (told.stall_s + told.durable_s)
+
+    def _end_hang(self, program: Program, watch: StandstillWatch) -> str | None:
+        """A program that never spoke to us cannot be told from one that works in silence."""
+        own = self._progress.progress
+        if own is None and not isinstance(self._spec.program, TrainerProgram):
+            return None
+        hang = watch.hang(own, time.monotonic())
+        if hang is not None:
+            program.kill()
+        return hang
+
+    # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def _wind_up(self, ended: Ended, told: Told | None, hang: str | None) -> Ending:
+        ending = classify(ended, self._vitals.progress, told, hang)
+        self._turn(AgentPhase.DRAINING)
+        is_ours_to_save = isinstance(self._spec.program, CommandProgram) and (told is None or told.drain)
+        return self._publish_last(ended, ending) if is_ours_to_save else ending
+
+    def _publish_last(self, ended: Ended, ending: Ending) -> Ending:
+        """What a program leaves behind is whole where it ended in order; a crash, too, may have left a file half-written."""
+        finished = ending.outcome is ExitKind.FINISHED
+        in_order = not ended.torn and (finished or ending.outcome is ExitKind.DRAINED)
+        failed_before = self._publisher.progress.failed_saves
+        task = Task(lambda: self._publisher.finish(torn=not in_order, finished=finished))
+        while not task.is_done:
+            told = self._look_around()
+            if told is not None and not told.drain:
+                return ending
+            time.sleep(TICK_S)
+        task.result()
+        self._take_progress()
+        if self._publisher.sealed is not None:
+            return replace(ending, outcome=ExitKind.SEALED, reason=self._publisher.sealed)
+        if finished and self._publisher.progress.failed_saves > failed_before:
+            reason = f"the program finished, but its last files are not in the store: {self._publisher.progress.warnings[-1]}"
+            return replace(ending, outcome=ExitKind.STORE_FAILED, reason=reason)
+        return ending
+
+    def _report(self, ending: Ending) -> None:
+        """The report is the attempt's last word; it follows the last line of the log, so that a reader of it finds all."""
+        self._logs.say(f"{ending.outcome.value}: {ending.reason}")
+        self._logs.close(LOGS_CLOSE_MAX_S)
+        report = ExitReport(
+            attempt=self._spec.attempt,
+            nonce=self._nonce,
+            at=self._machine.clock.utc_s(),
+            outcome=ending.outcome,
+            reason=ending.reason,
+            exit_code=ending.exit_code,
+            signal=ending.signal,
+            hang=ending.hang,
+            last=self._post.stop(POST_CLOSE_MAX_S),
+        )
+        with contextlib.suppress(KeyExists):  # ours, from a try whose answer was lost
+            store_calls()(self._machine.store.create, exit_key(self._spec.attempt), codec.dumps(report))
+
+    def _linger(self) -> None:
+        """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""
+        until = time.monotonic() + max(self._warned_left, 0.0) + LINGER_BEYOND_S
+        while time.monotonic() < until and not self._is_called_off():
+            time.sleep(TICK_S)
+
+    def _is_called_off(self) -> bool:
+        warned = standing(self._machine.sources)
+        return (warned is not None and warned.awaited) or self._reasons.is_orphaned()
+
+    # --- looking around ---------------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> Told | None:
+        self._heed_notices()
+        self._vitals.unreadable = self._post.orders.unreadable
+        situation = Situation(
+            orders=self._post.orders,
+            warned=self._board.warned,
+            warned_left=self._warned_left,
+            lead=self._warned_lead,
+            last_save_needs=self._last_save_needs(),
+            supervisor_moved_at=self._post.supervisor_moved_at,
+            claimed_at=self._claimed_at,
+        )
+        return self._reasons.to_end(situation)
+
+    def _heed_notices(self) -> None:
+        now = self._machine.clock.utc_s()
+        warned = standing(self._machine.sources)
+        self._warned_left = 0.0 if warned is None else self._tempo.real(warned.ends_at - now)
+        notice = self._board.update(warned, now, self._warned_left)
+        if notice is not None:
+            self._warned_lead = self._warned_left
+            self._publisher.include_outputs()
+            self._post.send(notice)
+
+    def _last_save_needs(self) -> Seconds:
+        own = self._progress.progress
+        if own is not None:
+            return last_save_needs(own)
+        return last_word_needs(self._warned_lead, self._spec.kill_grace_real, self._publisher.progress.durable_s)
+
+    def _turn(self, phase: AgentPhase) -> None:
+        if self._vitals.phase is not phase:
+            self._vitals.phase = phase
+            self._post.hurry()

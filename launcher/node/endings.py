@@ -1,0 +1,54 @@
+"""How an attempt ended, judged from what the program left behind. Pure; `agent` writes the report.
+
+The supervisor treats the kinds very differently (a preemption costs nothing, three failures end the run), so the order of the
+questions matters: what the trainer says of itself, then what we did to it, and only then what its wait status looks like.
+"""
+
+import signal
+from dataclasses import dataclass
+
+from launcher.core.contract import ExitKind, TrainerProgress
+from launcher.node.process import Ended
+from launcher.node.reasons import Told
+
+_RELAYED_KILLS = {128 + signal.SIGKILL: signal.SIGKILL, 128 + signal.SIGTERM: signal.SIGTERM}  # as shells report a child's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The part of an ExitReport that says how and why."""
+
+    outcome: ExitKind
+    reason: str
+    exit_code: int | None = None
+    signal: int | None = None
+    hang: bool = False
+
+
+def classify(ended: Ended, progress: TrainerProgress, told: Told | None, hang: str | None) -> Ending:
+    """`told` is why we ended the program, None where it ended untold; `hang` what stood still, where that made us kill it."""
+    if progress.outcome is not None and not (told is not None and progress.outcome is ExitKind.DRAINED):
+        return _ending(progress.outcome, progress.reason or f"the trainer ended as {progress.outcome.value}", ended)
+    if hang is not None:
+        return _ending(ExitKind.PROGRAM_FAILED, hang, ended, hang=True)
+    if told is not None:
+        # Whatever its status: torchrun exits 1 when it is told to end, and an unaware program dies of SIGTERM.
+        return _ending(told.outcome, told.reason, ended)
+    number = ended.signal or _RELAYED_KILLS.get(ended.exit_code or 0)
+    if number is not None:
+        reason = f"the program was killed by {_name(number)}, which neither the market nor launch sent"
+        return Ending(outcome=ExitKind.KILLED, reason=reason, exit_code=ended.exit_code, signal=number)
+    if ended.exit_code == 0:
+        return _ending(ExitKind.FINISHED, "the program ended by itself", ended)
+    return _ending(ExitKind.PROGRAM_FAILED, f"the program exited with code {ended.exit_code}", ended)
+
+
+def _ending(outcome: ExitKind, reason: str, ended: Ended, *, hang: bool = False) -> Ending:
+    return Ending(outcome=outcome, reason=reason, exit_code=ended.exit_code, signal=ended.signal, hang=hang)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

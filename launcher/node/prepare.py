@@ -1,0 +1,61 @@
+"""Before the grant: be the attempt, or stand back; and have the code in place.
+
+Two machines may be started for one attempt (a start was repeated, a cloud answered late). The claim is created, never replaced,
+so exactly one agent is the attempt. The other writes nothing and exits.
+"""
+
+import contextlib
+import io
+import tarfile
+import threading
+from collections.abc import Callable
+
+from launcher import codec
+from launcher.adapters.retry import store_calls
+from launcher.adapters.store.base import ObjectStore
+from launcher.core.contract import Claim, claim_key
+from launcher.errors import KeyExists
+from launcher.node.workspace import Workspace
+
+
+def claim(store: ObjectStore, mine: Claim) -> bool:
+    """True where this agent is the attempt. Raises StoreUnknown where the store does not answer within its deadline."""
+    return store_calls()(_claim_once, store, mine)
+
+
+def _claim_once(store: ObjectStore, mine: Claim) -> bool:
+    with contextlib.suppress(KeyExists):  # perhaps by ourselves, in a try whose answer was lost: the nonce tells
+        store.create(claim_key(mine.attempt), codec.dumps(mine))
+    return codec.loads(Claim, store.get(claim_key(mine.attempt))).nonce == mine.nonce
+
+
+def unpack_code(store: ObjectStore, key: str, place: Workspace) -> None:
+    """The frozen workdir, as the run's start packed it. Links and names that lead out of the folder are refused by the filter."""
+    with tarfile.open(fileobj=io.BytesIO(store.get(key))) as tar:
+        tar.extractall(place.code, filter="data")
+
+
+class Task:
+    """Work that takes its time, on a thread, while the agent's loop goes on watching. Ask `is_done`, then take `result`."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="task", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self) -> None:
+        """Raises what the work raised."""
+        assert self.is_done, "ask is_done first"
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # the top of a thread's loop: handed to whoever takes the result
+            self._error = error

@@ -1,0 +1,207 @@
+"""The checkpoint folder of a program that knows nothing of us: restored before it starts, published while it runs.
+
+Every two seconds a look; where two looks in a row prove the folder whole and something is new in it, it is committed as it is:
+new and changed files are uploaded, the others are named where an earlier save put them. When the program has ended by itself
+nobody writes any more and one look is enough. When it was cut off by a signal, only what was whole before counts.
+
+A commit's step is the number of commits along the chain: the only measure of progress that such a program gives.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from launcher import processes
+from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint.commit import Author, Committer, Draft, Parent, SealedMet
+from launcher.checkpoint.format import Source
+from launcher.checkpoint.restore import restore
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
+from launcher.core.contract import PROGRESS_FILE, AttemptSpec, TrainerProgress
+from launcher.core.tempo import PUBLISH_LOOKS_S
+from launcher.errors import StoreError
+from launcher.node.folder import FolderSink, InFlux, source_of
+from launcher.node.look import Look, Seen, held_for_writing, is_whole, look
+from launcher.node.orders import Grant
+from launcher.node.workspace import Workspace
+from launcher.units import Seconds
+
+OUTPUTS_PREFIX = "outputs/"
+_BEYOND_S: Seconds = 0.01  # so that two looks are never a hair too close
+
+
+class Publisher:
+    """`restore`, then `begin`, then `finish`, each once. `progress` is what a trainer of ours would say; `sealed` why to end."""
+
+    def __init__(self, store: ObjectStore, spec: AttemptSpec, place: Workspace, nonce: str) -> None:
+        self.progress = TrainerProgress()
+        self.sealed: str | None = None
+        self._store = store
+        self._spec = spec
+        self._place = place
+        self._nonce = nonce
+        self._committer: Committer | None = None
+        self._published: dict[str, tuple[Seen | None, FileEntry]] = {}  # by path; Seen None: not on this disk as it was
+        self._owed: Look | None = None  # proved whole, and not committed yet
+        self._with_outputs = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="publisher", daemon=True)
+
+    @property
+    def is_idle(self) -> bool:
+        """The program uses `launcher.train`, which commits by itself."""
+        return (self._place.trainer / PROGRESS_FILE).exists()
+
+    def restore(self, grant: Grant, grants: dict[int, CommitRef | None]) -> str:
+        """Bring the grant's parent, or its newest whole ancestor, into the folder; says what was done. Raises StoreError."""
+        if grant.parent is None:
+            self._committer = self._make_committer(grant, None, ())
+            return "starts from nothing"
+        sink = FolderSink(self._folders(outputs=True))
+        spec = self._spec
+        found = restore(self._store, run=spec.run, incarnation=spec.incarnation, parent=grant.parent, grants=grants, sink=sink)
+        sink.finish()
+        self._committer = self._make_committer(grant, found.parent, found.set_aside)
+        on_disk = look(self._folders(outputs=True), ()).files
+        self._published = {path: (on_disk.get(path), entry) for path, entry in sink.entries.items()}
+        self.progress = replace(
+            self.progress,
+            step=found.manifest.step,
+            restored=found.manifest.ref,
+            restored_step=found.manifest.step,
+            set_aside=found.set_aside,
+        )
+        return f"restored {len(sink.entries)} files of commit {found.manifest.ref}, every digest ok"
+
+    def begin(self) -> None:
+        """The program has started."""
+        self.progress = replace(self.progress, first_step_mono=time.monotonic())
+        self._thread.start()
+
+    def include_outputs(self) -> None:
+        """From now on commits hold the recipe's `outputs` too: the machine may end soon."""
+        self._with_outputs = True
+
+    def finish(self, *, torn: bool, finished: bool) -> None:
+        """The last commit, after every process of the program has ended. May take as long as the store does."""
+        self._ended.set()
+        self._thread.join()
+        if self.is_idle:
+            return
+        self.include_outputs()
+        last = self._owed if torn else self._look(())
+        if last is not None:
+            self._commit(last, urgent=not finished, finished=finished)
+
+    # --- looking ----------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """The thread. An error nobody foresaw counts as a failed save: the program goes on, and the heartbeat says it."""
+        try:
+            self._watch_until_ended()
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _watch_until_ended(self) -> None:
+        before = self._look(self._group())
+        while not self._ended.wait(PUBLISH_LOOKS_S + _BEYOND_S) and not self.is_idle and self.sealed is None:
+            now = self._look(self._group())
+            if self._ended.is_set():
+                return  # the program ended between look and stats: what its death changed is judged by `finish`
+            if is_whole(before, now):
+                self._owed = now
+                self._commit(now)
+            before = now
+
+    def _look(self, group: Sequence[processes.ProcessId]) -> Look:
+        return look(self._folders(outputs=self._with_outputs), group)
+
+    def _group(self) -> Sequence[processes.ProcessId]:
+        return processes.descendants(os.getpid())
+
+    def _folders(self, *, outputs: bool) -> dict[str, Path]:
+        named = self._spec.outputs is not None and outputs
+        return {"": self._place.checkpoint, **({OUTPUTS_PREFIX: self._outputs_folder()} if named else {})}
+
+    def _outputs_folder(self) -> Path:
+        return Path(os.path.normpath(self._place.code / (self._spec.outputs or ".")))
+
+    # --- committing -------------------------------------------------------------------------------------------------------
+
+    def _commit(self, whole: Look, *, urgent: bool = False, finished: bool = False) -> None:
+        """Commit `whole` where it differs from what was published. A failure costs this commit only."""
+        changed = [path for path, seen in whole.files.items() if self._published.get(path, (None,))[0] != seen]
+        kept = {path: entry for path, (_, entry) in self._published.items() if self._is_kept(path, whole)}
+        if not whole.files or not (changed or kept.keys() != self._published.keys()):
+            self._owed = None
+            return
+        assert self._committer is not None, "restore comes first"
+        unchanged = [entry for path, entry in kept.items() if path not in changed]
+        draft = Draft(
+            step=self._committer.parent_step + 1, urgent=urgent, finished=finished, started_mono=time.monotonic(), facts={}
+        )
+        try:
+            manifest = self._committer.publish(self._sources(whole, changed), draft, unchanged=unchanged)
+        except InFlux:
+            return
+        except SealedMet as error:
+            self.sealed = str(error)
+        except StoreError as error:
+            self._fail(error)
+        else:
+            self._take(manifest, whole)
+
+    def _fail(self, error: Exception) -> None:
+        failed = self.progress.failed_saves + 1
+        self.progress = replace(self.progress, failed_saves=failed, warnings=(f"a save failed: {error}",))
+
+    def _is_kept(self, path: str, whole: Look) -> bool:
+        """Published outputs stay in every commit until they are looked at again: the newest commit must name them."""
+        is_output = self._spec.outputs is not None and path.startswith(OUTPUTS_PREFIX)
+        return path in whole.files or (is_output and not self._with_outputs)
+
+    def _sources(self, whole: Look, changed: list[str]) -> list[Source]:
+        """The files to upload. Whether anybody holds one of them open is asked once, behind the last byte of the last."""
+
+        def nobody_writes() -> None:
+            if held_for_writing(self._group()) & {whole.files[path].inode for path in changed}:
+                raise InFlux("a file was opened for writing while it was copied")
+
+        folders = self._folders(outputs=self._with_outputs)
+        return [
+            source_of(path, folders, whole.files[path], nobody_writes if path == changed[-1] else _nothing_more)
+            for path in changed
+        ]
+
+    def _take(self, manifest: Manifest, whole: Look) -> None:
+        seen = {path: seen for path, (seen, _) in self._published.items()} | dict(whole.files)
+        self._published = {entry.path: (seen[entry.path], entry) for entry in manifest.files}
+        self._owed = None
+        self.progress = replace(
+            self.progress,
+            step=manifest.step,
+            last_commit=manifest.ref.commit,
+            last_commit_step=manifest.step,
+            last_commit_bytes=manifest.size,
+            durable_s=manifest.durable_s,
+            num_saves=self.progress.num_saves + 1,
+            failed_saves=0,
+            warnings=(),
+        )
+        assert self._committer is not None
+        with contextlib.suppress(StoreError):  # what is not deleted now is deleted after the next commit
+            self._committer.retire()
+
+    def _make_committer(self, grant: Grant, parent: Parent | None, set_aside: tuple[SetAside, ...]) -> Committer:
+        spec = self._spec
+        author = Author(run=spec.run, incarnation=spec.incarnation, attempt=spec.attempt, grant=grant.number, nonce=self._nonce)
+        return Committer(self._store, author, parent=parent, set_aside=set_aside, keep=spec.keep)
+
+
+def _nothing_more() -> None:
+    """The check behind a file that is not the last."""

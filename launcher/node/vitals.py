@@ -1,0 +1,84 @@
+"""What the agent knows of itself and its program, put together as a heartbeat.
+
+Trainers measure real seconds; heartbeats carry market seconds where the ledger adds them up. The change of clocks is made here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from launcher.core.contract import AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
+from launcher.core.market.offer import Capacity
+from launcher.core.tempo import Tempo
+from launcher.units import MINUTE, Seconds, Utc
+
+UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
+UNPUBLISHED = "10 minutes of training on spot and no file published: write checkpoints into $LAUNCH_CHECKPOINT_DIR"
+
+
+@dataclass(slots=True, kw_only=True)
+class Vitals:
+    """Changed by the agent's loop, read by the post. The instants are monotonic real seconds.
+
+    `progress` is the trainer's own, or what the publisher tells of a program that knows nothing of us.
+    """
+
+    spec: AttemptSpec
+    nonce: str
+    utc: Callable[[], Utc]
+    phase: AgentPhase = AgentPhase.WAITING
+    granted_at: Seconds | None = None
+    ended_at: Seconds | None = None
+    progress: TrainerProgress = field(default_factory=TrainerProgress)
+    unreadable: tuple[int, ...] = ()
+
+    def compose(self, sequence: int) -> Heartbeat:
+        told = self.progress
+        return Heartbeat(
+            attempt=self.spec.attempt,
+            nonce=self.nonce,
+            sequence=sequence,
+            at=self.utc(),
+            phase=self.phase,
+            step=told.step,
+            total_steps=told.total_steps,
+            loss=told.loss,
+            steps_per_s=told.steps_per_s,
+            restored=told.restored,
+            restored_step=told.restored_step,
+            set_aside=told.set_aside,
+            last_commit=told.last_commit,
+            last_commit_step=told.last_commit_step,
+            last_commit_bytes=told.last_commit_bytes,
+            restoring_s=self._restoring_s(),
+            training_s=self._training_s(),
+            saving_s=self._market(told.saving_s),
+            stall_real_s=told.stall_s,
+            durable_real_s=told.durable_s,
+            failed_saves=told.failed_saves,
+            unreadable=self.unreadable,
+            warnings=(*told.warnings, *self._own_warnings()),
+        )
+
+    def _restoring_s(self) -> Seconds:
+        if self.granted_at is None:
+            return 0.0
+        until = self._now() if self.progress.first_step_mono is None else self.progress.first_step_mono
+        return self._market(until - self.granted_at)
+
+    def _training_s(self) -> Seconds:
+        first = self.progress.first_step_mono
+        return 0.0 if first is None else self._market(self._now() - first)
+
+    def _own_warnings(self) -> tuple[str, ...]:
+        watched = isinstance(self.spec.program, CommandProgram) and not self.spec.save.never
+        on_spot = self.spec.placement.capacity is Capacity.SPOT
+        saved = self.progress.last_commit > 0 or self.progress.restored is not None
+        return (UNPUBLISHED,) if watched and on_spot and not saved and self._training_s() > UNPUBLISHED_WARN_S else ()
+
+    def _now(self) -> Seconds:
+        """The program's last instant once it has ended: what comes after is neither restoring nor training."""
+        return time.monotonic() if self.ended_at is None else self.ended_at
+
+    def _market(self, real: Seconds) -> Seconds:
+        return Tempo(self.spec.speed).market(max(real, 0.0))

@@ -1,0 +1,96 @@
+"""Where things lie on the machine, and what a program is told of them.
+
+Everything is below one folder, the instance's disk; it dies with the machine. The code gets a folder of its own and is where
+programs run; the checkpoint folder stays outside of it, so that a program which packs or cleans its own folder does no harm.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import launcher
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
+from launcher.node.orders import Grant
+from launcher.units import Step
+
+SHELL = "bash"
+PACKAGE_ROOT = Path(launcher.__file__).parent.parent  # what a trainer of ours must be able to import from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    root: Path
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def trainer(self) -> Path:
+        return self.root / "trainer"
+
+    @property
+    def notice_file(self) -> Path:
+        return self.root / "notice"
+
+    @property
+    def chain_file(self) -> Path:
+        return self.root / "chain.json"
+
+    def make(self) -> None:
+        for folder in (self.code, self.checkpoint, self.trainer):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.notice_file.unlink(missing_ok=True)
+
+    def write_chain(self, grants: Mapping[int, CommitRef | None]) -> None:
+        """The chain of grants for `launcher.train`: {"3": "0002-0005", "1": ""}."""
+        named = {str(attempt): "" if parent is None else str(parent) for attempt, parent in grants.items()}
+        self.chain_file.write_text(json.dumps(named))
+
+
+def command_of(program: CommandProgram | TrainerProgram) -> tuple[str, ...]:
+    match program:
+        case CommandProgram(command=command):
+            return (SHELL, "-c", command)
+        case TrainerProgram(module=module):
+            return (sys.executable, "-m", module)
+
+
+def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> dict[str, str]:
+    """What every program of the attempt sees, `setup` included: the machine's environment, the recipe's, and ours."""
+    return {
+        **base,
+        **spec.envs,
+        **{f"LAUNCH_DATA_{name.upper()}": url for name, url in spec.data.items()},
+        "LAUNCH_RUN_ID": spec.run,
+        "LAUNCH_ATTEMPT": str(spec.attempt),
+        "LAUNCH_CHECKPOINT_DIR": str(place.checkpoint),
+        "LAUNCH_NOTICE_FILE": str(place.notice_file),
+    }
+
+
+def program_env(
+    base: Mapping[str, str], spec: AttemptSpec, place: Workspace, spec_path: Path, grant: Grant, nonce: str, resume_step: Step
+) -> dict[str, str]:
+    """The program contract, and what `launcher.train` needs beyond it (core/contract.py, last section)."""
+    env = {
+        **setup_env(base, spec, place),
+        "LAUNCH_RESUME_STEP": str(resume_step),
+        "LAUNCH_TRAINER_DIR": str(place.trainer),
+        "LAUNCH_SPEC": str(spec_path),
+        "LAUNCH_GRANT": str(grant.number),
+        "LAUNCH_PARENT": "" if grant.parent is None else str(grant.parent),
+        "LAUNCH_NONCE": nonce,
+        "LAUNCH_CHAIN": str(place.chain_file),
+    }
+    if isinstance(spec.program, TrainerProgram):
+        env["LAUNCH_TRAINER"] = json.dumps(spec.program.args)
+        env["PYTHONPATH"] = ":".join(part for part in (str(PACKAGE_ROOT), env.get("PYTHONPATH", "")) if part)
+    return env
