@@ -71,6 +71,7 @@ class Manifest:
     parent: CommitRef | None
     parent_sha256: str | None
     step: Step  # under `run:` the number of commits so far along the chain
+    loss: float | None = None  # of that step, where one is known and finite: retention may keep the best
     files: tuple[FileEntry, ...]
     world_size: int = 1
     mesh: tuple[int, ...] = (1,)
@@ -102,6 +103,11 @@ Commit = Manifest | Sealed
 
 def write(commit: Commit) -> bytes:
     return codec.dumps_digested(commit)
+
+
+def sha256_of(data: bytes) -> str:
+    """What a child manifest records of its parent: the digest of the parent's object as stored."""
+    return codec.digest_of(data)
 
 
 def read(data: bytes) -> Commit:

@@ -1,0 +1,215 @@
+"""Where a checkpoint's bytes go: files first, under a save prefix nobody used before, and the manifest last, by create.
+
+A reader that sees a manifest may trust every file it names; a save killed half way left nothing but waste. The manifest goes to
+the attempt's next commit number with create-if-absent, never by rename: it must lose against a `Sealed` already there, since
+then another attempt owns the run's history. A create without an answer is settled first, with the same bytes, before
+anything else goes to that number; it may still land.
+
+Retention deletes files of this attempt's own older saves, only after a commit of its own succeeded. Manifests and metrics stay:
+a missing commit number would move the seal, missing metrics would tear the curve. No torch here: the agent publishes
+the folders of unmodified programs through the same door.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from launcher.adapters import retry
+from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint import format as layout
+from launcher.checkpoint import verify
+from launcher.checkpoint.format import Source
+from launcher.core.checkpoint import manifest as manifests
+from launcher.core.checkpoint import rules
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, Sealed, SetAside
+from launcher.core.contract import METRICS_FILE, PINS_PREFIX, KeepRule, attempt_prefix, commit_key, save_prefix
+from launcher.errors import Damaged, KeyExists, KeyMissing, LaunchError, StoreUnknown, StoreUnusable
+from launcher.units import Seconds, Step
+
+NUM_NEWEST_KEPT = 2  # the newest commit and the one to fall back to should it turn out damaged, whatever the rule says
+
+
+class SealedMet(LaunchError):
+    """This attempt is no longer the writer: its next commit number is taken. Stop training; nothing more can count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who writes, and by which right."""
+
+    run: str
+    incarnation: str
+    attempt: int
+    grant: int  # journal number of the WriterGranted
+    nonce: str  # of the claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The commit that the next one follows."""
+
+    ref: CommitRef
+    sha256: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a commit says of itself, besides its files."""
+
+    step: Step
+    loss: float | None = None
+    urgent: bool = False
+    finished: bool = False
+    stall_s: Seconds = 0.0
+    started_mono: float  # time.monotonic() at the call of the save
+    facts: dict[str, str]
+
+
+class Committer:
+    """The commits of one attempt, numbered from 1 without gaps. One thread at a time."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        author: Author,
+        *,
+        parent: Parent | None,
+        set_aside: tuple[SetAside, ...] = (),
+        keep: KeepRule,
+    ) -> None:
+        self.parent = parent
+        self.manifests: list[Manifest] = []
+        self._store = store
+        self._author = author
+        self._set_aside = set_aside
+        self._keep = keep
+        self._num_saves = 0
+        self._pending: tuple[Manifest, bytes] | None = None
+        self._uploaded: set[str] = set()  # keys this attempt has written and not deleted
+
+    @property
+    def parent_step(self) -> Step:
+        return self.parent.step if self.parent else 0
+
+    def publish(
+        self,
+        sources: Sequence[Source],
+        draft: Draft,
+        *,
+        unchanged: Sequence[FileEntry] = (),
+        metrics: Callable[[Step], bytes] | None = None,
+    ) -> Manifest:
+        """Upload `sources`, then commit them together with `unchanged` files of earlier saves.
+
+        `metrics` gives the lines since a step; it is called once the parent is certain. Raises StoreError (this save failed) or
+        SealedMet (no later save can succeed either).
+        """
+        self.settle()
+        self._num_saves += 1
+        extra = (layout.bytes_source(METRICS_FILE, metrics(self.parent_step)),) if metrics else ()
+        entries = tuple(self._upload(source) for source in (*sources, *extra))
+        manifest = self._manifest(draft, (*entries, *unchanged))
+        self._pending = (manifest, manifests.write(manifest))
+        self.settle()
+        return manifest
+
+    def settle(self) -> None:
+        """Bring a manifest whose create got no answer to its end: it stands, or this raises as `publish` does."""
+        if self._pending is None:
+            return
+        manifest, data = self._pending
+        found = retry.store_calls()(_create_and_read_back, self._store, commit_key(manifest.ref), data)
+        if found != data:
+            raise _who_took(manifest.ref, found)
+        self._pending = None
+        self.manifests.append(manifest)
+        self.parent = Parent(ref=manifest.ref, sha256=manifests.sha256_of(data), step=manifest.step)
+
+    def retire(self) -> None:
+        """Delete the files of this attempt that neither the rule nor a pin keeps. Call after a success of `publish`."""
+        pinned = {pin for meta in self._store.list(PINS_PREFIX) if (pin := _pinned(meta.key)) is not None}
+        newest = {manifest.ref for manifest in self.manifests[-NUM_NEWEST_KEPT:]}
+        chain = [(manifest.ref, manifest.step, manifest.loss) for manifest in self.manifests]
+        expendable = rules.expendable(chain, self._keep, pinned | newest)
+        kept = {file.key for manifest in self.manifests if manifest.ref not in expendable for file in manifest.files}
+        curve = {file.key for manifest in self.manifests for file in manifest.files if file.path == METRICS_FILE}
+        own = {key for key in self._uploaded if key.startswith(attempt_prefix(self._author.attempt))}
+        for key in sorted(own - kept - curve):
+            self._store.delete(key)
+            self._uploaded.discard(key)
+
+    def _upload(self, source: Source) -> FileEntry:
+        key = save_prefix(self._author.attempt, self._num_saves) + source.path
+        self._uploaded.add(key)
+        return retry.store_calls()(_upload_once, self._store, key, source)
+
+    def _manifest(self, draft: Draft, files: tuple[FileEntry, ...]) -> Manifest:
+        author, parent = self._author, self.parent
+        return Manifest(
+            run=author.run,
+            incarnation=author.incarnation,
+            ref=CommitRef(author.attempt, len(self.manifests) + 1),
+            save=self._num_saves,
+            grant=author.grant,
+            nonce=author.nonce,
+            parent=parent.ref if parent else None,
+            parent_sha256=parent.sha256 if parent else None,
+            step=draft.step,
+            loss=draft.loss,
+            files=files,
+            set_aside=self._set_aside,
+            finished=draft.finished,
+            urgent=draft.urgent,
+            stall_s=draft.stall_s,
+            durable_s=time.monotonic() - draft.started_mono,
+            facts=draft.facts,
+        )
+
+
+def _upload_once(store: ObjectStore, key: str, source: Source) -> FileEntry:
+    """Create `key`; where a try before this one did so unheard, what stands there must be the same bytes."""
+    digests = layout.PieceDigests()
+    try:
+        store.create(key, digests.passing(source.chunks()))
+    except KeyExists:
+        return _already_there(store, key, source)
+    return layout.file_entry(source, key, digests)
+
+
+def _already_there(store: ObjectStore, key: str, source: Source) -> FileEntry:
+    digests = layout.PieceDigests()
+    for _ in digests.passing(source.chunks()):
+        pass
+    entry = layout.file_entry(source, key, digests)
+    if culprit := verify.file_culprit(store, entry):
+        raise StoreUnusable(f"{key} exists already, and is not what this save wrote: {culprit}")
+    return entry
+
+
+def _create_and_read_back(store: ObjectStore, key: str, data: bytes) -> bytes:
+    """What stands at `key` after a try to create it. A lost answer turns our own success into "exists", so only reading tells."""
+    with contextlib.suppress(KeyExists):
+        store.create(key, data)
+    try:
+        return store.get(key)
+    except KeyMissing as error:
+        raise StoreUnknown(f"{key} was created and cannot be read yet") from error
+
+
+def _who_took(ref: CommitRef, found: bytes) -> LaunchError:
+    try:
+        commit = manifests.read(found)
+    except ValueError as error:
+        return Damaged(commit_key(ref), str(error))
+    if isinstance(commit, Sealed):
+        return SealedMet(f"attempt {ref.attempt} was sealed at {ref} by {commit.supervisor}: it is no longer the writer")
+    return SealedMet(f"another process has committed {ref}: this one is not the writer")
+
+
+def _pinned(key: str) -> CommitRef | None:
+    try:
+        return CommitRef.parse(key.removeprefix(PINS_PREFIX).removesuffix(".json"))
+    except ValueError:
+        return None

@@ -1,0 +1,166 @@
+"""From which checkpoint to go on: the grant's parent, else its newest valid ancestor; each bad one is set aside and said.
+
+History is the chain of grants, so only ancestors of the granted parent count, never whatever lies in the store. A manifest names
+its parent and that one's SHA-256; where the manifest itself is gone, the chain is still known: the commit numbers below it,
+then the parent with which that attempt was granted.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint import verify
+from launcher.checkpoint.commit import Parent
+from launcher.core.checkpoint import manifest as manifests
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
+from launcher.core.contract import commit_key
+from launcher.errors import Damaged, KeyMissing, StoreError
+
+Grants = Mapping[int, CommitRef | None]  # attempt -> the parent it was granted with
+
+
+class NothingValid(StoreError):
+    """The grant names a parent, and neither it nor any ancestor is whole."""
+
+    def __init__(self, set_aside: tuple[SetAside, ...]) -> None:
+        what = "; ".join(f"{bad.ref}: {bad.culprit}" for bad in set_aside)
+        super().__init__(f"no checkpoint of this run is whole ({what}); `launch resume --from 0` starts over")
+        self.set_aside = set_aside
+
+
+class Sink(Protocol):
+    """Where restored files go. `clear` forgets all that came before: the next candidate starts anew."""
+
+    def clear(self) -> None: ...
+
+    def write(self, entry: FileEntry, piece: bytes) -> None:
+        """The next piece of a file; an empty file gets one empty piece."""
+        ...
+
+
+class MemoryFiles:
+    """Restored files as bytes by path."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+
+    def clear(self) -> None:
+        self.files.clear()
+
+    def write(self, entry: FileEntry, piece: bytes) -> None:
+        self.files.setdefault(entry.path, bytearray()).extend(piece)
+
+
+class FolderFiles:
+    """Restored files below an empty folder, with their modes. Paths that would leave the folder are refused."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: list[Path] = []
+
+    def clear(self) -> None:
+        for path in self._written:
+            path.unlink(missing_ok=True)
+        self._written.clear()
+
+    def write(self, entry: FileEntry, piece: bytes) -> None:
+        path = self._folder / entry.path
+        if not Path(os.path.normpath(path)).is_relative_to(self._folder):
+            raise Damaged(entry.key, f"its path {entry.path!r} leads out of the folder")
+        if path not in self._written:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.touch()
+            path.chmod(entry.mode)
+            self._written.append(path)
+        with path.open("ab") as file:
+            file.write(piece)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The checkpoint that training goes on from; its files are in the sink."""
+
+    manifest: Manifest
+    sha256: str
+    set_aside: tuple[SetAside, ...]
+
+    @property
+    def parent(self) -> Parent:
+        return Parent(ref=self.manifest.ref, sha256=self.sha256, step=self.manifest.step)
+
+
+def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef, grants: Grants, sink: Sink) -> Restored:
+    """Fetch `parent`, or its newest valid ancestor, into `sink`, every digest checked on the way.
+
+    Raises NothingValid, or StoreUnknown where the store gave no answer: that is never taken for damage.
+    """
+    set_aside: list[SetAside] = []
+    ref: CommitRef | None = parent
+    sha256: str | None = None
+    while ref is not None:
+        manifest: Manifest | None = None
+        sink.clear()
+        try:
+            manifest, found = _trusted(store, ref, run, incarnation, sha256, grants)
+            _fetch(store, manifest, sink)
+            return Restored(manifest=manifest, sha256=found, set_aside=tuple(set_aside))
+        except Damaged as error:
+            set_aside.append(SetAside(ref=ref, culprit=error.culprit))
+        ref, sha256 = (manifest.parent, manifest.parent_sha256) if manifest else (_before(ref, grants), None)
+    raise NothingValid(tuple(set_aside))
+
+
+def _fetch(store: ObjectStore, manifest: Manifest, sink: Sink) -> None:
+    for entry in manifest.files:
+        for piece in verify.verified_pieces(store, entry):
+            sink.write(entry, piece)
+
+
+def _before(ref: CommitRef, grants: Grants) -> CommitRef | None:
+    """The ancestor of a commit whose manifest cannot be read."""
+    return CommitRef(ref.attempt, ref.commit - 1) if ref.commit > 1 else grants.get(ref.attempt)
+
+
+def _trusted(
+    store: ObjectStore, ref: CommitRef, run: str, incarnation: str, sha256: str | None, grants: Grants
+) -> tuple[Manifest, str]:
+    """The manifest at `ref` and its SHA-256. Raises Damaged for one that is not what its place says, or came after the seal."""
+    key = commit_key(ref)
+    try:
+        commit, data = verify.read_commit(store, ref)
+    except KeyMissing as error:
+        raise Damaged(key, "its manifest is missing") from error
+    except Damaged as error:
+        raise Damaged(key, f"its manifest is garbage: {error.culprit}") from error
+    if not isinstance(commit, Manifest):
+        raise Damaged(key, "a seal stands there, not a manifest")
+    if (commit.ref, commit.run, commit.incarnation) != (ref, run, incarnation):
+        raise Damaged(key, f"its manifest is of {commit.ref} of run {commit.run} ({commit.incarnation})")
+    found = manifests.sha256_of(data)
+    if sha256 not in (None, found):
+        raise Damaged(key, "it is not the manifest that the commit after it was built on")
+    if _is_after_seal(store, commit, grants):
+        raise Damaged(key, "its manifest came after the attempt's seal")
+    return commit, found
+
+
+def _is_after_seal(store: ObjectStore, manifest: Manifest, grants: Grants) -> bool:
+    """An attempt's commits end at its seal; a manifest put behind it by hand is no history.
+
+    What follows an attempt was granted its last commit, so the grants tell; and the number before must not be the seal.
+    """
+    ref = manifest.ref
+    granted = [parent.commit for parent in grants.values() if parent is not None and parent.attempt == ref.attempt]
+    if granted and ref.commit > max(granted):
+        return True
+    if ref.commit == 1:
+        return False
+    try:
+        before, _ = verify.read_commit(store, CommitRef(ref.attempt, ref.commit - 1))
+    except (KeyMissing, Damaged):
+        return False  # an older manifest lost to damage says nothing about this one
+    return not isinstance(before, Manifest)
