@@ -4,66 +4,36 @@ A supervisor may believe for an hour that it is the only one. What stops it is t
 finds its number taken has been overtaken. Each record holds the digest of the bytes before it, so the order cannot be faked,
 and a nonce, so that a writer knows its own bytes again when an answer was lost.
 
-Three things make that hold on a real store.
+Two things make that hold on a real store.
 
 *Answers get lost.* After every attempt to create, the key is read back: our bytes mean won, other bytes lost, nothing means
 the same bytes again. Past the deadline the record stays *pending*: it may land yet, so the next thing this journal does is to
 settle it, with the same bytes; other bytes are never put at that number.
 
-*Bytes rot.* A record that is not whole on two reads, or that its successor's writer saw otherwise, is taken from its copy in a
-segment where the digest held by its successor vouches for the copy. Else it is Unreadable, until a later record voids its
-number; once void, void for ever, even if it can be read one day, because somebody may have acted without it.
-
-*Versions differ.* A whole record that this version cannot decode was written by a newer one: StoreUnusable, never voided.
+*Bytes rot.* A number that nobody can read (`adapters/records` says when) is Unreadable until a later record voids it; once
+void, void for ever, even if it can be read one day, because somebody may have acted without it.
 
 A reader (an agent, `launch status`) makes a Journal without `writer` and calls `poll`. Not for use by two threads.
 """
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tenacity import Retrying
 
-from launcher import codec
+from launcher.adapters.records import Entry, Record, RecordReader, Slot, Unreadable, segment_key, slot_of, voids_in
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import SEGMENTS_PREFIX, journal_key
-from launcher.errors import KeyExists, KeyMissing, Overtaken, StoreError, StoreUnknown, StoreUnusable
+from launcher.errors import KeyExists, Overtaken, StoreError, StoreUnknown, StoreUnusable
 from launcher.units import Utc
 
-RECORD_VERSION = 1
+__all__ = ["Entry", "Journal", "Record", "Unreadable", "VoidContent"]
+
 SEGMENT_RECORDS = 256  # one request instead of so many when a run is opened
-_READS = 2  # a byte may flip on its way; twice the same number of times is the record's own fault
 _OPEN_ROUNDS = 100  # records of others absorbed one by one while opening; a writer that fast is alive
-_VOID = "RecordVoided"  # the event's tag in the journal, hence part of the format
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One event. `writer` is the supervisor's id; `previous_sha256` is of the stored bytes before, "" for the first."""
-
-    version: int = RECORD_VERSION
-    number: int
-    previous_sha256: str
-    incarnation: str
-    writer: str
-    nonce: str
-    at: Utc
-    event: Any  # of the journal's `event_type`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A number that is taken by bytes nobody can read. Nothing after it may be acted on until it is voided."""
-
-    number: int
-    digest: str
-
-
-Entry = Record | Unreadable
 
 
 class VoidContent(NamedTuple):
@@ -88,12 +58,12 @@ class Journal:
     ) -> None:
         self._store = store
         self._incarnation = incarnation
-        self._event_type = event_type
+        self._reader = RecordReader(store, incarnation, event_type)
         self._writer = writer
         self._retrying = retrying or store_calls()
-        self._slots: list[_Slot] = []  # slot i is record i + 1
+        self._slots: list[Slot] = []  # slot i is record i + 1
         self._voided: dict[int, str] = {}
-        self._pending: _Slot | None = None
+        self._pending: Slot | None = None
         self._has_read = False
         self._is_open = False
         self._overtaken: Overtaken | None = None
@@ -193,6 +163,8 @@ class Journal:
 
     def write_due_segments(self) -> None:
         """A segment for each SEGMENT_RECORDS records that have none. Cheap to call at every tick."""
+        if self.last >= SEGMENT_RECORDS and not self._segments:
+            self._segments = {meta.key for meta in self._store.list(SEGMENTS_PREFIX)}
         for last in range(SEGMENT_RECORDS, self.last + 1, SEGMENT_RECORDS):
             first = last - SEGMENT_RECORDS + 1
             if segment_key(first, last) not in self._segments:
@@ -210,7 +182,7 @@ class Journal:
         if self._overtaken is not None:
             raise self._overtaken
 
-    def _prepare(self, event: Any, at: Utc) -> "_Slot":
+    def _prepare(self, event: Any, at: Utc) -> Slot:
         assert self._writer is not None, "a reader's journal cannot write"
         record = Record(
             number=self.last + 1,
@@ -221,14 +193,14 @@ class Journal:
             at=at,
             event=event,
         )
-        return _slot(record, codec.dumps_digested(record))
+        return slot_of(record)
 
-    def _settle(self) -> "_Slot":
+    def _settle(self) -> Slot:
         """What stands at the pending record's number: that record, taken in, or what another put there. Else it stays pending."""
         pending = self._pending
         assert pending is not None, "nothing is pending"
         assert pending.number == self.last + 1, "a record was read past the pending one"
-        found: _Slot = self._retrying(self._create_and_read_back, pending)
+        found: Slot = self._retrying(self._create_and_read_back, pending)
         self._pending = None
         if found.data != pending.data:
             return found
@@ -236,7 +208,7 @@ class Journal:
         self._is_open = True
         return pending
 
-    def _create_and_read_back(self, pending: "_Slot") -> "_Slot":
+    def _create_and_read_back(self, pending: Slot) -> Slot:
         failure: StoreError = StoreUnknown(f"record {pending.number} was created and is not there")
         try:
             self._store.create(journal_key(pending.number), pending.data)
@@ -244,137 +216,29 @@ class Journal:
             pass
         except (StoreUnknown, StoreUnusable) as error:
             failure = error  # an earlier attempt may have landed all the same: only the read tells
-        found = self._fetch(pending.number)
+        found = self._reader.fetch(pending.number)
         if found is None:
             raise failure
         return found
 
-    # --- from bytes to entries --------------------------------------------------------------------------------------------
-
     def _read_on(self) -> list[Entry]:
-        copies = {} if self._slots else self._read_segments()
-        fresh = list(self._read_numbers(copies))
+        """Take in what is new. Nothing is taken in before all is read, so that an error in between loses nothing."""
+        copies = {} if self._has_read else self._reader.read_copies()
+        fresh = self._reader.read_from(self.last + 1, copies)
+        newest = self._slots[-1:]
+        slots = self._reader.mend([*newest, *fresh], {**self._voided, **voids_in(fresh)}, copies)
+        self._take(slots)
         self._has_read = True
-        return self._unvoided(self._take(self._mended(fresh, copies)))
+        return self._unvoided(slots[1:] if newest and slots[0] is newest[0] else slots)
 
-    def _read_numbers(self, copies: dict[int, "_Slot"]) -> Iterator["_Slot"]:
-        """Records from the next number on until one is missing. Nothing is taken in yet: an error here loses nothing."""
-        number = self.last + 1
-        while (slot := copies.get(number) or self._fetch(number)) is not None:
-            yield slot
-            number += 1
-
-    def _fetch(self, number: int) -> "_Slot | None":
-        slot = None
-        for _ in range(_READS):
-            try:
-                slot = self._parse(self._store.get(journal_key(number)), number)
-            except KeyMissing:
-                return None
-            if isinstance(slot.entry, Record):
-                break
-        return slot
-
-    def _parse(self, data: bytes, number: int) -> "_Slot":
-        try:
-            raw: Any = codec.loads_digested(Any, data)
-        except ValueError:
-            return _slot(Unreadable(number=number, digest=codec.digest_of(data)), data)
-        record = self._decode(raw, number)
-        if record.incarnation != self._incarnation:
-            raise Overtaken(f"record {number} belongs to another run of this name ({record.incarnation})")
-        if record.number != number:
-            return _slot(Unreadable(number=number, digest=codec.digest_of(data)), data)
-        return _slot(record, data)
-
-    def _decode(self, raw: Any, number: int) -> Record:
-        try:
-            record: Record = codec.decode(Record, raw)
-            if record.version > RECORD_VERSION:
-                raise ValueError(f"record version {record.version}")
-            return replace(record, event=codec.decode(self._event_type, record.event))
-        except ValueError as error:
-            raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error
-
-    def _mended(self, fresh: list["_Slot"], copies: dict[int, "_Slot"]) -> list["_Slot"]:
-        """`fresh`, and the slot before it where its successor disagrees, each mended from a copy or made Unreadable.
-
-        Backwards, since a mended record vouches for the one before it.
-        """
-        slots = [*self._slots[-1:], *fresh]
-        void = {**self._voided, **_voids_in(fresh)}
-        is_changed = False
-        for i in reversed(range(len(slots) - 1)):
-            slot, successor = slots[i], slots[i + 1].entry
-            if slot.number in void or not isinstance(successor, Record) or successor.previous_sha256 == slot.digest:
-                continue
-            copies = copies or self._read_segments()
-            slots[i] = self._mended_slot(slot, successor.previous_sha256, copies)
-            is_changed = is_changed or (i == 0 and bool(self._slots) and slots[0] is not slot)
-        return slots if is_changed or not self._slots else slots[1:]
-
-    def _mended_slot(self, slot: "_Slot", digest: str, copies: dict[int, "_Slot"]) -> "_Slot":
-        for candidate in (copies.get(slot.number), self._fetch(slot.number)):
-            if candidate is not None and candidate.digest == digest and isinstance(candidate.entry, Record):
-                return candidate
-        return _slot(Unreadable(number=slot.number, digest=slot.digest), slot.data)
-
-    def _read_segments(self) -> dict[int, "_Slot"]:
-        """The copies of records by number. A line that is damaged or of another run is no copy."""
-        copies: dict[int, _Slot] = {}
-        for meta in self._store.list(SEGMENTS_PREFIX):
-            self._segments.add(meta.key)
-            try:
-                lines = self._store.get(meta.key).split(b"\n")
-            except KeyMissing:
-                continue
-            copies.update((slot.number, slot) for slot in map(self._parse_copy, lines) if slot is not None)
-        return copies
-
-    def _parse_copy(self, line: bytes) -> "_Slot | None":
-        try:
-            raw: Any = codec.loads_digested(Any, line)
-            number, incarnation = raw["number"], raw["incarnation"]
-        except (ValueError, KeyError, TypeError):
-            return None
-        return self._parse(line, number) if incarnation == self._incarnation else None
-
-    def _take(self, slots: list["_Slot"]) -> list["_Slot"]:
+    def _take(self, slots: list[Slot]) -> None:
         """The only place where this journal moves on."""
         if slots:
             self._slots[slots[0].number - 1 :] = slots
-            self._voided.update(_voids_in(slots))
-        return slots
+            self._voided.update(voids_in(slots))
 
-    def _unvoided(self, slots: list["_Slot"]) -> list[Entry]:
+    def _unvoided(self, slots: list[Slot]) -> list[Entry]:
         return [slot.entry for slot in slots if slot.number not in self._voided]
-
-
-def segment_key(first: int, last: int) -> str:
-    return f"{SEGMENTS_PREFIX}{first:08d}-{last:08d}.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """One number of the journal: the stored bytes, their digest, and what they say."""
-
-    number: int
-    data: bytes
-    digest: str
-    entry: Entry
-
-
-def _slot(entry: Entry, data: bytes) -> _Slot:
-    return _Slot(entry.number, data, codec.digest_of(data), entry)
-
-
-def _voids_in(slots: list[_Slot]) -> dict[int, str]:
-    voided: dict[int, str] = {}
-    for slot in slots:
-        event: Any = slot.entry.event if isinstance(slot.entry, Record) else None
-        if type(event).__name__ == _VOID:
-            voided.update(zip(event.numbers, event.digests, strict=True))
-    return voided
 
 
 def _rival(fresh: list[Entry], event: Any) -> Record | None:

@@ -1,0 +1,161 @@
+"""The stored bytes of a journal's records, and what they say: a whole record, or a number that nobody can read.
+
+Each record carries a digest of itself and of the bytes before it. So damage is seen twice: by the record, and by its successor,
+whose writer saw what was there. A record that fails either test is taken from its copy in a segment, if its successor vouches
+for that copy; else its number is Unreadable. A whole record that this version cannot decode is not damaged: StoreUnusable.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from launcher import codec
+from launcher.adapters.store.base import ObjectStore
+from launcher.core.contract import SEGMENTS_PREFIX, journal_key
+from launcher.errors import KeyMissing, Overtaken, StoreUnusable
+from launcher.units import Utc
+
+RECORD_VERSION = 1
+_READS = 2  # a byte may flip on its way; twice the same number of times is the record's own fault
+_VOID = "RecordVoided"  # the event's tag in the journal, hence part of the format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One event. `writer` is the supervisor's id; `previous_sha256` is of the stored bytes before, "" for the first."""
+
+    version: int = RECORD_VERSION
+    number: int
+    previous_sha256: str
+    incarnation: str
+    writer: str
+    nonce: str
+    at: Utc
+    event: Any  # of the journal's `event_type`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A number that is taken by bytes nobody can read. Nothing after it may be acted on until it is voided."""
+
+    number: int
+    digest: str
+
+
+Entry = Record | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One number of the journal: the stored bytes, their digest, and what they say."""
+
+    number: int
+    data: bytes
+    digest: str
+    entry: Entry
+
+
+def slot_of(record: Record) -> Slot:
+    data = codec.dumps_digested(record)
+    return Slot(record.number, data, codec.digest_of(data), record)
+
+
+def segment_key(first: int, last: int) -> str:
+    """One object that holds copies of these records, a line each."""
+    return f"{SEGMENTS_PREFIX}{first:08d}-{last:08d}.jsonl"
+
+
+def voids_in(slots: list[Slot]) -> dict[int, str]:
+    """Number and digest of every record that one of `slots` declares void."""
+    voided: dict[int, str] = {}
+    for slot in slots:
+        event: Any = slot.entry.event if isinstance(slot.entry, Record) else None
+        if type(event).__name__ == _VOID:
+            voided.update(zip(event.numbers, event.digests, strict=True))
+    return voided
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReader:
+    """Reads the records of one run. Every method raises Overtaken at a record of another incarnation."""
+
+    store: ObjectStore
+    incarnation: str
+    event_type: Any
+
+    def fetch(self, number: int) -> Slot | None:
+        """What stands at a number; None where nothing does. Bytes that are not whole are read once more."""
+        slot = None
+        for _ in range(_READS):
+            try:
+                slot = self._parse(self.store.get(journal_key(number)), number)
+            except KeyMissing:
+                return None
+            if isinstance(slot.entry, Record):
+                break
+        return slot
+
+    def read_copies(self) -> dict[int, Slot]:
+        """The copies of records in segments, by number. A line that is damaged or of another run is no copy."""
+        copies: dict[int, Slot] = {}
+        for meta in self.store.list(SEGMENTS_PREFIX):
+            try:
+                lines = self.store.get(meta.key).split(b"\n")
+            except KeyMissing:
+                continue
+            copies.update((slot.number, slot) for slot in map(self._parse_copy, lines) if slot is not None)
+        return copies
+
+    def read_from(self, number: int, copies: dict[int, Slot]) -> list[Slot]:
+        """The records from `number` on until one is missing; from `copies` where they are there."""
+        slots: list[Slot] = []
+        while (slot := copies.get(number + len(slots)) or self.fetch(number + len(slots))) is not None:
+            slots.append(slot)
+        return slots
+
+    def mend(self, slots: list[Slot], void: dict[int, str], copies: dict[int, Slot]) -> list[Slot]:
+        """`slots`, where a successor disagrees with a record mended from a copy or made Unreadable; `void` ones are left.
+
+        Backwards, since a mended record vouches for the one before it.
+        """
+        mended = list(slots)
+        for i in reversed(range(len(slots) - 1)):
+            slot, successor = mended[i], mended[i + 1].entry
+            if slot.number not in void and isinstance(successor, Record) and successor.previous_sha256 != slot.digest:
+                copies = copies or self.read_copies()
+                mended[i] = self._mend_one(slot, successor.previous_sha256, copies)
+        return mended
+
+    def _mend_one(self, slot: Slot, digest: str, copies: dict[int, Slot]) -> Slot:
+        for candidate in (copies.get(slot.number), self.fetch(slot.number)):
+            if candidate is not None and candidate.digest == digest:
+                return candidate
+        if isinstance(slot.entry, Unreadable):
+            return slot
+        return replace(slot, entry=Unreadable(number=slot.number, digest=slot.digest))
+
+    def _parse(self, data: bytes, number: int) -> Slot:
+        digest = codec.digest_of(data)
+        try:
+            record = self._decode(codec.loads_digested(Any, data), number)
+        except ValueError:
+            return Slot(number, data, digest, Unreadable(number=number, digest=digest))
+        if record.incarnation != self.incarnation:
+            raise Overtaken(f"record {number} belongs to another run of this name ({record.incarnation})")
+        return Slot(number, data, digest, record if record.number == number else Unreadable(number=number, digest=digest))
+
+    def _parse_copy(self, line: bytes) -> Slot | None:
+        try:
+            raw: Any = codec.loads_digested(Any, line)
+            record = self._decode(raw, raw["number"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        return Slot(record.number, line, codec.digest_of(line), record) if record.incarnation == self.incarnation else None
+
+    def _decode(self, raw: Any, number: int) -> Record:
+        try:
+            record: Record = codec.decode(Record, raw)
+            if record.version > RECORD_VERSION:
+                raise ValueError(f"record version {record.version}")
+            return replace(record, event=codec.decode(self.event_type, record.event))
+        except ValueError as error:
+            raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error
