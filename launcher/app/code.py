@@ -1,0 +1,104 @@
+"""The user's code, frozen at the run's start: every attempt on every machine runs the same files, whatever is edited meanwhile.
+
+The archive is a function of the files alone (sorted names, no times, no owners), so its SHA-256 is its name and packing the same
+folder twice makes one object. What no program needs is left out.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.adapters.store.base import ObjectStore
+from launcher.errors import KeyExists, UsageError
+from launcher.units import Bytes, show_size
+
+CODE_BYTES_MAX: Bytes = 512 * 10**6  # more is data, which belongs into `data:`; the archive is held in memory
+CODE_PREFIX = "code/"
+LEFT_OUT = frozenset(".git .hg .svn .venv venv __pycache__ node_modules .mypy_cache .ruff_cache .pytest_cache".split())
+
+
+def frozen_code(store: ObjectStore, workdir: str | None) -> str | None:
+    """The key of the archive of `workdir` in the store, made there unless it is; None where the recipe names none."""
+    if workdir is None:
+        return None
+    data = packed(Path(workdir))
+    key = f"{CODE_PREFIX}{hashlib.sha256(data).hexdigest()}.tar"
+    with contextlib.suppress(KeyExists):
+        store.create(key, data)
+    return key
+
+
+def packed(folder: Path) -> bytes:
+    """A tar of everything below `folder` that a program may need. Raises UsageError where that is too much or unreadable."""
+    if not folder.is_dir():
+        raise UsageError(f"workdir: {folder} is no folder any more; it is needed to freeze the program's code")
+    size: Bytes = 0
+    out = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in _paths(folder):
+                info = _info(path, folder)
+                size += info.size
+                if size > CODE_BYTES_MAX:
+                    raise UsageError(_too_large(folder))
+                _add(tar, path, info)
+    except OSError as error:
+        raise UsageError(f"workdir: {error.filename or folder} cannot be read: {error.strerror}") from None
+    return out.getvalue()
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    """Files, links and folders in one order on every machine; sockets and devices are no code."""
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if entry.name in LEFT_OUT:
+            continue
+        path = Path(entry.path)
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            yield path
+            yield from _paths(path)
+        elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            yield path
+
+
+def _info(path: Path, folder: Path) -> tarfile.TarInfo:
+    """Name, kind, size and the executable bit: nothing that differs between two checkouts of the same code."""
+    found = path.lstat()
+    info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+    info.mode = 0o755 if stat.S_ISDIR(found.st_mode) or found.st_mode & 0o100 else 0o644
+    if stat.S_ISDIR(found.st_mode):
+        info.type = tarfile.DIRTYPE
+    elif stat.S_ISLNK(found.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, _inside(path, folder)
+    else:
+        info.size = found.st_size
+    return info
+
+
+def _inside(link: Path, folder: Path) -> str:
+    """The target of a link. One that leads out of the folder would lead nowhere on another machine."""
+    target = os.readlink(link)
+    landing = os.path.normpath(link.parent.absolute() / target)
+    if os.path.isabs(target) or not Path(landing).is_relative_to(folder.absolute()):
+        raise UsageError(f"workdir: {link} leads out of it, to {target}; copy the file in, or name a URL under `data:`")
+    return target
+
+
+def _add(tar: tarfile.TarFile, path: Path, info: tarfile.TarInfo) -> None:
+    if not info.isreg():
+        tar.addfile(info)
+        return
+    with path.open("rb") as file:
+        tar.addfile(info, file)
+
+
+def _too_large(folder: Path) -> str:
+    return (
+        f"workdir {folder} holds more than {show_size(CODE_BYTES_MAX)}; keep data out of it (`data:` names URLs), "
+        "or name a smaller folder"
+    )

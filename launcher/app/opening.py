@@ -1,0 +1,113 @@
+"""Bringing a run into the world, so that a crash at any instruction leaves either no run or one that `resume` completes.
+
+A run is born when its `run.json` is created: before that instant there is only debris under its name, which the next run of that
+name may take over; after it everything that is still missing can be made again, and each step looks whether it was done.
+
+    recipe.yaml, code/  ->  run.json (create-only)  ->  index  ->  journal: SupervisorStarted, RunCreated  ->  rehearsal.py
+"""
+
+import os
+import random
+import secrets
+import socket
+import time
+
+from launcher import __version__, codec
+from launcher.adapters import recipe_file
+from launcher.adapters.history import History
+from launcher.adapters.store.base import ObjectStore
+from launcher.app.code import frozen_code
+from launcher.app.home import Found, Home
+from launcher.app.wiring import open_store
+from launcher.core.contract import RECIPE_KEY, RUN_KEY, RunHead
+from launcher.core.plan.planner import deadline_of
+from launcher.core.recipe import Recipe
+from launcher.core.run import events as ev
+from launcher.errors import Damaged, KeyExists, KeyMissing, UsageError
+from launcher.units import Utc
+
+NAME_TRIES = 20  # of 65,536 endings for each pair of words; a home with so many runs has other troubles
+
+
+def create(home: Home, recipe: Recipe, name: str | None) -> Found:
+    """A new run of `recipe`, its journal not begun. Raises UsageError where `name` is taken."""
+    home.make()
+    for _ in range(NAME_TRIES):
+        run = name or random_name()
+        store = open_store(home.store_url(recipe, run))
+        if _is_born(store):
+            if name is None:
+                continue
+            raise _taken(run)
+        found = _bear(store, run, recipe)
+        home.note(found)
+        return found
+    raise UsageError(f"no free name was found in {home.path}; choose one with --name")
+
+
+def _is_born(store: ObjectStore) -> bool:
+    try:
+        store.get(RUN_KEY)
+    except KeyMissing:
+        return False
+    return True
+
+
+def _bear(store: ObjectStore, run: str, recipe: Recipe) -> Found:
+    frozen_code(store, recipe.workdir)
+    store.replace(RECIPE_KEY, recipe_file.dump(recipe).encode())
+    head = RunHead(run=run, incarnation=secrets.token_hex(6), created_at=time.time(), launch_version=__version__)
+    try:
+        store.create(RUN_KEY, codec.dumps_digested(head))
+    except KeyExists:
+        raise _taken(run) from None
+    return Found(store=store, head=head)
+
+
+def _taken(run: str) -> UsageError:
+    return UsageError(f"a run named {run} exists already; continue it with `launch resume {run}`, or choose another --name")
+
+
+def begin(found: Found, *, supervisor: str, at: Utc, insist: bool = False) -> History:
+    """The run's journal, opened by `supervisor`, its creation journaled. Raises Overtaken where another opens too."""
+    history = found.history(writer=supervisor)
+    started = ev.SupervisorStarted(at=at, supervisor=supervisor, host=socket.gethostname(), pid=os.getpid())
+    history.open(started, insist=insist)
+    if not history.is_created:
+        history.append(_creation(found))
+    return history
+
+
+def _creation(found: Found) -> ev.RunCreated:
+    recipe = frozen_recipe(found.store)
+    return ev.RunCreated(
+        at=found.head.created_at,
+        run=found.head.run,
+        incarnation=found.head.incarnation,
+        recipe=recipe,
+        deadline_at=deadline_of(recipe.policy, found.head.created_at),
+        code=frozen_code(found.store, recipe.workdir),
+    )
+
+
+def frozen_recipe(store: ObjectStore) -> Recipe:
+    """The recipe as it was at the run's start."""
+    try:
+        return recipe_file.parse(store.get(RECIPE_KEY).decode(), f"{store.url}/{RECIPE_KEY}")
+    except (KeyMissing, UnicodeDecodeError) as error:
+        raise Damaged(RECIPE_KEY, str(error)) from error
+
+
+def random_name() -> str:
+    return f"{random.choice(_ADJECTIVES)}-{random.choice(_NOUNS)}-{secrets.token_hex(2)}"
+
+
+_ADJECTIVES = """amber brave brisk calm clear clever cosmic crisp dapper eager early fair fleet gentle glad golden grand happy
+    hardy honest jolly keen kind lively lucky mellow merry mild neat noble patient plucky polite prime proud quick quiet rapid
+    ready sage serene sharp shy silver sleek smooth snug solid spry steady still sturdy sunny swift tidy trusty vivid warm
+    wise witty young zesty""".split()
+_NOUNS = """badger beaver bison bobcat buffalo camel caribou cheetah condor coyote crane dolphin eagle egret elk falcon ferret
+    finch fox gazelle gecko gibbon goose grouse heron hornet ibex jackal jaguar kestrel koala lark lemur leopard lion lizard
+    llama lynx magpie marmot marten moose newt ocelot oriole osprey otter owl panda panther pelican penguin puffin puma quail
+    rabbit raven robin salmon seal sparrow stork swan tapir tern tiger toucan turtle walrus weasel whale wolf wombat wren
+    zebra""".split()

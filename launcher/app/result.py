@@ -1,0 +1,195 @@
+"""What became of a run, as one value: `train`, `resume`, `status` and `report` print this, as text or as JSON.
+
+Seconds are real ones, money is the market's; in a rehearsal the one is faster than the other and the other is not money at all,
+so `rehearsed_hours` and `simulated` stand beside them.
+"""
+
+from dataclasses import dataclass, replace
+
+from launcher.adapters.history import History
+from launcher.app.proof import Proof, weight_files
+from launcher.codec import Json
+from launcher.core.checkpoint.manifest import Manifest
+from launcher.core.instance import EndCause
+from launcher.core.policy.base import Phase
+from launcher.core.run.ledger import Ledger, ledger
+from launcher.core.run.state import RunState
+from launcher.core.run.view import total_steps
+from launcher.observe import read_commit
+from launcher.units import HOUR, Seconds, Step, Usd, Utc
+
+EXIT_PROOF = 8
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Real seconds; `elapsed` is the sum of the others."""
+
+    elapsed: Seconds
+    useful: Seconds
+    redone: Seconds
+    saving: Seconds
+    restoring: Seconds
+    waiting: Seconds
+
+    def share(self, part: Seconds) -> float:
+        return part / self.elapsed if self.elapsed > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    spent: Usd
+    on_demand: Usd | None  # what the cheapest on-demand machine would have cost for the same useful work and one start
+    simulated: bool
+
+    @property
+    def saved_fraction(self) -> float | None:
+        return None if not self.on_demand else 1 - self.spent / self.on_demand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    run: str
+    recipe: str
+    state: Phase
+    step: Step
+    total_steps: Step | None
+    attempts: int  # that had a machine
+    preemptions: int
+    kills: int  # machines taken by the market with SIGKILL, as their host reaped them
+    just_in_time_saves: int  # preemptions that lost no step
+    steps_lost: Step
+    checkpoints: int
+    rehearsed_hours: float | None
+    seconds: Parts
+    cost: Cost
+    proof: Proof | None
+    store: str
+    weights: tuple[str, ...]  # URLs of the final weights, once the run has succeeded
+    exit_code: int
+    reason: str
+    program_exit_code: int | None
+
+
+def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
+    """The result at `now`, on the market's clock. A failed proof is the run's exit code."""
+    state = history.state
+    books = ledger(state, now)
+    terminal = state.terminal
+    exit_code = terminal.exit_code if terminal else 0
+    return Result(
+        run=state.run,
+        recipe=state.recipe.name,
+        state=state.phase,
+        step=state.newest_step,
+        total_steps=total_steps(state),
+        attempts=sum(a.billed_from is not None for a in state.attempts.values()),
+        preemptions=books.preemptions,
+        kills=sum(1 for a in state.attempts.values() if a.bill and a.bill.cause is EndCause.PREEMPTED and a.bill.wait_status == "signal 9"),
+        just_in_time_saves=books.just_in_time,
+        steps_lost=books.steps_lost,
+        checkpoints=sum(a.num_commits for a in state.attempts.values()),
+        rehearsed_hours=books.times.elapsed / HOUR if state.recipe.is_local else None,
+        seconds=_parts(books, state.speed),
+        cost=_cost(history, books),
+        proof=proof,
+        store=history.store.url,
+        weights=_weights(history),
+        exit_code=EXIT_PROOF if proof is not None and proof.has_failed else exit_code,
+        reason=terminal.reason if terminal else "",
+        program_exit_code=terminal.program_exit_code if terminal else None,
+    )
+
+
+def with_exit_code(result: Result, exit_code: int, reason: str) -> Result:
+    """The result of a command that ended before its run did."""
+    return replace(result, exit_code=exit_code, reason=reason)
+
+
+def as_json(result: Result) -> dict[str, Json]:
+    """The document of `-o json`; public, so its keys only ever grow."""
+    s, cost, proof = result.seconds, result.cost, result.proof
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": result.run,
+        "recipe": result.recipe,
+        "state": result.state.value,
+        "step": result.step,
+        "total_steps": result.total_steps,
+        "attempts": result.attempts,
+        "preemptions": result.preemptions,
+        "kills": result.kills,
+        "just_in_time_saves": result.just_in_time_saves,
+        "steps_lost": result.steps_lost,
+        "checkpoints": result.checkpoints,
+        "rehearsed_hours": _rounded(result.rehearsed_hours, 3),
+        "seconds": {
+            "elapsed": _rounded(s.elapsed, 3),
+            "useful": _rounded(s.useful, 3),
+            "redone": _rounded(s.redone, 3),
+            "saving": _rounded(s.saving, 3),
+            "restoring": _rounded(s.restoring, 3),
+            "waiting": _rounded(s.waiting, 3),
+        },
+        "cost": {
+            "spent_usd": _rounded(cost.spent, 4),
+            "on_demand_usd": _rounded(cost.on_demand, 4),
+            "saved_fraction": _rounded(cost.saved_fraction, 4),
+            "simulated": cost.simulated,
+        },
+        "proof": None if proof is None else _proof_json(proof),
+        "store": result.store,
+        "weights": list(result.weights),
+        "exit_code": result.exit_code,
+        "reason": result.reason,
+        "program_exit_code": result.program_exit_code,
+    }
+
+
+def _proof_json(proof: Proof) -> dict[str, Json]:
+    delta = proof.weights_max_abs_delta
+    return {
+        "compared": proof.compared,
+        "losses_equal": proof.losses_equal,
+        "weights_max_abs_delta": delta if delta is None or abs(delta) != float("inf") else None,
+        "losses": proof.num_losses,
+        "reason": proof.reason,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _parts(books: Ledger, speed: float) -> Parts:
+    times = books.times
+    parts = (times.elapsed, times.useful, times.redone, times.saving, times.restoring, times.waiting)
+    elapsed, useful, redone, saving, restoring, waiting = (market / speed for market in parts)
+    return Parts(elapsed=elapsed, useful=useful, redone=redone, saving=saving, restoring=restoring, waiting=waiting)
+
+
+def _cost(history: History, books: Ledger) -> Cost:
+    """The comparison is with the plan's cheapest on-demand price, whether or not the recipe would have bought there."""
+    state, plan = history.state, history.plan
+    price = plan.on_demand_price if plan else None
+    start = (state.startup_s or 0.0) * state.speed
+    return Cost(
+        spent=books.spent.likely * state.recipe.num_nodes,
+        on_demand=None if price is None else (books.times.useful + start) / HOUR * price,
+        simulated=state.recipe.is_local,
+    )
+
+
+def _weights(history: History) -> tuple[str, ...]:
+    last = final_manifest(history)
+    return () if last is None else tuple(f"{history.store.url}/{f.key}" for f in weight_files(last))
+
+
+def final_manifest(history: History) -> Manifest | None:
+    """The last checkpoint of a succeeded run."""
+    state: RunState = history.state
+    if state.phase is not Phase.SUCCEEDED or state.newest_commit is None:
+        return None
+    found = read_commit(history.store, state.newest_commit)
+    return found if isinstance(found, Manifest) else None
