@@ -41,7 +41,7 @@ def judge(beacon: Beacon | None) -> Holder:
 
 
 def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]) -> Beacon | None:
-    """Who drives the run, None for nobody. Takes up to twice the beacon's interval where it is on another machine (real seconds)."""
+    """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where it is on another machine."""
     first = read(store)
     match judge(first):
         case Holder.NOBODY:

@@ -48,7 +48,8 @@ def dumps(value: Any) -> bytes:
 
 def loads(kind: type[T] | Any, data: bytes | str) -> T:
     """The value of type `kind` (a class or a union) in `data`. Raises ValueError where it does not fit."""
-    return decode(kind, json.loads(data))
+    value: T = decode(kind, json.loads(data))
+    return value
 
 
 def digest_of(data: bytes) -> str:
@@ -74,7 +75,8 @@ def loads_digested(kind: type[T] | Any, data: bytes) -> T:
     body, stated = data[len(head) : cut], data[cut + len(tail) : -2]
     if digest_of(body).encode() != stated:
         raise ValueError("its content does not match its SHA-256")
-    return loads(kind, body)
+    value: T = loads(kind, body)
+    return value
 
 
 def decode(kind: type[T] | Any, raw: Any) -> T:

@@ -96,7 +96,7 @@ def supervise(
 
 
 class _Outage:
-    """Errors of the world in a row: one blip ends nothing, the waits grow, and an outage of hours ends the loop with its own error."""
+    """Errors of the world in a row: one blip ends nothing, waits grow, an outage of hours ends the loop with its own error."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef, SetAside
 from launcher.core.market.offer import Placement
-from launcher.units import Bytes, Seconds, Step, Utc, UsdPerHour
+from launcher.units import Bytes, Seconds, Step, UsdPerHour, Utc
 
 # --- keys of a run, relative to STORE/RUN/ -------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What to do about it: decisions as events, from state, policy and market. Pure; nothing here acts.
 
-In this order: end the run where a verdict says so; let go of machines that are silent; pass the right to write to a successor that is ready;
-and otherwise ask the policy where to be.
+In this order: end the run where a verdict says so; let go of machines that are silent; pass the right to write to a successor
+that is ready; and otherwise ask the policy where to be.
 """
 
 from dataclasses import dataclass

@@ -127,7 +127,7 @@ def _with(state: RunState, attempt: Attempt) -> RunState:
 
 
 def _ghost(event: ev.AttemptEvent) -> Attempt:
-    """An attempt whose request is in a voided record. Its grant and commits may count as history, so it is kept; it is unwanted."""
+    """An attempt whose request is in a voided record: unwanted, but kept, since its grant and commits may be history."""
     return Attempt(
         number=event.attempt,
         offer=UNKNOWN_OFFER,
@@ -239,7 +239,7 @@ def _end_of_loss(old: Attempt, cause: EndCause) -> EndKind:
         return EndKind.PREEMPTED
     if old.unwanted_at is not None or cause is EndCause.STOPPED:
         return EndKind.STOPPED
-    # A machine that vanished from a spot market without a word was most likely taken by it; one that was seen to be killed was not.
+    # A machine that vanished from a spot market without a word was most likely taken by it; one seen to be killed was not.
     if cause is EndCause.UNTOLD:
         return EndKind.PREEMPTED
     return EndKind.KILLED if cause is EndCause.KILLED else EndKind.OTHER
@@ -258,7 +258,8 @@ def _void(state: RunState, numbers: frozenset[int]) -> RunState:
 
 
 def _resume(state: RunState, event: ev.RunResumed) -> RunState:
-    assert state.terminal is not None and state.terminal.phase is not Phase.SUCCEEDED, "only a run that ended short goes on"
+    assert state.terminal is not None, "only a run that ended goes on"
+    assert state.terminal.phase is not Phase.SUCCEEDED, "success is final"
     return replace(
         state,
         recipe=event.recipe,

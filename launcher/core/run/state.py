@@ -15,7 +15,6 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
 from launcher.units import Bytes, Seconds, Step, Utc
 
-
 UNKNOWN_OFFER = Offer(
     placement=Placement(
         cloud="unknown",

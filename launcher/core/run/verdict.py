@@ -107,7 +107,8 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
     budget = state.recipe.policy.budget
     if budget is not None and spent(state, now).high >= budget:
         return _paused(4, f"the budget of {show_usd(budget)} is spent")
-    searching = now - state.searching_since if state.searching_since is not None and not state.living else 0.0
+    has_machine = any(a.nonce is not None for a in state.living)
+    searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
     if searching > state.recipe.retry.capacity:
         newest = _newest_end(state)
         kind = newest.end.failure.failure if newest and newest.end and newest.end.failure else None

@@ -12,6 +12,8 @@ from launcher.units import Seconds, Step, Utc
 
 RESTART_UNMEASURED_S: Seconds = 300.0  # boot, install and restore where nothing was measured; SkyPilot needs 2-5 min on VMs
 
+_PLACE_REFUSES = (FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.UNREACHABLE)  # the other kinds are ours, not the place's
+
 
 def view(state: RunState, now: Utc) -> RunView:
     wanted = state.wanted
@@ -89,11 +91,16 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
     """What `event` tells of the market, given the state before it."""
     if isinstance(event, ev.MarketSighted):
         return event.sighting
-    if isinstance(event, ev.AttemptRefused) and (attempt := before.attempts.get(event.attempt)):
-        if event.failure.failure in (FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.UNREACHABLE):
-            return PlaceRefused(at=event.at, place=attempt.offer.placement.place)
-    if isinstance(event, ev.NoticeSeen) and not event.notice.withdrawn and (attempt := before.attempts.get(event.attempt)):
-        return PlaceLost(at=event.at, place=attempt.offer.placement.place, life=_life(attempt, event.at))
+    attempt = before.attempts.get(event.attempt) if isinstance(event, ev.AttemptRefused | ev.NoticeSeen | ev.AttemptUnwanted) else None
+    if attempt is None:
+        return None
+    place = attempt.offer.placement.place
+    if isinstance(event, ev.AttemptRefused) and event.failure.failure in _PLACE_REFUSES:
+        return PlaceRefused(at=event.at, place=place)
+    if isinstance(event, ev.AttemptUnwanted) and not event.drain:
+        return PlaceRefused(at=event.at, place=place)  # a machine that boots and says nothing is no machine
+    if isinstance(event, ev.NoticeSeen) and not event.notice.withdrawn:
+        return PlaceLost(at=event.at, place=place, life=_life(attempt, event.at))
     return None
 
 

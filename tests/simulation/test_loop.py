@@ -1,0 +1,251 @@
+"""The one loop, driven in simulated time through the real journal and the real store protocol."""
+
+import itertools
+
+import pytest
+
+from launcher import codec
+from launcher.adapters.history import History
+from launcher.core.checkpoint.manifest import CommitRef, Sealed, read
+from launcher.core.contract import Request, RequestKind, commit_key, request_key
+from launcher.core.instance import EndCause
+from launcher.core.policy.base import Phase
+from launcher.core.recipe import RetrySpec
+from launcher.core.run import events as ev
+from launcher.core.run.evolve import replay
+from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.state import EndKind
+from launcher.errors import Overtaken
+from launcher.sim.machine import Pace
+from launcher.units import HOUR
+from tests.simulation.worlds import OFFERS, START, FixedTrace, Sim, recipe
+
+
+def chain(sim: Sim) -> list[CommitRef]:
+    """The commits that are history, oldest first."""
+    refs, ref = [], sim.history.state.newest_commit
+    while ref is not None:
+        refs.append(ref)
+        manifest = read(sim.store.get(commit_key(ref)))
+        assert not isinstance(manifest, Sealed)
+        ref = manifest.parent
+    return refs[::-1]
+
+
+def test_a_run_without_trouble_succeeds_in_one_attempt():
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert len(state.attempts) == 1
+    assert state.newest_step == sim.pace.total_steps
+
+
+def test_a_preempted_run_resumes_elsewhere_from_the_last_save_at_the_notice():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    places = [a.offer.placement.place for a in state.attempts.values()]
+    assert all(a != b for a, b in itertools.pairwise(places)), "never the just-preempted place first"
+    assert ledger(state, sim.clock.utc_s()).steps_lost == 0
+
+
+def test_without_a_notice_only_the_steps_since_the_last_save_are_redone():
+    sim = Sim(trace=FixedTrace(up=HOUR, notice=lambda place, k: False))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    lost = [a for a in state.attempts.values() if a.end and a.end.end is EndKind.PREEMPTED]
+    assert lost
+    assert 0 < ledger(state, sim.clock.utc_s()).steps_lost <= 310 * len(lost)
+
+
+def test_history_is_one_chain_through_all_attempts():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    sim.run()
+    refs = chain(sim)
+    assert refs == sorted(refs)
+    assert {r.attempt for r in refs} == {a.number for a in sim.history.state.attempts.values() if a.is_granted}
+
+
+def test_the_successor_boots_while_the_old_one_still_saves():
+    sim = Sim(trace=FixedTrace(up=HOUR), pace=Pace(boot_s=20))
+    sim.run()
+    first_end = next(e for e in sim.events if isinstance(e, ev.AttemptExited))
+    second = next(e for e in sim.events if isinstance(e, ev.AttemptRequested) and e.attempt == 2)
+    grants = [e for e in sim.events if isinstance(e, ev.WriterGranted)]
+    assert second.at < first_end.at <= grants[1].at
+
+
+@pytest.mark.parametrize("number", range(1, 40, 4))
+def test_a_supervisor_that_dies_after_any_record_is_replaced_by_one_that_finishes(number: int):
+    class Died(BaseException):
+        pass
+
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    seen = 0
+
+    def die(event: ev.Event, state: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            raise Died
+
+    try:
+        sim.run(die)
+        return  # the run has fewer records than that
+    except Died:
+        pass
+    sim.clock.wait(300)
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert len(sim.cloud.starts) == len(set(sim.cloud.starts))
+    assert [r.attempt for r in chain(sim)] == sorted(r.attempt for r in chain(sim))
+    events = [r.event for r in sim.history.records]
+    assert replay(events) == state
+
+
+def test_two_supervisors_on_one_run_and_the_older_one_stops_without_harm():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+
+    def usurp(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.TrainingStarted) and event.attempt == 1:
+            sim.open()
+
+    with pytest.raises(Overtaken):
+        sim.run(usurp)
+    assert sim.run().phase is Phase.SUCCEEDED
+
+
+def test_a_stop_request_saves_and_pauses_and_resume_goes_on_from_there():
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+
+    def ask(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.CheckpointSeen) and event.ref == CommitRef(1, 2):
+            request = Request(uuid="u1", request=RequestKind.STOP, by="me")
+            sim.store.create(request_key("u1"), codec.dumps(request))
+
+    state = sim.run(ask)
+    assert state.phase is Phase.PAUSED
+    assert state.terminal is not None
+    assert state.terminal.exit_code == 130
+    history = sim.open()
+    now = sim.clock.utc_s()
+    history.append(ev.RunResumed(at=now, recipe=sim.recipe, deadline_at=None))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert sim.of(ev.WriterGranted)[-1].parent is not None
+    assert ledger(state, sim.clock.utc_s()).steps_lost == 0
+
+
+def test_cancel_ends_at_once_and_can_be_resumed():
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+
+    def ask(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.TrainingStarted) and event.attempt == 1:
+            request = Request(uuid="u1", request=RequestKind.CANCEL, by="me")
+            sim.store.create(request_key("u1"), codec.dumps(request))
+
+    state = sim.run(ask)
+    assert state.phase is Phase.CANCELLED
+    assert state.terminal is not None
+    assert state.terminal.exit_code == 131
+    assert state.attempts[1].bill is not None
+    assert state.attempts[1].bill.cause is EndCause.STOPPED
+
+
+def test_a_program_that_fails_is_tried_again_as_often_as_allowed_and_never_called_preempted():
+    sim = Sim(recipe=recipe(retry=RetrySpec(error=2, same_checkpoint=9)), pace=Pace(fails_at=50), trace=FixedTrace(up=100 * HOUR))
+    state = sim.run()
+    assert state.phase is Phase.FAILED
+    assert state.terminal is not None
+    assert (state.terminal.exit_code, state.terminal.program_exit_code) == (1, 3)
+    assert [a.end.end for a in state.attempts.values() if a.end] == [EndKind.FAILED] * 3
+    assert ledger(state, sim.clock.utc_s()).preemptions == 0
+
+
+def test_a_program_that_dies_at_the_same_checkpoint_is_given_up():
+    sim = Sim(
+        recipe=recipe(retry=RetrySpec(error=99, same_checkpoint=2)), pace=Pace(fails_at=350), trace=FixedTrace(up=100 * HOUR)
+    )
+    state = sim.run()
+    assert state.phase is Phase.FAILED
+    assert "3 times in a row at checkpoint 0001-0001" in (state.terminal.reason if state.terminal else "")
+
+
+def test_a_budget_pauses_the_run_before_it_is_overspent():
+    sim = Sim(recipe=recipe(budget=1.5), trace=FixedTrace(up=100 * HOUR))
+    state = sim.run()
+    assert state.phase is Phase.PAUSED
+    assert state.terminal is not None
+    assert state.terminal.exit_code == 4
+    assert 0.5 < spent(state, sim.clock.utc_s()).high <= 1.5
+    assert state.newest_step > 0
+
+
+def test_a_machine_that_never_speaks_is_let_go_and_replaced():
+    sim = Sim(recipe=recipe(retry=RetrySpec(capacity=2 * HOUR)), pace=Pace(is_mute=True))
+    state = sim.run()
+    assert state.phase is Phase.PAUSED
+    assert state.terminal is not None
+    assert state.terminal.exit_code == 3
+    assert all(a.bill is not None for a in state.attempts.values())
+    assert len(state.attempts) > 1
+
+
+def test_a_cloud_that_does_not_answer_for_an_hour_ends_nothing():
+    sim = Sim(trace=FixedTrace(up=3 * HOUR))
+    sim.cloud.outages = ((START + 600, START + 600 + HOUR),)
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert len(state.attempts) == 1
+
+
+def test_the_books_agree_with_the_clouds_own_bill():
+    sim = Sim(trace=FixedTrace(up=90 * 60))
+    state = sim.run()
+    books = ledger(state, sim.clock.utc_s(), OFFERS)
+    own = sum((end or 0) - start for _, start, end in sim.cloud.lives())
+    counted = sum(a.bill.likely - a.billed_from for a in state.attempts.values() if a.bill and a.billed_from)
+    assert counted == pytest.approx(own)
+    assert books.spent.low == books.spent.high
+    parts = books.times
+    assert parts.useful + parts.redone + parts.saving + parts.restoring + parts.waiting == pytest.approx(parts.elapsed)
+    assert books.saved_fraction is not None
+
+
+def test_a_commit_nobody_saw_is_found_by_the_seal_and_one_after_it_cannot_exist():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    planted = False
+
+    def plant(event: ev.Event, state: object) -> None:
+        # The machine's last save lands in the instant between the last look at it and the journaling of its end.
+        nonlocal planted
+        if isinstance(event, ev.AttemptExited | ev.AttemptLost) and event.attempt == 1 and not planted:
+            planted = True
+            newest = sim.cloud.poll("r", "inc")  # brings the machine up to date
+            assert newest
+
+    sim.run(plant)
+    seals = [e for e in sim.events if isinstance(e, ev.AttemptSealed)]
+    first = seals[0]
+    assert isinstance(read(sim.store.get(commit_key(CommitRef(1, (first.last.commit if first.last else 0) + 1)))), Sealed)
+    assert sim.of(ev.WriterGranted)[1].parent == first.last
+
+
+def test_a_damaged_record_is_voided_and_the_run_goes_on():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+
+    def rot(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.CheckpointSeen) and event.ref == CommitRef(1, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(rot)
+    victim = next(r.number for r in sim.history.records if isinstance(r.event, ev.CheckpointSeen))
+    key = f"journal/{victim:08d}.json"
+    sim.store.replace(key, sim.store.get(key)[:-9])
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert state.voided == {victim}
+    fresh = History(sim.store, "inc")
+    fresh.poll()
+    assert fresh.state == state
