@@ -226,7 +226,7 @@ class Journal:
         copies = {} if self._has_read else self._reader.read_copies()
         fresh = self._reader.read_from(self.last + 1, copies)
         newest = self._slots[-1:]
-        slots = self._reader.mend([*newest, *fresh], {**self._voided, **voids_in(fresh)}, copies)
+        slots = self._reader.mend([*newest, *fresh], copies)
         self._take(slots)
         self._has_read = True
         return self._unvoided(slots[1:] if newest and slots[0] is newest[0] else slots)

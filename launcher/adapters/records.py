@@ -112,17 +112,19 @@ class RecordReader:
             slots.append(slot)
         return slots
 
-    def mend(self, slots: list[Slot], void: dict[int, str], copies: dict[int, Slot]) -> list[Slot]:
-        """`slots`, where a successor disagrees with a record mended from a copy or made Unreadable; `void` ones are left.
+    def mend(self, slots: list[Slot], copies: dict[int, Slot]) -> list[Slot]:
+        """`slots`, where a successor disagrees with a record mended from a copy or made Unreadable.
 
-        Backwards, since a mended record vouches for the one before it.
+        A copy counts only where its successor vouches for it; without one the record itself does. Backwards, since a mended
+        record vouches for the one before it.
         """
         mended = list(slots)
-        for i in reversed(range(len(slots) - 1)):
-            slot, successor = mended[i], mended[i + 1].entry
-            if slot.number not in void and isinstance(successor, Record) and successor.previous_sha256 != slot.digest:
-                copies = copies or self.read_copies()
-                mended[i] = self._mend_one(slot, successor.previous_sha256, copies)
+        for i in reversed(range(len(slots))):
+            slot, successor = mended[i], mended[i + 1].entry if i + 1 < len(slots) else None
+            if not isinstance(successor, Record):
+                mended[i] = (self.fetch(slot.number) or slot) if slot is copies.get(slot.number) else slot
+            elif successor.previous_sha256 != slot.digest:
+                mended[i] = self._mend_one(slot, successor.previous_sha256, copies or self.read_copies())
         return mended
 
     def _mend_one(self, slot: Slot, digest: str, copies: dict[int, Slot]) -> Slot:

@@ -458,7 +458,11 @@ def test_damaged_segments_and_those_of_another_run_are_passed_over() -> None:
     writer.write_segment(1, 4)
     copy = store.get(segment_key(1, 4))
     store.replace(segment_key(1, 4), copy[: len(copy) // 2])
-    store.create(segment_key(1, 2), copy.replace(b"inc-1", b"inc-0"))
+    stranger = MemoryStore()
+    other = journal(stranger, "sup-z", incarnation="inc-0")
+    other.open(Started(who="sup-z"), NOW)
+    other.write_segment(1, 1)
+    store.create(segment_key(1, 1), stranger.get(segment_key(1, 1)))
     store.create(segment_key(1, 3), b"\n\xff\nnonsense\n{}")
     assert journal(store).read() == writer.read()
 
@@ -482,6 +486,31 @@ def test_any_garbage_under_a_number_is_unreadable(data: bytes) -> None:
     filled(store, 3)
     store.replace(journal_key(2), data)
     assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)]
+
+
+def test_a_copy_for_which_no_successor_vouches_is_not_believed() -> None:
+    store, stranger = MemoryStore(), MemoryStore()
+    filled(store, 4)
+    other = opened(stranger, "sup-z")
+    other.append(Noted(text="never in this journal"), NOW)
+    other.append(Noted(text="nor this"), NOW)
+    other.write_segment(2, 3)
+    store.create(segment_key(2, 3), stranger.get(segment_key(2, 3)))
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3), noted(4)]
+    damage(store, 3)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), 3, noted(4)]
+    damage(store, 2)
+    assert told(journal(store).read()) == [Started(who="sup-a"), 2, 3, noted(4)]
+    store.delete(journal_key(4))
+    damage(store, 3)
+    assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)], "nor is a copy of the newest"
+
+
+def test_a_record_of_another_number_as_the_newest_is_unreadable() -> None:
+    store = MemoryStore()
+    filled(store, 3)
+    store.replace(journal_key(3), store.get(journal_key(2)))
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), 3]
 
 
 def test_a_record_under_anothers_number_is_unreadable() -> None:
