@@ -15,7 +15,8 @@ MATHEMATICS = ("trainer", "run", "setup", "envs", "data", "workdir", "num_nodes"
 
 def permitted_changes(before: Mapping[str, str], after: Mapping[str, str], allowed_keys: Collection[str]) -> dict[str, str]:
     """What differs, by key path. Raises RecipeError for what may not, naming the flag where one helps."""
-    differing = {path: after.get(path, "none") for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
+    paths = sorted({*before, *after})
+    differing = {path: after.get(path, "none") for path in paths if before.get(path, "none") != after.get(path, "none")}
     for path in differing:
         if _is_under(path, NEVER):
             raise RecipeError(f"{path} cannot change within a run; start a new one with `launch train`")

@@ -30,7 +30,7 @@ from launcher.errors import RecipeError
 
 __all__ = ["Loaded", "change", "dump", "leaves", "load", "packaged", "parse"]
 
-_KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w./-]+)*")
+_KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def load(path_or_name: str, overrides: Sequence[str] = (), envs: Mapping[str, st
     shown_as = path_or_name if is_path(path_or_name) else path.name
     flags = [*_flags(overrides), *({"envs": {key: value}} for key, value in (envs or {}).items())]
     recipe, origins = _resolved(text, shown_as, flags, path.parent)
-    return Loaded(recipe=recipe, origins={leaf: origins.of(leaf) for leaf in leaves(recipe)}, text=text, path=path)
+    return Loaded(recipe=recipe, origins={leaf: origins.exactly(leaf) for leaf in leaves(recipe)}, text=text, path=path)
 
 
 def parse(text: str, shown_as: str = "recipe.yaml", overrides: Sequence[str] = ()) -> Recipe:

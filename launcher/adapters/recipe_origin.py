@@ -49,8 +49,12 @@ class Origins:
         if source in self._of:
             self._of[target] = self._of[source]
 
+    def exactly(self, path: str) -> Origin:
+        """The origin of the value at `path`; a key above it that says nothing of it does not count."""
+        return self._of.get(path, DEFAULT)
+
     def of(self, path: str) -> Origin:
-        """The origin of `path`, or of the nearest key above that names it whole."""
+        """The origin of `path` or of the nearest key above it: where a person would look."""
         while path:
             if path in self._of:
                 return self._of[path]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from launcher.adapters.recipe_skypilot import TASK_KEYS, restored
+from launcher.adapters.recipe_skypilot import restored
 from launcher.adapters.recipe_yaml import write_yaml
 from launcher.codec import Json
 from launcher.core.recipe import Recipe
@@ -22,13 +22,13 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML with units. Reading it gives an equal Recipe, whatever the environment."""
-    as_they_are = (*VERBATIM, *TASK_KEYS)
-    return write_yaml({key: value if key in as_they_are else escaped(value) for key, value in _tree(recipe).items()})
+    ours = {key: value if key in VERBATIM else escaped(value) for key, value in _tree(recipe).items()}
+    return write_yaml(_with_kept(ours, recipe.not_rehearsed))
 
 
 def leaves(recipe: Recipe) -> dict[str, str]:
     """Every value with its unit, by key path ("policy.budget"), as a person reads it."""
-    return {path: _shown(value) for path, value in _flat(_tree(recipe), "").items()}
+    return {path: _shown(value) for path, value in _flat(_with_kept(_tree(recipe), recipe.not_rehearsed), "").items()}
 
 
 def escaped(value: Json) -> Json:
@@ -47,9 +47,13 @@ def _tree(recipe: Recipe) -> dict[str, Json]:
         policy["deadline"] = datetime.fromtimestamp(recipe.policy.deadline_at, UTC).isoformat()
     if recipe.residency:
         data["residency"] = list(recipe.residency)
-    for key, value in restored(recipe.not_rehearsed).items():
-        tree[key] = tree[key] | value if key == "resources" else value
     return tree
+
+
+def _with_kept(tree: dict[str, Json], kept: dict[str, Json]) -> dict[str, Json]:
+    """With SkyPilot's own keys at their places; nothing interpolates them."""
+    theirs = restored(kept)
+    return tree | theirs | {"resources": tree["resources"] | theirs.get("resources", {})}
 
 
 def _block(block: Any) -> dict[str, Json]:
@@ -67,8 +71,8 @@ def _written(value: Any, name: str, metadata: Mapping[str, Any]) -> Json:
             return _write_usd(value)
         case "count", None:
             return "unlimited"
-    if name == "speed" and value is None:
-        return "auto"
+    if name == "speed":
+        return "auto" if value is None else int(value) if value == int(value) else value
     if name == "use_spot" and value != "auto":
         return bool(value == "true")
     if isinstance(value, tuple):
