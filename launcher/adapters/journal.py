@@ -84,7 +84,7 @@ class Journal:
     def poll(self) -> list[Entry]:
         """What is new since the last call, in order; voided numbers are left out.
 
-        Fold again from `read()` when it holds a RecordVoided. A number returned before may come again as Unreadable. Once
+        Fold again from `known()` when it holds a RecordVoided. A number returned before may come again as Unreadable. Once
         this journal is open for writing, a record of another raises Overtaken; while its opening is unsettled, nothing is
         read: `open` goes first.
         """
@@ -103,6 +103,10 @@ class Journal:
     def read(self, start: int = 1) -> list[Entry]:
         """Everything from `start` on, the newest included. What was read once is not read again."""
         self.poll()
+        return self.known(start)
+
+    def known(self, start: int = 1) -> list[Entry]:
+        """Everything from `start` on that was read or written so far; asks the store nothing."""
         return self._unvoided(self._slots[start - 1 :])
 
     def unreadable(self) -> tuple[int, ...]:
@@ -129,7 +133,7 @@ class Journal:
         for _ in range(_OPEN_ROUNDS):
             mine = self._pending = self._pending or self._prepare(event, at)
             if self._settle() is mine:
-                return self._unvoided(self._slots)
+                return self.known()
             rival = _rival(self._read_on(), event)
             if rival is not None and not insist:
                 self._yield_to_others([rival])

@@ -173,8 +173,10 @@ def test_an_outage_while_reading_loses_no_entry() -> None:
     store.get = fail_at_three  # type: ignore[method-assign]
     with pytest.raises(StoreUnknown):
         reader.poll()
+    assert reader.known() == []
     store.get = real_get  # type: ignore[method-assign]
     assert len(reader.poll()) == 3
+    assert len(reader.known()) == 3
 
 
 def test_a_reader_cannot_write() -> None:
