@@ -1,0 +1,183 @@
+"""Trainers as real processes: killed, told to end, out of disk, met by a seal."""
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from launcher.core.checkpoint.manifest import CommitRef, Manifest
+from launcher.core.contract import FINAL_FILE, METRICS_FILE, ExitKind, SaveRule
+from tests.training import scene, tiny
+
+GPT = ["-m", "launcher.trainers.gpt"]
+TINY = ["-m", "tests.training.tiny"]
+SMALL = {"steps": 40, "width": 16, "layers": 1, "heads": 2, "batch_size": 2, "context": 16}
+ENDLESS = SMALL | {"steps": 1_000_000}
+
+
+def weights(manifest: Manifest) -> dict[str, str]:
+    """Digests of all tensors of a checkpoint, optimizer and random streams included."""
+    return next(entry for entry in manifest.files if entry.path == scene.SHARD).tensors
+
+
+def test_killed_in_a_step_and_resumed_it_equals_an_uninterrupted_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole, broken = scene.machine(tmp_path / "a" / "machine"), scene.machine(tmp_path / "b" / "machine")
+    uninterrupted = whole.start(TINY, rule=SaveRule(never=True))
+    monkeypatch.setenv("TINY_SAVE", "20")
+    monkeypatch.setenv("TINY_KILL", "23")
+    killed = broken.start(TINY, rule=SaveRule(never=True))
+    monkeypatch.delenv("TINY_KILL")
+    assert scene.ended(killed)[0] == -signal.SIGKILL
+    resumed = broken.start(TINY, attempt=2, parent=CommitRef(1, 1), rule=SaveRule(never=True))
+
+    assert scene.ended(resumed)[0] == 0
+    assert scene.ended(uninterrupted)[0] == 0
+    (one,), (half,), (rest,) = scene.commits(whole.store, 1), scene.commits(broken.store, 1), scene.commits(broken.store, 2)
+    assert (half.step, rest.step, rest.finished, rest.parent) == (20, tiny.TOTAL, True, half.ref)
+    assert weights(rest) == weights(one)
+    assert scene.curve(broken.store, [half, rest]) == scene.curve(whole.store, [one])
+    progress = broken.progress()
+    assert progress is not None
+    assert (progress.outcome, progress.restored, progress.restored_step) == (ExitKind.FINISHED, CommitRef(1, 1), 20)
+
+
+def test_a_notice_saves_once_and_training_goes_on_until_it_is_told_to_end(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    process = machine.start(GPT, args=ENDLESS, rule=SaveRule(seconds=1e9))
+    scene.eventually(lambda: (progress := machine.progress()) is not None and progress.step > 3)
+    machine.notice_file.write_text("30")
+    scene.eventually(lambda: len(scene.commits(machine.store, 1)) == 1)
+    (noticed,) = scene.commits(machine.store, 1)
+    scene.eventually(lambda: (progress := machine.progress()) is not None and progress.step > noticed.step + 20)
+    process.send_signal(signal.SIGTERM)
+
+    assert scene.ended(process)[0] == 0
+    _, last = scene.commits(machine.store, 1)
+    progress = machine.progress()
+    assert progress is not None
+    assert (progress.outcome, progress.step, progress.last_commit_step) == (ExitKind.DRAINED, last.step, last.step)
+    assert (noticed.urgent, last.urgent, last.finished) == (True, True, False)
+    assert [step for step, _ in scene.curve(machine.store, [noticed, last])] == list(range(1, last.step + 1))
+
+
+def test_a_full_disk_fails_that_save_and_training_goes_on(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    process = machine.start(
+        GPT,
+        args=ENDLESS | {"steps": 3000},
+        rule=SaveRule(steps=10),
+        failed_max=10**6,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)),
+    )
+    scene.eventually(lambda: (progress := machine.progress()) is not None and progress.failed_saves > 1 and progress.step > 20)
+    assert scene.commits(machine.store, 1) == []
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    code, _ = scene.ended(process)
+    chain = scene.commits(machine.store, 1)
+    progress = machine.progress()
+    assert progress is not None
+    assert (code, progress.outcome, progress.failed_saves) == (0, ExitKind.FINISHED, 0)
+    assert "RLIMIT_FSIZE" in progress.warnings[0]
+    assert [step for step, _ in scene.curve(machine.store, chain)] == list(range(1, 3001))
+
+
+def test_saves_that_keep_failing_end_the_attempt_with_the_reason(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    process = machine.start(
+        GPT,
+        args=ENDLESS,
+        rule=SaveRule(steps=5),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)),
+    )
+
+    code, said = scene.ended(process)
+    progress = machine.progress()
+    assert progress is not None
+    assert (code, progress.outcome) == (1, ExitKind.STORE_FAILED)
+    assert "3 saves in a row failed" in said
+
+
+def test_a_trainer_that_meets_the_seal_stops(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    scene.seal(machine.store, CommitRef(1, 1))
+    process = machine.start(GPT, args=ENDLESS)
+
+    code, _ = scene.ended(process)
+    progress = machine.progress()
+    assert progress is not None
+    assert (code, progress.outcome) == (0, ExitKind.SEALED)
+    assert "sealed at 0001-0001" in progress.reason
+
+
+def test_a_damaged_parent_is_set_aside_and_said_in_progress_and_manifest(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(steps=1)))[0] == 0
+    *_, before, last = scene.commits(machine.store, 1)
+    scene.flip(machine.store, scene.key_of(last, scene.SHARD), 80_000)
+    process = machine.start(GPT, attempt=2, parent=last.ref, args=SMALL | {"steps": last.step + 5}, rule=SaveRule(never=True))
+
+    assert scene.ended(process)[0] == 0
+    (commit,) = scene.commits(machine.store, 2)
+    progress = machine.progress()
+    assert progress is not None
+    assert [bad.ref for bad in progress.set_aside] == [bad.ref for bad in commit.set_aside] == [last.ref]
+    assert commit.parent == progress.restored == before.ref
+
+
+def test_where_nothing_is_whole_the_trainer_says_so_and_does_not_start_over(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    process = machine.start(GPT, attempt=2, parent=CommitRef(1, 1), args=SMALL)
+
+    code, said = scene.ended(process)
+    progress = machine.progress()
+    assert progress is not None
+    assert (code, progress.outcome, progress.step) == (1, ExitKind.NOTHING_VALID, 0)
+    assert "manifest is missing" in said
+
+
+def test_another_corpus_refuses_to_resume(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, torch\n"
+        "from launcher import train\n"
+        "from launcher.trainers.gpt import AdamW\n"
+        "model = torch.nn.Linear(2, 2)\n"
+        "keeper = train.Checkpointer(model=model, optimizer=AdamW(list(model.parameters())),"
+        " must_match={'corpus': os.environ['LAUNCH_ATTEMPT']})\n"
+        "for step in keeper.steps(2):\n"
+        "    keeper.record(step)\n"
+    )
+    env = machine.env(1, None, {}, SaveRule(), 3) | {"LAUNCH_ATTEMPT": "first"}
+    assert scene.ended(scene.start([str(script)], env)) == (0, "")
+    env = machine.env(2, CommitRef(1, 1), {}, SaveRule(), 3) | {"LAUNCH_ATTEMPT": "second"}
+
+    code, said = scene.ended(scene.start([str(script)], env))
+
+    assert code == 1
+    assert "the corpus differs: the checkpoint was trained with first, here it is second" in said
+    assert "Traceback" not in said
+
+
+def test_without_an_agent_it_is_a_plain_loop_that_leaves_curve_and_weights(tmp_path: Path):
+    process = scene.start(GPT, scene.plain_env(tmp_path, SMALL))
+
+    code, said = scene.ended(process)
+
+    assert (code, "step 40/40" in said) == (0, True)
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 40
+    assert (tmp_path / FINAL_FILE).stat().st_size > 4096
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [({"widht": 8}, "did you mean 'width'"), ({"width": "wide"}, "expected"), ({"width": 10, "heads": 4}, "does not divide")],
+)
+def test_arguments_that_do_not_fit_end_with_2_and_a_sentence(tmp_path: Path, args: dict[str, object], told: str):
+    code, said = scene.ended(scene.start(GPT, scene.plain_env(tmp_path, args)))
+
+    assert code == 2
+    assert told in said
+    assert "Traceback" not in said
