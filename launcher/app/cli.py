@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from launcher import __version__
@@ -223,6 +224,10 @@ def _wants_json(words: list[str]) -> bool:
 
 
 def _home_among(words: list[str]) -> str:
-    named = [b for a, b in zip(words, words[1:], strict=False) if a == "--home"]
-    named += [word.removeprefix("--home=") for word in words if word.startswith("--home=")]
-    return os.path.expanduser((named or [os.environ.get("LAUNCH_HOME") or HOME_DEFAULT])[-1])
+    """The home that words ask for which perhaps could not be parsed."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--home", default=os.environ.get("LAUNCH_HOME") or HOME_DEFAULT)
+    home: str = HOME_DEFAULT
+    with suppress(UsageError):  # --home without a value
+        home = parser.parse_known_args(words)[0].home
+    return os.path.expanduser(home)

@@ -1,0 +1,77 @@
+"""No test touches the person's own runs, and none leaves a process behind.
+
+Every test gets a home and a register of local instances of its own, and a mark in the environment that all processes started
+from it inherit. Whoever still carries the mark when the test is over is killed, and the test fails. What module- and
+session-wide fixtures start before carries the session's mark and is looked for at the very end.
+
+Fine print: the mark does not begin with LAUNCH_, since the host of a local instance hands no such variable on. A process that
+was told to end may take a moment to do so; only one that is alive after `GRACE_S` is a stray. Linux only, as /proc is.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from launcher.processes import kill_marked, marked
+
+MARK = "TEST_THAT_STARTED_ME"
+GRACE_S = 3.0
+CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "LAUNCH_", "SKYPILOT_", "KUBECONFIG")
+TABLES = ("LAUNCH_TRACES", "LAUNCH_CATALOG")  # read-only folders of recorded data that some tests want
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _session_on_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with on_its_own(tmp_path_factory.mktemp("session")):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _test_on_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with on_its_own(tmp_path_factory.mktemp("person")):
+        yield
+
+
+@contextmanager
+def on_its_own(folder: Path) -> Iterator[None]:
+    """An environment of nobody in particular, below `folder`. Fails the test where a process outlives it."""
+    mark = uuid.uuid4().hex
+    with pytest.MonkeyPatch.context() as patch:
+        _forget_credentials(patch)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("LAUNCH_HOME", str(folder / "home"))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv(MARK, mark)
+        yield
+    strays = end_strays(mark, grace_s=GRACE_S)
+    if strays:
+        pytest.fail("left processes behind, now killed: " + "; ".join(strays), pytrace=False)
+
+
+def end_strays(mark: str, *, grace_s: float) -> list[str]:
+    """Kill every process that still carries `mark` after the grace; gives their pids and commands."""
+    patience = time.monotonic() + grace_s
+    while (living := marked(MARK, mark)) and time.monotonic() < patience:
+        time.sleep(0.02)
+    commands = [f"{process.pid} {_command(process.pid)}" for process in living]
+    kill_marked(MARK, mark, at_most=GRACE_S)
+    return commands
+
+
+def _forget_credentials(patch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(CREDENTIALS) and name not in TABLES:
+            patch.delenv(name)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "(ended meanwhile)"
