@@ -91,7 +91,9 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
     """What `event` tells of the market, given the state before it."""
     if isinstance(event, ev.MarketSighted):
         return event.sighting
-    attempt = before.attempts.get(event.attempt) if isinstance(event, ev.AttemptRefused | ev.NoticeSeen | ev.AttemptUnwanted) else None
+    if not isinstance(event, ev.AttemptRefused | ev.NoticeSeen | ev.AttemptUnwanted):
+        return None
+    attempt = before.attempts.get(event.attempt)
     if attempt is None:
         return None
     place = attempt.offer.placement.place

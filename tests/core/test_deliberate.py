@@ -1,0 +1,242 @@
+"""What is decided in which state, and what never is."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import ExitKind, Request, RequestKind
+from launcher.core.instance import EndCause
+from launcher.core.market.belief import MarketView
+from launcher.core.policy.base import Phase
+from launcher.core.policy.catalog import POLICIES
+from launcher.core.recipe import Goal, RetrySpec
+from launcher.core.run import events as ev
+from launcher.core.run.deliberate import budget_ends_at, committed, deliberate, reserve
+from launcher.core.run.observation import Pulse, Watch
+from launcher.core.run.reconcile import SealCommits, StartInstance, StopInstance, reconcile
+from launcher.core.run.state import RunState
+from launcher.core.run.verdict import judge
+from launcher.units import HOUR
+from tests.builders import (
+    NOW,
+    after,
+    claimed,
+    exited,
+    granted,
+    heartbeat,
+    lost,
+    new_run,
+    noticed,
+    recipe,
+    requested,
+    sealed,
+    started,
+    training_run,
+)
+from tests.builders import committed as commit
+from tests.core.markets import market, spot
+
+MARKET = market(spot("us-east-1a", 0.9), spot("us-east-1b", 1.0), spot("us-west-2a", 1.1))
+
+
+def decide(state: RunState, *, watch: Watch | None = None, view: MarketView = MARKET, mono: float = 0.0) -> tuple[ev.Event, ...]:
+    return deliberate(state, POLICIES["spot"](), view, watch or Watch(), NOW + mono, mono).events
+
+
+def ask(kind: RequestKind) -> ev.RequestSeen:
+    return ev.RequestSeen(at=NOW, request=Request(uuid="u", request=kind, by="me"))
+
+
+def test_a_new_run_asks_for_a_machine_and_says_why():
+    [event] = decide(new_run())
+    assert isinstance(event, ev.AttemptRequested)
+    assert event.offer.placement.zone == "us-east-1a"
+    assert "$0.90/h" in event.reason
+
+
+def test_nothing_is_decided_while_the_writer_trains():
+    assert decide(training_run()) == ()
+
+
+def test_no_second_machine_is_asked_for_while_one_is_on_its_way():
+    state = new_run()
+    state = after(state, requested(state))
+    assert decide(state) == ()
+
+
+def test_at_a_notice_the_next_machine_is_requested_and_not_where_the_old_one_is_lost():
+    [event] = decide(after(training_run(), noticed(1)))
+    assert isinstance(event, ev.AttemptRequested)
+    assert event.offer.placement.zone == "us-east-1b"
+
+
+def test_the_old_one_ends_when_its_successor_is_ready_and_the_grant_waits_for_its_seal():
+    state = after(training_run(), commit(1, 1, 100), noticed(1))
+    state = after(state, requested(state, "us-east-1b"), started(2), claimed(2))
+    [event] = decide(state)
+    assert isinstance(event, ev.AttemptUnwanted)
+    assert event.drain
+    state = after(state, event)
+    assert decide(state) == ()
+    state = after(state, exited(1, ExitKind.DRAINED))
+    assert decide(state) == ()
+    assert SealCommits(1) in reconcile(state, NOW)
+    state = after(state, sealed(1, CommitRef(1, 2), 120))
+    [grant] = decide(state)
+    assert grant == granted(2, CommitRef(1, 2))
+
+
+def test_of_several_claimed_attempts_the_newest_is_granted_and_the_others_end():
+    state = after(training_run(), noticed(1))
+    state = after(state, requested(state, "us-east-1b"), started(2), claimed(2), noticed(2))
+    state = after(state, requested(state, "us-west-2a"), started(3), claimed(3))
+    assert {e.attempt for e in decide(state) if isinstance(e, ev.AttemptUnwanted)} == {1, 2}
+
+
+def test_a_writer_without_a_commit_passes_on_its_own_parent():
+    state = after(training_run(), commit(1, 1, 100), lost(1), sealed(1, CommitRef(1, 1), 100))
+    state = after(state, requested(state), started(2), claimed(2), granted(2, CommitRef(1, 1)), lost(2), sealed(2))
+    state = after(state, requested(state), started(3), claimed(3))
+    assert decide(state) == (granted(3, CommitRef(1, 1)),)
+
+
+def test_a_run_never_ends_before_its_last_writer_is_sealed():
+    state = after(training_run(), exited(1, ExitKind.FINISHED, exit_code=0))
+    assert decide(state) == ()
+    [event] = decide(after(state, sealed(1, CommitRef(1, 1), 1000)))
+    assert event == ev.RunSucceeded(at=NOW, commit=CommitRef(1, 1), step=1000)
+
+
+def test_cancel_does_not_wait_for_a_save_and_stop_does():
+    [stop] = decide(after(training_run(), ask(RequestKind.STOP)))
+    [cancel] = decide(after(training_run(), ask(RequestKind.CANCEL)))
+    assert isinstance(stop, ev.AttemptUnwanted)
+    assert isinstance(cancel, ev.AttemptUnwanted)
+    assert (stop.drain, cancel.drain) == (True, False)
+    assert reconcile(after(training_run(), stop), NOW) == ()
+    assert reconcile(after(training_run(), cancel), NOW) == (StopInstance(1),)
+
+
+def test_a_cancel_after_a_stop_no_longer_waits_for_the_save():
+    state = after(training_run(), ask(RequestKind.STOP))
+    state = after(state, *decide(state))
+    again = ev.RequestSeen(at=NOW, request=Request(uuid="v", request=RequestKind.CANCEL, by="me"))
+    [event] = decide(after(state, again))
+    assert isinstance(event, ev.AttemptUnwanted)
+    assert not event.drain
+
+
+def test_an_instance_under_notice_is_left_for_the_cloud_to_take():
+    state = after(training_run(), noticed(1, ends_in=120), exited(1, ExitKind.DRAINED), sealed(1))
+    assert reconcile(state, NOW + 60) == ()
+    assert reconcile(state, NOW + 181) == (StopInstance(1),)
+
+
+def test_an_attempt_with_a_claim_is_never_started_again():
+    state = new_run()
+    state = after(state, requested(state))
+    assert reconcile(state, NOW) == (StartInstance(1),)
+    assert reconcile(after(state, claimed(1)), NOW) == ()
+
+
+def test_a_machine_whose_heart_stands_still_is_let_go_without_waiting_for_a_save():
+    watch = Watch(pulses={1: Pulse(heartbeat=heartbeat(1), moved_mono=0.0)})
+    assert decide(training_run(), watch=watch, mono=179) == ()
+    event = decide(training_run(), watch=watch, mono=180)[0]
+    assert isinstance(event, ev.AttemptUnwanted)
+    assert not event.drain
+
+
+def test_killed_is_retried_without_limit_while_it_makes_progress():
+    state = new_run()
+    for n in range(1, 30):
+        state = after(state, requested(state), started(n), claimed(n), granted(n, state.newest_commit))
+        state = after(state, commit(n, 1, n), lost(n, EndCause.KILLED), sealed(n, CommitRef(n, 1), n))
+        assert judge(state, NOW) is None
+
+
+def test_a_preemption_counts_neither_as_an_error_nor_as_dying_at_a_checkpoint():
+    state = new_run(recipe(retry=RetrySpec(error=0, same_checkpoint=1)))
+    for n in range(1, 10):
+        state = after(state, requested(state), started(n), claimed(n), granted(n), lost(n), sealed(n))
+        assert judge(state, NOW) is None
+    assert state.failures.preemptions == 9
+
+
+def test_an_error_count_starts_anew_at_a_new_commit():
+    state = new_run(recipe(retry=RetrySpec(error=1, same_checkpoint=99)))
+    for n in range(1, 6):
+        state = after(state, requested(state), started(n), claimed(n), granted(n, state.newest_commit), commit(n, 1, n))
+        state = after(state, exited(n, ExitKind.PROGRAM_FAILED, exit_code=3), sealed(n, CommitRef(n, 1), n))
+        assert judge(state, NOW) is None
+
+
+def test_the_users_exit_code_is_in_the_verdict():
+    state = new_run(recipe(retry=RetrySpec(error=0)))
+    state = after(state, requested(state), started(1), claimed(1), granted(1), exited(1, ExitKind.PROGRAM_FAILED, exit_code=3))
+    verdict = judge(after(state, sealed(1)), NOW)
+    assert verdict is not None
+    assert (verdict.phase, verdict.exit_code, verdict.program_exit_code) == (Phase.FAILED, 1, 3)
+
+
+def test_nothing_valid_to_restore_pauses_and_names_the_way_out():
+    state = after(training_run(), exited(1, ExitKind.NOTHING_VALID), sealed(1))
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    assert verdict.exit_code == 6
+    assert "--from 0" in verdict.reason
+
+
+def test_a_passed_deadline_pauses_with_exit_4():
+    verdict = judge(replace(training_run(), deadline_at=NOW - 1), NOW)
+    assert verdict is not None
+    assert verdict.exit_code == 4
+
+
+def test_resume_forgets_failures_and_requests_and_can_branch_off():
+    state = after(training_run(), ask(RequestKind.STOP), exited(1, ExitKind.DRAINED), sealed(1, CommitRef(1, 3), 90))
+    state = after(state, *decide(state))
+    assert state.phase is Phase.PAUSED
+    resumed = ev.RunResumed(at=NOW, recipe=state.recipe, deadline_at=None, branched=True, parent=CommitRef(1, 1), step=30)
+    state = after(state, resumed)
+    assert (state.newest_commit, state.newest_step) == (CommitRef(1, 1), 30)
+    state = after(state, requested(state), started(2), claimed(2))
+    assert decide(state) == (granted(2, CommitRef(1, 1)),)
+
+
+def test_stop_at_leaves_room_for_a_save_and_for_the_machines_deletion():
+    state = new_run(recipe(policy=Goal(budget=2.0)))
+    stop_at = budget_ends_at(state, spot("a", 1.0), NOW)
+    assert stop_at is not None
+    assert (stop_at - NOW + reserve(state)) / HOUR * 1.0 == pytest.approx(2.0)
+
+
+def test_an_overlapping_attempt_counts_the_older_one_as_running_to_its_own_end():
+    state = new_run(recipe(policy=Goal(budget=2.0)))
+    stop_at = budget_ends_at(state, spot("us-east-1a", 1.0), NOW)
+    state = after(state, requested(state, stop_at=stop_at), started(1))
+    assert committed(state, NOW) == pytest.approx(2.0)
+
+
+def test_a_budget_that_buys_no_start_pauses_with_exit_4_and_says_what_is_left():
+    state = new_run(recipe(policy=Goal(budget=0.01)))
+    [event] = decide(state)
+    assert isinstance(event, ev.RunPaused)
+    assert event.exit_code == 4
+    assert "$0.01" in event.reason
+
+
+def test_a_voided_record_uses_up_a_number_and_whoever_waited_for_a_grant_is_unwanted():
+    state = new_run()
+    state = after(state, requested(state), started(1), claimed(1))
+    state = after(state, ev.RecordVoided(at=NOW, numbers=(7,), digests=("d",)))
+    assert state.next_attempt == 3
+    [event] = decide(state)
+    assert isinstance(event, ev.AttemptUnwanted)
+
+
+def test_the_grant_of_an_attempt_whose_request_was_voided_still_makes_history():
+    state = after(new_run(), claimed(1), granted(1), commit(1, 1, 50))
+    assert state.newest_commit == CommitRef(1, 1)
+    assert not state.wanted

@@ -1,0 +1,168 @@
+"""What a look at the world is taken to mean, and what it is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.contract import ExitKind
+from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
+from launcher.core.market.belief import MarketView
+from launcher.core.run import events as ev
+from launcher.core.run.interpret import boot_wait, drain_max, interpret
+from launcher.core.run.observation import Sightings, Watch, look
+from launcher.core.run.state import EndKind, RunState
+from tests.builders import (
+    NOW,
+    after,
+    claim,
+    exited,
+    gone,
+    heartbeat,
+    lost,
+    new_run,
+    report,
+    requested,
+    running,
+    sealed,
+    training_run,
+)
+
+
+class Looker:
+    """Looks again and again at one run, at times of the test's choosing."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self.watch = Watch()
+        self.mono = 0.0
+
+    def look(self, seen: Sightings, after_s: float = 10.0) -> list[ev.Event]:
+        self.mono += after_s
+        watched = tuple(a.number for a in self.state.attempts.values() if a.bill is None)
+        self.watch = look(self.watch, seen, watched, self.mono)
+        facts = interpret(self.state, seen, self.watch, MarketView(), NOW + self.mono, self.mono)
+        self.state = after(self.state, *facts)
+        return list(facts)
+
+
+def kinds(facts: list[ev.Event]) -> list[str]:
+    return [type(f).__name__ for f in facts]
+
+
+def test_a_poll_that_failed_changes_nothing_however_often():
+    looker = Looker(training_run())
+    assert [looker.look(Sightings(instances=None)) for _ in range(50)] == [[]] * 50
+
+
+def test_one_absence_permits_a_successor_but_ends_nothing():
+    looker = Looker(training_run())
+    assert kinds(looker.look(Sightings(instances={}))) == ["InstanceMissed"]
+    assert kinds(looker.look(Sightings(instances={1: running(1)}))) == ["InstanceFound"]
+
+
+def test_two_absences_end_an_attempt_only_when_its_heartbeat_stands_still_too():
+    looker = Looker(training_run())
+    beats = iter(range(1, 100))
+    for _ in range(5):
+        facts = looker.look(Sightings(instances={}, heartbeats={1: heartbeat(1, next(beats))}))
+        assert "AttemptLost" not in kinds(facts)
+    looker.look(Sightings(instances={}, heartbeats={1: heartbeat(1, 5)}), after_s=5)
+    facts = looker.look(Sightings(instances={}, heartbeats={1: heartbeat(1, 5)}), after_s=6)
+    assert kinds(facts) == ["AttemptLost"]
+
+
+def test_an_older_heartbeat_does_not_count_as_a_sign_of_life():
+    looker = Looker(training_run())
+    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 9)}))
+    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 3)}))
+    assert looker.watch.pulses[1].moved_mono == 10.0
+
+
+def test_unknown_is_not_gone():
+    looker = Looker(training_run())
+    unknown = InstanceStatus(phase=InstancePhase.UNKNOWN)
+    assert [looker.look(Sightings(instances={1: unknown})) for _ in range(20)] == [[]] * 20
+
+
+def test_the_clouds_word_on_the_claimed_instance_is_believed_at_once():
+    looker = Looker(training_run())
+    [fact, bill] = looker.look(Sightings(instances={1: gone(1, wait_status="signal 9")})) + looker.look(
+        Sightings(instances={1: gone(1, wait_status="signal 9")})
+    )
+    assert isinstance(fact, ev.AttemptLost)
+    assert fact.cause is EndCause.PREEMPTED
+    assert isinstance(bill, ev.InstanceEnded)
+    assert bill.wait_status == "signal 9"
+    assert bill.low == bill.high == NOW
+
+
+def test_the_end_of_an_instance_that_lost_the_claim_says_nothing_of_the_attempt():
+    looker = Looker(training_run())
+    assert looker.look(Sightings(instances={1: gone(1, instance_id="i-other")})) == []
+
+
+def test_an_exit_report_is_preferred_to_the_clouds_word():
+    looker = Looker(training_run())
+    facts = looker.look(Sightings(instances={1: gone(1)}, exits={1: report(1, ExitKind.FINISHED)}))
+    assert kinds(facts) == ["AttemptExited"]
+
+
+def test_an_exit_report_found_after_the_loss_still_counts_before_the_next_grant():
+    looker = Looker(after(training_run(), lost(1, EndCause.UNTOLD)))
+    looker.look(Sightings(instances={}, exits={1: report(1, ExitKind.FINISHED)}))
+    end = looker.state.attempts[1].end
+    assert end is not None
+    assert end.end is EndKind.FINISHED
+
+
+def test_silence_counts_only_once_the_machine_was_told_to_stop():
+    unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="test", drain=False)
+    looker = Looker(after(training_run(), unwanted))
+    seen = Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1)})
+    looker.look(seen)
+    assert looker.look(seen, after_s=200) == []
+    looker.watch = replace(looker.watch, told_to_stop=frozenset({1}))
+    [fact] = looker.look(seen, after_s=1)
+    assert isinstance(fact, ev.AttemptLost)
+    assert fact.cause is EndCause.STOPPED
+
+
+def test_an_unwanted_attempt_is_given_up_after_drain_max_though_its_heart_beats():
+    unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="test", drain=True)
+    looker = Looker(after(training_run(), unwanted))
+    limit = drain_max(looker.state, looker.state.attempts[1])
+    seen = Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 1)})
+    assert looker.look(seen, after_s=limit - 1) == []
+    assert kinds(looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 2)}), after_s=2)) == ["AttemptLost"]
+
+
+def test_a_request_that_brings_no_instance_is_refused_after_boot_wait():
+    state = new_run()
+    looker = Looker(after(state, requested(state)))
+    assert looker.look(Sightings(instances={}), after_s=boot_wait(state) - 1) == []
+    assert kinds(looker.look(Sightings(instances={}), after_s=2)) == ["AttemptRefused"]
+
+
+def test_a_refused_start_is_a_fact_with_its_reason():
+    state = new_run()
+    looker = Looker(after(state, requested(state)))
+    failure = StartFailure(failure=FailureKind.CAPACITY, message="none left")
+    facts = looker.look(Sightings(instances={1: InstanceStatus(phase=InstancePhase.FAILED, failure=failure)}))
+    assert kinds(facts) == ["AttemptRefused"]
+
+
+def test_a_claim_is_journaled_once():
+    state = new_run()
+    looker = Looker(after(state, requested(state)))
+    seen = Sightings(instances={1: running(1)}, claims={1: claim(1)})
+    assert kinds(looker.look(seen)) == ["AttemptStarted", "AttemptClaimed"]
+    assert looker.look(seen) == []
+
+
+def test_the_bill_of_an_instance_nobody_saw_end_lies_between_its_last_word_and_the_look_that_missed_it():
+    looker = Looker(after(training_run(), exited(1, ExitKind.DRAINED), sealed(1)))
+    looker.look(Sightings(instances={}))
+    [fact] = looker.look(Sightings(instances={}), after_s=30)
+    assert isinstance(fact, ev.InstanceEnded)
+    assert fact.low == NOW
+    assert fact.high == pytest.approx(NOW + 40)
