@@ -43,7 +43,8 @@ def encode(value: Any) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Canonical JSON: equal values give equal bytes."""
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    # ASCII, since a file name or a program's output may hold lone surrogates, which UTF-8 has no bytes for.
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def loads(kind: type[T] | Any, data: bytes | str) -> T:

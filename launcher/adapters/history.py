@@ -64,7 +64,7 @@ class History:
         entries = self._journal.poll()
         last = self.records[-1].number if self.records else 0
         if any(isinstance(e, Unreadable) and e.number <= last for e in entries) or any(map(_voids, entries)):
-            self._refold(self._journal.read())
+            self._refold(self._journal.known())
         else:
             self._take(entries)
         return [entry for entry in entries if isinstance(entry, Record)]
@@ -73,7 +73,7 @@ class History:
         """Journals `event`, then folds it. Raises Overtaken, and StoreUnknown: then `poll` comes first."""
         record = self._journal.append(event, event.at)
         if _voids(record):
-            self._refold(self._journal.read())
+            self._refold(self._journal.known())
         else:
             self._take([record])
 
