@@ -1,6 +1,6 @@
-"""The recipes and configs that come with the package, wherever it was installed from.
+"""The recipes, configs and trainers that come with the package, wherever it was installed from.
 
-A wheel carries them in `launcher/_data/`; a source checkout (an editable install too) has them beside the package.
+A wheel carries the first two in `launcher/_data/`; a source checkout (an editable install too) has them beside the package.
 """
 
 from pathlib import Path
@@ -37,6 +37,12 @@ def fragment_names(beside: Path | None) -> list[str]:
     """All fragments that a recipe may name under `defaults:`."""
     roots = [root / "configs" for root in (beside, data_root()) if root is not None]
     return sorted({path.relative_to(root).with_suffix("").as_posix() for root in roots for path in root.rglob("*.yaml")})
+
+
+def trainers() -> dict[str, Path]:
+    """The trainer modules that come with us, with their files: importing one would import torch."""
+    folder = Path(launcher.__file__).parent / "trainers"
+    return {f"launcher.trainers.{path.stem}": path for path in sorted(folder.glob("[a-z]*.py"))}
 
 
 def _summary(path: Path) -> str:

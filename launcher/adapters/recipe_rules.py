@@ -1,16 +1,17 @@
 """What must hold between the keys of a recipe, and where its paths lie."""
 
+import ast
 import os
-import re
 from pathlib import Path
 
-import launcher.trainers
+from launcher.adapters.packaged import trainers
 from launcher.adapters.recipe_origin import Origins, nearest
 from launcher.adapters.recipe_shapes import TRACES
 from launcher.codec import Json
 from launcher.errors import RecipeError
 
 _OURS = "launcher.trainers."
+_NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
 
 
 def check(tree: dict[str, Json], values: dict[str, Json], origins: Origins) -> None:
@@ -59,15 +60,30 @@ def _check_program(values: dict[str, Json], origins: Origins) -> None:
         raise RecipeError(f"neither run nor trainer is set ({origins.file}); write one, such as `run: python train.py`")
     if not str(values.get("run", "x")).strip():
         origins.refuse("run", values["run"], "write the command that trains, such as `run: python train.py`")
-    kind = values.get("trainer", {}).get("kind", "")
-    if kind.startswith(_OURS) and kind not in (known := _trainers()):
-        origins.refuse("trainer.kind", kind, nearest(kind, known))
+    if values.get("trainer", {}).get("kind", "").startswith(_OURS):
+        _check_trainer(values["trainer"], origins)
 
 
-def _trainers() -> list[str]:
-    """The trainer modules that come with us, by file name: importing one would import torch."""
-    folder = Path(next(iter(launcher.trainers.__path__)))
-    return [f"{_OURS}{path.stem}" for path in folder.glob("*.py") if re.fullmatch(r"[a-z]\w*", path.stem)]
+def _check_trainer(trainer: dict[str, Json], origins: Origins) -> None:
+    """A trainer of ours is known, and so are its arguments, before a machine is bought for it."""
+    known = trainers()
+    if trainer["kind"] not in known:
+        origins.refuse("trainer.kind", trainer["kind"], nearest(trainer["kind"], known))
+    arguments = _settings_of(known[trainer["kind"]])
+    for key, value in trainer.items():
+        path = f"trainer.{key}"
+        if key != "kind" and key not in arguments:
+            origins.refuse_unknown(path, ("kind", *arguments), {})
+        wanted = _NUMBERS.get(arguments.get(key, ""), (object,))
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            origins.refuse(path, value, "write a whole number" if wanted == (int,) else "write a number such as 3.0e-4")
+
+
+def _settings_of(module: Path) -> dict[str, str]:
+    """Name and type of each argument: the fields of the module's class `Settings`, read from its text."""
+    classes = [node for node in ast.parse(module.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    fields = next(node.body for node in classes if node.name == "Settings")
+    return {ast.unparse(field.target): ast.unparse(field.annotation) for field in fields if isinstance(field, ast.AnnAssign)}
 
 
 def _check_checkpoints(tree: dict[str, Json], values: dict[str, Json], origins: Origins) -> None:

@@ -208,9 +208,10 @@ def _occasions(value: Json) -> list[str]:
 
 
 def _strategy(value: Json) -> str:
-    if value not in POLICIES:
-        raise ValueError(nearest(str(value), POLICIES))
-    return str(value)
+    name = text_of(value)
+    if name not in POLICIES:
+        raise ValueError(nearest(name, POLICIES))
+    return name
 
 
 def _trace(value: Json) -> str:
