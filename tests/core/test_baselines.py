@@ -47,7 +47,7 @@ def test_a_notice_with_nowhere_to_go_is_held_out():
 
 
 def test_takes_the_cheapest_spot_while_there_is_slack():
-    decision = greedy.decide(run_view(deadline_in="40h"), market(spot("a", 1.2), spot("b", 1.0), on_demand("c", 0.5)))
+    decision = greedy.decide(run_view(deadline_in="40h"), market(spot("a", 1.2), spot("b", 1.0), on_demand("c", 3.0)))
     assert zones(decision) == ["b", "a"]
     assert "spot aws b at $1.00/h" in decision.reason
     assert "29.9 h slack" in decision.reason
@@ -57,6 +57,13 @@ def test_prefers_a_dearer_place_where_machines_live_longer():
     offers = (spot("a", 1.0, life=8 * MINUTE), spot("b", 1.3, life=5 * HOUR))
     assert zones(greedy.decide(run_view(), market(*offers))) == ["b", "a"]
     assert zones(CheapestFirst().decide(run_view(), market(*offers))) == ["a", "b"]
+
+
+def test_never_pays_more_for_spot_than_for_a_machine_that_stays():
+    offers = (spot("a", 2.9, life=HOUR), spot("b", 1.0), on_demand("c", 3.0))
+    assert zones(greedy.decide(run_view(), market(*offers))) == ["b"]
+    assert zones(greedy.decide(run_view(deadline_in="40h"), market(spot("a", 2.9, life=HOUR), on_demand("c", 3.0)))) == ["c"]
+    assert isinstance(greedy.decide(run_view(), market(*offers, cooling={"b": NOW + HOUR})), Wait)
 
 
 def test_goes_on_demand_when_work_and_start_fill_the_time_left():

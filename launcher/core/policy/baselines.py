@@ -54,7 +54,7 @@ class CheapestFirst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greedy:
-    """Spot while there is slack, on-demand once there is none. Waits for spot in between."""
+    """Spot while there is slack, on-demand once there is none. Waits for spot; never pays more for it than for sure."""
 
     name: str = "greedy"
 
@@ -65,9 +65,15 @@ class Greedy:
         on_demand = by_useful_cost(run, market, Capacity.ON_DEMAND)
         if slack(run) <= SLACK_LEAST:
             return _take(run, market, on_demand + spot)
-        # Without a deadline nobody would ever end a wait for spot that is not sold at all.
-        is_worth_waiting = run.allows(Capacity.SPOT) and run.deadline is not None
-        return _take(run, market, spot if spot or is_worth_waiting else on_demand)
+        if not spot and run.allows(Capacity.SPOT) and run.deadline is not None:
+            return _take(run, market, ())  # spot may come; the safety net ends the wait, as nothing would without a deadline
+        return _take(run, market, _below(run, market, spot, on_demand) or on_demand)
+
+
+def _below(run: RunView, market: MarketView, spot: tuple[Offer, ...], on_demand: tuple[Offer, ...]) -> tuple[Offer, ...]:
+    """The spot offers that cost less per useful hour than the best on-demand one."""
+    limit = useful_cost(run, market, on_demand[0]) if on_demand else math.inf
+    return tuple(o for o in spot if useful_cost(run, market, o) < limit)
 
 
 def slack(run: RunView) -> Seconds:
