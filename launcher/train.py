@@ -165,6 +165,7 @@ class Checkpointer:
 
     def save(self, step: Step, *, urgent: bool = False) -> PendingSave:
         """Stage the state now, upload behind. While a save is under way this one is skipped and counted; an urgent one waits."""
+        self._step = max(self._step, step)  # a loop of the user's own counts for itself
         return self._save(step, urgent=urgent, finished=False)
 
     def finish(self) -> None:

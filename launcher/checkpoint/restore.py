@@ -5,10 +5,8 @@ its parent and that one's SHA-256; where the manifest itself is gone, the chain 
 then the parent with which that attempt was granted.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from launcher.adapters.store.base import ObjectStore
@@ -52,32 +50,6 @@ class MemoryFiles:
 
     def write(self, entry: FileEntry, piece: bytes) -> None:
         self.files.setdefault(entry.path, bytearray()).extend(piece)
-
-
-class FolderFiles:
-    """Restored files below an empty folder, with their modes. Paths that would leave the folder are refused."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._written: list[Path] = []
-
-    def clear(self) -> None:
-        for path in self._written:
-            path.unlink(missing_ok=True)
-        self._written.clear()
-
-    def write(self, entry: FileEntry, piece: bytes) -> None:
-        path = self._folder / entry.path
-        if not Path(os.path.normpath(path)).is_relative_to(self._folder):
-            raise Damaged(entry.key, f"its path {entry.path!r} leads out of the folder")
-        if path not in self._written:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.touch()
-            path.chmod(entry.mode)
-            self._written.append(path)
-        with path.open("ab") as file:
-            file.write(piece)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ def test_a_notice_saves_once_and_training_goes_on_until_it_is_told_to_end(tmp_pa
     assert [step for step, _ in scene.curve(machine.store, [noticed, last])] == list(range(1, last.step + 1))
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux lifts another process's limit")
 def test_a_full_disk_fails_that_save_and_training_goes_on(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     process = machine.start(
