@@ -254,13 +254,6 @@ KEYS = [path for path in leaves(Recipe(name="x", run="y")) if path not in ("run"
 NESTED = ["{a: b}", "[[1]]", "[{a: 1}]", "{}", "[{url: [a]}]", "{a: {b: [c]}}", "{1: 2}"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=12)
 ANYTHING = SCALARS | st.lists(st.text(max_size=5), max_size=2) | st.sampled_from(NESTED)
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.text(max_size=12),
-    st.lists(st.text(max_size=5), max_size=2),
-    st.sampled_from(NESTED),
-)
 
 
 @settings(max_examples=150, deadline=None)
