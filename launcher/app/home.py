@@ -19,7 +19,7 @@ from launcher import codec
 from launcher.adapters import durable
 from launcher.adapters.history import History, read_head
 from launcher.adapters.store.base import ObjectStore
-from launcher.app.wiring import child, open_store
+from launcher.app.wiring import child, clock_position, open_store
 from launcher.core.contract import RunHead
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
@@ -56,6 +56,11 @@ class Found:
         history.poll()
         return history
 
+    def market_now(self, history: History) -> Utc:
+        """Where the run stands in market time: by its clock on this machine, and not before its newest record."""
+        newest = history.records[-1].at if history.records else self.head.created_at
+        return max(newest, clock_position(self.head.incarnation) or newest)
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -67,7 +72,9 @@ class Home:
             self._index.mkdir(parents=True, exist_ok=True)
             durable.replace_atomically(self._index / ".writable", b"")
         except OSError as error:
-            raise UsageError(f"the home {self.path} cannot be used: {error.strerror}; name another with --home or LAUNCH_HOME") from None
+            raise UsageError(
+                f"the home {self.path} cannot be used: {error.strerror}; name another with --home or LAUNCH_HOME"
+            ) from None
 
     def store_url(self, recipe: Recipe, run: str) -> str:
         return child(recipe.checkpoint.dir or (self.path / "runs").as_uri(), run)

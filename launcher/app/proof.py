@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from launcher import codec
+from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
-from launcher.checkpoint import format, verify
+from launcher.checkpoint import verify
+from launcher.checkpoint.format import header_bytes, slots
 from launcher.core.checkpoint.manifest import FileEntry, Manifest
 from launcher.core.contract import METRICS_FILE, REFERENCE_KEY, Reference
+from launcher.core.policy.base import Phase
 from launcher.core.run.state import RunState
 from launcher.errors import KeyMissing, StoreError
 from launcher.retention import chain_of
@@ -25,7 +28,7 @@ WEIGHTS = "model."  # what the checkpoint names the model's tensors with; the re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """`compared` False: there was nothing to compare with, and `reason` says why. `max_abs_delta` None: shapes or names differ."""
+    """`compared` False: there was nothing to compare with, and `reason` says why. A delta of None: names or shapes differ."""
 
     compared: bool
     losses_equal: bool | None = None
@@ -49,6 +52,15 @@ def read_reference(store: ObjectStore) -> Reference | None:
     except KeyMissing:
         return None
     return reference
+
+
+def proof_of(history: History) -> Proof | None:
+    """The proof of a finished run as far as it can be made now; None where there is nothing to prove."""
+    state = history.state
+    if state.phase is not Phase.SUCCEEDED or state.recipe.trainer is None or not state.recipe.is_local:
+        return None
+    reference = read_reference(history.store)
+    return not_compared("the uninterrupted run has not finished") if reference is None else prove(state, history.store, reference)
 
 
 def prove(state: RunState, store: ObjectStore, reference: Reference) -> Proof:
@@ -131,8 +143,8 @@ def _weights_delta(store: ObjectStore, last: Manifest, reference: Reference) -> 
 
 def _tensors(data: bytes) -> dict[str, tuple[str, bytes]]:
     """Dtype and bytes of each tensor of a safetensors file."""
-    length = format.header_bytes(data)
-    return {name: (slot.dtype, data[slot.start : slot.end]) for name, slot in format.slots(data[:length]).items()}
+    length = header_bytes(data)
+    return {name: (slot.dtype, data[slot.start : slot.end]) for name, slot in slots(data[:length]).items()}
 
 
 _STRUCT = {"F64": "d", "F32": "f", "F16": "e", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U8": "B", "BOOL": "B"}

@@ -17,11 +17,25 @@ def ask(store: ObjectStore, kind: RequestKind) -> Request:
     return request
 
 
+def unseen(store: ObjectStore, state: RunState) -> tuple[Request, ...]:
+    """What was asked for and is not in the journal yet."""
+    return tuple(_read(store, key) for key in _unseen_keys(store, state))
+
+
 def withdraw_unseen(store: ObjectStore, state: RunState) -> None:
     """Delete what was asked of a run that had ended before it could be heard: the run that goes on later is not meant."""
-    for meta in list(store.list(REQUESTS_PREFIX)):
-        if meta.key.removeprefix(REQUESTS_PREFIX).removesuffix(".json") not in state.requests_seen:
-            store.delete(meta.key)
+    for key in _unseen_keys(store, state):
+        store.delete(key)
+
+
+def _unseen_keys(store: ObjectStore, state: RunState) -> list[str]:
+    keys = [meta.key for meta in store.list(REQUESTS_PREFIX)]
+    return [key for key in keys if key.removeprefix(REQUESTS_PREFIX).removesuffix(".json") not in state.requests_seen]
+
+
+def _read(store: ObjectStore, key: str) -> Request:
+    request: Request = codec.loads(Request, store.get(key))
+    return request
 
 
 def _somebody() -> str:

@@ -13,7 +13,7 @@ from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import Ledger, ledger
-from launcher.core.run.state import RunState
+from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.observe import read_commit
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
@@ -86,7 +86,11 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         total_steps=total_steps(state),
         attempts=sum(a.billed_from is not None for a in state.attempts.values()),
         preemptions=books.preemptions,
-        kills=sum(1 for a in state.attempts.values() if a.bill and a.bill.cause is EndCause.PREEMPTED and a.bill.wait_status == "signal 9"),
+        kills=sum(
+            1
+            for a in state.attempts.values()
+            if a.bill and a.bill.cause is EndCause.PREEMPTED and a.bill.wait_status == "signal 9"
+        ),
         just_in_time_saves=books.just_in_time,
         steps_lost=books.steps_lost,
         checkpoints=sum(a.num_commits for a in state.attempts.values()),
@@ -160,6 +164,11 @@ def _proof_json(proof: Proof) -> dict[str, Json]:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
+
+
+def _was_killed(attempt: Attempt) -> bool:
+    """By the market, and seen by the host that reaped it."""
+    return attempt.bill is not None and (attempt.bill.cause, attempt.bill.wait_status) == (EndCause.PREEMPTED, "signal 9")
 
 
 def _parts(books: Ledger, speed: float) -> Parts:

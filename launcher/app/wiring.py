@@ -3,23 +3,28 @@
 Everything else in `app/` takes these through here, so that this one page answers "what runs when I say infra: local?".
 """
 
+import contextlib
 import os
 from pathlib import Path
 
+from launcher import clock
+from launcher.adapters.cloud import local_reference
 from launcher.adapters.cloud.local import LocalCloud
 from launcher.adapters.cloud.local_registry import clock_of, run_registry
+from launcher.adapters.history import History
 from launcher.adapters.market.listed import ListedFeed, listed
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, open_store
-from launcher.clock import Clock, ScaledClock
+from launcher.clock import ScaledClock
 from launcher.core.market.offer import Offer
 from launcher.core.market.trace import GENERATED, Trace, from_csv, generated
 from launcher.core.policy.base import Policy
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import LocalSpec, Recipe
+from launcher.core.recipe import LocalSpec
 from launcher.core.run.state import RunState
 from launcher.errors import RecipeError
 from launcher.supervisor import World
+from launcher.units import Step, Utc
 
 __all__ = ["child", "clock_of", "open_store"]
 
@@ -65,12 +70,61 @@ def local_clock(incarnation: str) -> ScaledClock:
     return ScaledClock(clock_of(registry_of(incarnation)))
 
 
-def local_world(recipe: Recipe, incarnation: str, store: ObjectStore, clock: Clock) -> World:
+def make_clock(history: History) -> None:
+    """The run's clock on this machine, going on from its newest record; one that is there is left as it is."""
+    registry = registry_of(history.incarnation)
+    registry.mkdir(parents=True, exist_ok=True)
+    clock.create(clock_of(registry), speed=history.state.speed, market_start=history.records[-1].at)
+
+
+def clock_position(incarnation: str) -> Utc | None:
+    """Where the run's clock on this machine stands, None where there is none; for lookers-on, it is not kept going."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return clock.position(clock_of(registry_of(incarnation)))
+    return None
+
+
+def local_world(state: RunState, store: ObjectStore, market_clock: clock.Clock) -> World:
     """The world of a rehearsal: processes of this machine as instances, their lives and prices from trace and list."""
-    trace = trace_of(recipe.local)
+    trace = trace_of(state.recipe.local)
     return World(
-        clock=clock,
-        cloud=LocalCloud(registry_of(incarnation), clock, trace),
+        clock=market_clock,
+        cloud=LocalCloud(registry_of(state.incarnation), market_clock, trace),
         store=store,
-        feed=ListedFeed(recipe, trace.mean_life),
+        feed=ListedFeed(state.recipe, trace.mean_life),
     )
+
+
+# --- the uninterrupted run beside it -------------------------------------------------------------------------------------------
+
+
+def start_reference(state: RunState, store: ObjectStore) -> None:
+    """Have the reference run begin or go on, unless it has ended."""
+    assert state.recipe.trainer is not None, "only a trainer of ours has a reference"
+    order = local_reference.ReferenceOrder(
+        run=state.run,
+        incarnation=state.incarnation,
+        store=store.url,
+        module=str(state.recipe.trainer["kind"]),
+        args={name: value for name, value in state.recipe.trainer.items() if name != "kind"},
+        envs=state.recipe.envs,
+    )
+    local_reference.start(registry_of(state.incarnation), order)
+
+
+def stop_reference(state: RunState) -> None:
+    local_reference.stop(registry_of(state.incarnation))
+
+
+def reference_measured(state: RunState) -> local_reference.Measured | None:
+    return local_reference.measure(registry_of(state.incarnation))
+
+
+def reference_failure(state: RunState) -> str | None:
+    return local_reference.failure(registry_of(state.incarnation))
+
+
+def reference_steps(state: RunState) -> tuple[Step, Step | None]:
+    """How far it is, of how many."""
+    seen = local_reference.progress(registry_of(state.incarnation))
+    return (seen.step, seen.total_steps) if seen is not None else (0, None)

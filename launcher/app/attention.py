@@ -1,0 +1,66 @@
+"""What the supervising process does while the loop waits: hear signals, and keep the screen alive.
+
+The loop sleeps on the world's clock and knows nothing of terminals. So it gets a clock that sleeps in small slices and looks up
+in between. Requests are filed here, in the main loop, and never in a signal handler.
+"""
+
+from launcher.adapters.history import History
+from launcher.app.live import Screen
+from launcher.app.narrator import Narrator
+from launcher.app.requests import ask
+from launcher.app.signals import Signals
+from launcher.clock import ScaledClock
+from launcher.core.contract import RequestKind
+from launcher.units import Seconds, Utc
+
+SLICE_REAL_S: Seconds = 0.1  # between two looks at the signals: a person's Ctrl-C is answered at once
+
+
+class Attention:
+    """Looks at signals and screen for one supervised run."""
+
+    def __init__(self, history: History, narrator: Narrator, signals: Signals, screen: Screen) -> None:
+        self._history = history
+        self._narrator = narrator
+        self._signals = signals
+        self._screen = screen
+        self._stops_heard = 0
+
+    def look(self, now: Utc) -> bool:
+        """True where the loop should look too, at once. Raises Detached or KeyboardInterrupt where it is to be left."""
+        self._signals.check()
+        self._narrator.look(self._history.state, now)
+        if self._signals.stops == self._stops_heard:
+            return False
+        self._stops_heard = self._signals.stops
+        return self._ask()
+
+    def _ask(self) -> bool:
+        if self._history.state.phase.is_ended:
+            return False
+        if self._stops_heard == 1:
+            self._screen.event("‖", "pausing", "saving and pausing; once more stops at once")
+            ask(self._history.store, RequestKind.STOP)
+        else:
+            self._screen.event("‖", "pausing", "at once; a third time leaves without waiting")
+            ask(self._history.store, RequestKind.STOP_NOW)
+        return True
+
+
+class AttentiveClock:
+    """A clock (launcher.clock.Clock) whose waits are attentive."""
+
+    def __init__(self, clock: ScaledClock, attention: Attention) -> None:
+        self._clock = clock
+        self._attention = attention
+
+    def utc_s(self) -> Utc:
+        return self._clock.utc_s()
+
+    def monotonic_s(self) -> Seconds:
+        return self._clock.monotonic_s()
+
+    def wait(self, seconds: Seconds) -> None:
+        end = self._clock.monotonic_s() + seconds
+        while not self._attention.look(self._clock.utc_s()) and (left := end - self._clock.monotonic_s()) > 0:
+            self._clock.wait(min(left, SLICE_REAL_S * self._clock.speed))

@@ -1,0 +1,62 @@
+"""`launch resume [RUN] [key=value …]`: continue a run from its newest valid checkpoint, from any machine."""
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from launcher.adapters.history import History
+from launcher.app import live, show
+from launcher.app.holding import refuse_if_held
+from launcher.app.home import Found, Home, find
+from launcher.app.opening import frozen_recipe
+from launcher.app.output import finish, print_result
+from launcher.app.proof import proof_of
+from launcher.app.requests import withdraw_unseen
+from launcher.app.result import Result, result_of
+from launcher.app.resuming import resumption
+from launcher.app.session import Session
+from launcher.core.policy.base import Phase
+from launcher.core.run import events as ev
+from launcher.errors import UsageError
+
+
+def run(args: argparse.Namespace) -> int:
+    home = Home(Path(args.home))
+    found = find(home, args.run)
+    history = found.read()
+    if history.is_created and history.state.phase is Phase.SUCCEEDED:
+        return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
+    resumed = _resumption(args, found, history)
+    refuse_if_held(found.head.run, found.store, insist=args.yes)
+    if args.dry_run:
+        return _say_what_would_happen(found, history, resumed)
+    with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
+        home.make()
+        home.note(found)
+    return finish(args, lambda screen: _training(args, home, found, resumed, screen))
+
+
+def _training(args: argparse.Namespace, home: Home, found: Found, resumed: ev.RunResumed | None, screen: live.Screen) -> Result:
+    def change(history: History) -> None:
+        if history.state.terminal is not None and resumed is not None:
+            withdraw_unseen(history.store, history.state)
+            history.append(resumed)
+
+    screen.say(show.first_line(frozen_recipe(found.store), found.head.run))
+    return Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0).run(change)
+
+
+def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.RunResumed | None:
+    if not history.is_created:
+        return None
+    return resumption(history, found.market_now(history), args.overrides, args.allow_change, args.from_step)
+
+
+def _say_what_would_happen(found: Found, history: History, resumed: ev.RunResumed | None) -> int:
+    if not history.is_created:
+        print(f"would start {found.head.run}, which has no attempt yet")
+        return 0
+    step = resumed.step if resumed is not None and resumed.branched else history.state.newest_step
+    changes = "".join(f", {key}={value}" for key, value in (resumed.changes if resumed else {}).items())
+    print(f"would continue {found.head.run} at step {step}{changes}")
+    return 0

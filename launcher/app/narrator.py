@@ -1,0 +1,189 @@
+"""Tells a person what happens to a run: one line for each event that matters, and where it stands in between.
+
+Events come from the supervisor once they are journaled; step and loss are in no event, so the newest heartbeat of the writer is
+read as well, by its key and without changing anything.
+"""
+
+import contextlib
+import time
+
+from launcher import codec
+from launcher.adapters.store.base import ObjectStore
+from launcher.app.live import Screen
+from launcher.core.contract import Heartbeat, heartbeat_key
+from launcher.core.market.offer import Capacity
+from launcher.core.plan.planner import Plan
+from launcher.core.run import events as ev
+from launcher.core.run.ledger import spent
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.view import total_steps
+from launcher.errors import StoreError
+from launcher.units import Seconds, Step, Utc, show_duration, show_rate, show_size, show_usd
+
+LOOK_EVERY_S: Seconds = 0.4  # real; heartbeats come twice a second at most
+
+_ENDS = {
+    EndKind.KILLED: ("✗", "killed"),
+    EndKind.FAILED: ("✗", "failed"),
+    EndKind.STOPPED: ("·", "stopped"),
+    EndKind.NO_CHECKPOINT: ("✗", "no restore"),
+    EndKind.STORE: ("✗", "store"),
+    EndKind.OTHER: ("✗", "lost"),
+}
+
+
+class Narrator:
+    def __init__(self, screen: Screen, store: ObjectStore, plan: Plan | None) -> None:
+        self._screen = screen
+        self._store = store
+        self._plan = plan
+        self._beat: Heartbeat | None = None
+        self._looked_mono: Seconds = 0.0
+        self._ends_told: set[int] = set()
+
+    def hear(self, event: ev.Event, state: RunState) -> None:
+        """The supervisor's listener."""
+        match event:
+            case ev.AttemptStarted(attempt=number):
+                self._screen.event("▶", f"attempt {number}", _place(state.attempts[number]))
+            case ev.AttemptRefused(attempt=number, failure=failure):
+                self._screen.event("·", "refused", f"{state.attempts[number].offer.placement}: {failure.message}")
+            case ev.TrainingStarted(heartbeat=beat):
+                self._training(beat)
+            case ev.CheckpointSeen(attempt=number, urgent=True) if state.attempts[number].notice is not None:
+                self._screen.event(" ", "saved", f"step {event.step} in time ({show_size(event.size)}, verified)")
+            case ev.NoticeSeen(attempt=number, notice=notice) if notice.withdrawn:
+                self._screen.event("·", "notice", f"withdrawn; attempt {number} goes on")
+            case ev.NoticeSeen():
+                self._screen.event("⚠", "notice", _notice(event, state.speed))
+            case ev.AttemptUnwanted(attempt=number, reason=reason):
+                self._screen.event("·", "ending", f"attempt {number}: {reason}")
+            case ev.AttemptExited(attempt=number) | ev.AttemptLost(attempt=number) | ev.AttemptSealed(attempt=number):
+                self._end(state.attempts[number])
+            case ev.InstanceEnded(attempt=number):
+                self._end(state.attempts[number])
+            case ev.RequestSeen(request=request):
+                self._screen.event("·", request.request.value, f"asked for by {request.by}")
+            case ev.RecordVoided(numbers=numbers):
+                self._screen.event("⚠", "journal", f"record {max(numbers)} cannot be read and is void")
+            case _:
+                self._terminal(event, state)
+
+    def look(self, state: RunState, now: Utc) -> None:
+        """Reads the writer's heartbeat where that is due, and redraws the moving line."""
+        if time.monotonic() - self._looked_mono >= LOOK_EVERY_S:
+            self._looked_mono = time.monotonic()
+            self._beat = self._newest_beat(state) or self._beat
+            beat = self._beat
+            if beat is not None and beat.attempt == state.writer and beat.training_s > 0:
+                self._screen.move(self._progress(state, beat, now))
+            else:
+                self._screen.move(_standing(state), is_progress=False)
+
+    def _newest_beat(self, state: RunState) -> Heartbeat | None:
+        writer = state.last_writer
+        if writer is None or not writer.is_alive:
+            return None
+        with contextlib.suppress(StoreError, ValueError):  # a hint for the eye; the supervisor reads it for itself
+            beat: Heartbeat = codec.loads(Heartbeat, self._store.get(heartbeat_key(writer.number)))
+            return beat
+        return None
+
+    def _progress(self, state: RunState, beat: Heartbeat, now: Utc) -> str:
+        writer = state.attempts[beat.attempt]
+        parts = [f"training    step {_of_total(state, beat.step)}"]
+        if beat.loss is not None:
+            parts.append(f"loss {beat.loss:.2f}")
+        if beat.steps_per_s is not None:
+            parts.append(f"{beat.steps_per_s:.0f} it/s")
+        parts.append(str(writer.offer.placement))
+        if beat.last_commit:
+            size = f"{show_size(beat.last_commit_bytes)}, verified"
+            parts.append(f"saved step {beat.last_commit_step} ({size}{_age(writer, now, state.speed)})")
+        money = show_usd(spent(state, now).likely)
+        chosen = self._plan.chosen if self._plan else None
+        parts.append(f"{money} of about {show_usd(chosen.estimate.usd)}" if chosen else money)
+        return "  ".join(parts)
+
+    def _training(self, beat: Heartbeat) -> None:
+        for bad in beat.set_aside:
+            self._screen.event("⚠", "set aside", f"checkpoint {bad.ref}: {bad.culprit}")
+        for warning in beat.warnings:
+            self._screen.event("⚠", "warning", warning)
+        if beat.restored is not None:
+            self._screen.event(" ", "resumed", f"at step {beat.restored_step} (checkpoint {beat.restored}, digest ok)")
+
+    def _end(self, attempt: Attempt) -> None:
+        """Once for each attempt, when all that the line tells is known."""
+        end = attempt.end
+        if end is None or attempt.number in self._ends_told or (attempt.is_granted and not attempt.sealed):
+            return
+        if end.end is EndKind.PREEMPTED and attempt.bill is None:
+            return
+        self._ends_told.add(attempt.number)
+        if end.end is EndKind.PREEMPTED:
+            self._screen.event("✗", "preempted", _preemption(attempt))
+        elif end.end in _ENDS:
+            mark, word = _ENDS[end.end]
+            self._screen.event(mark, word, f"attempt {attempt.number}: {end.reason}{_lost(attempt)}")
+
+    def _terminal(self, event: ev.Event, state: RunState) -> None:
+        match event:
+            case ev.RunSucceeded(step=step):
+                loss = f"  loss {self._beat.loss:.2f}" if self._beat is not None and self._beat.loss is not None else ""
+                self._screen.event("✓", "done", f"{_of_total(state, step)}{loss}")
+            case ev.RunPaused(reason=reason):
+                self._screen.event("‖", "paused", f"{reason}; at step {state.newest_step}")
+            case ev.RunFailed(reason=reason):
+                self._screen.event("✗", "failed", reason)
+            case ev.RunCancelled():
+                self._screen.event("✗", "cancelled", f"at step {state.newest_step}; checkpoints stay")
+            case _:
+                pass
+
+
+def _of_total(state: RunState, step: Step) -> str:
+    total = total_steps(state)
+    return f"{step}/{total}" if total else str(step)
+
+
+def _place(attempt: Attempt) -> str:
+    offer = attempt.offer
+    kind = "spot" if offer.placement.capacity is Capacity.SPOT else "on-demand"
+    return f"{offer.placement} ({kind}, {show_rate(offer.price)})"
+
+
+def _notice(event: ev.NoticeSeen, speed: float) -> str:
+    left = event.notice.ends_at - event.at
+    here = f" = {left / speed:.1f} s here" if speed != 1 else ""
+    stretched = ", stretched to leave a real second" if event.notice.stretched else ""
+    return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
+
+
+def _preemption(attempt: Attempt) -> str:
+    assert attempt.bill is not None, "told once the instance's end is known"
+    how = "SIGKILL" if attempt.bill.wait_status == "signal 9" else attempt.bill.wait_status or attempt.bill.cause.value
+    warned = "" if attempt.notice is not None else "  (no notice)"
+    return f"{how:<14} attempt {attempt.number}{_lost(attempt)}{warned}"
+
+
+def _lost(attempt: Attempt) -> str:
+    beat = attempt.end.heartbeat if attempt.end else None
+    if beat is None or beat.training_s == 0:
+        return ""
+    steps = max(0, beat.step - max(attempt.commit_step, attempt.restored_step))
+    return f", lost: {steps} step{'' if steps == 1 else 's'}"
+
+
+def _age(attempt: Attempt, now: Utc, speed: float) -> str:
+    return "" if attempt.commit_at is None else f", {show_duration(max(0.0, now - attempt.commit_at) / speed)} ago"
+
+
+def _standing(state: RunState) -> str:
+    """Where a run stands that does not train just now."""
+    coming = [a for a in state.wanted if not a.is_granted] or [a for a in state.living if a.is_granted]
+    if not coming:
+        return "waiting for a machine"
+    attempt = coming[-1]
+    doing = "restoring" if attempt.is_granted else "starting" if attempt.billed_from is None else "preparing"
+    return f"{doing} attempt {attempt.number} at {attempt.offer.placement}"

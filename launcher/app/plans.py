@@ -1,0 +1,134 @@
+"""The plan of a rehearsal: what the recipe asks for, on the bundled offers, with times that were measured or are assumed.
+
+`launch plan` has measured nothing and says so. `launch train` measures start-up and work on the reference run first, chooses
+the speed of the market by them once for the whole run, and plans again with what is known then.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+
+from launcher.adapters import recipe_file
+from launcher.app.wiring import offers_of, policy_named, trace_of
+from launcher.core.market.belief import MarketView
+from launcher.core.plan.estimate import Task
+from launcher.core.plan.planner import Plan, plan
+from launcher.core.recipe import Recipe
+from launcher.errors import AccessError, NoCapacity, UsageError
+from launcher.units import HOUR, MINUTE, Seconds, Utc, show_duration
+
+# Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
+STARTUP_ASSUMED_S: Seconds = 3.0
+STEP_ASSUMED_S: Seconds = 0.035
+STALL_ASSUMED_S: Seconds = 0.02
+DURABLE_ASSUMED_S: Seconds = 0.15
+
+# With a life of this (the longest of the trace `demo`) lasting S + W/3.5 here, each life trains W/3.5 at most, since a start
+# takes S of it at least: three lives end before the work does.
+LIFE_LONGEST: Seconds = 75 * MINUTE
+LIVES_WANTED = 3.5
+SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute here is five hours there
+WORK_UNKNOWN: Seconds = HOUR  # what the totals of a plan are for, where the work is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Real seconds on this machine; `work_s` and `step_s` None where nothing can be known before the program has run."""
+
+    startup_s: Seconds
+    step_s: Seconds | None
+    work_s: Seconds | None
+    is_measured: bool
+
+
+def wanted(args: argparse.Namespace) -> Recipe:
+    """The recipe that the words of a command line come to. Raises RecipeError, and AccessError where it names clouds."""
+    if getattr(args, "keep_failed", None):
+        raise UsageError("--keep-failed comes in a later version, together with `launch ssh`; leave it out for now")
+    envs = dict(pair.partition("=")[::2] for pair in args.env)
+    return rehearsed(recipe_file.load(args.recipe, args.overrides, envs).recipe)
+
+
+def rehearsed(recipe: Recipe) -> Recipe:
+    """The recipe as this version can run it: here. Raises AccessError where it names clouds: never a silent fallback."""
+    resources = recipe.resources
+    if recipe.is_local:
+        return recipe
+    if resources.infra or resources.accelerators:
+        named = ", ".join((*resources.infra, *resources.accelerators))
+        raise AccessError(
+            f"the recipe asks for {named}, and this version of launch cannot start machines on clouds; "
+            "add resources.infra=local to rehearse it on this machine"
+        )
+    return replace(recipe, resources=replace(resources, infra=("local",)))
+
+
+def assumed(recipe: Recipe) -> Timing:
+    """What is taken for granted before anything was measured."""
+    return timing(recipe, startup_s=STARTUP_ASSUMED_S, step_s=STEP_ASSUMED_S, is_measured=False)
+
+
+def timing(recipe: Recipe, *, startup_s: Seconds, step_s: Seconds, is_measured: bool) -> Timing:
+    steps = num_steps(recipe)
+    if steps is None:
+        return Timing(startup_s=startup_s, step_s=None, work_s=None, is_measured=is_measured)
+    return Timing(startup_s=startup_s, step_s=step_s, work_s=steps * step_s, is_measured=is_measured)
+
+
+def num_steps(recipe: Recipe) -> int | None:
+    steps = recipe.trainer.get("steps") if recipe.trainer else None
+    return steps if isinstance(steps, int) else None
+
+
+def speed_of(recipe: Recipe, known: Timing) -> tuple[float, str]:
+    """How many market seconds a real one is, and why."""
+    if recipe.local.speed is not None:
+        return recipe.local.speed, "as local.speed says"
+    if known.work_s is None:
+        return SPEED_UNMEASURED, "the work of a program under `run:` is not known beforehand"
+    life_s = known.startup_s + known.work_s / LIVES_WANTED
+    how = "measured" if known.is_measured else "assumed"
+    reason = (
+        f"{how}: start-up {known.startup_s:.2f} s, work {known.work_s:.1f} s here; "
+        f"so a life of {show_duration(LIFE_LONGEST)} lasts {life_s:.1f} s and at least three end before the work does"
+    )
+    return LIFE_LONGEST / life_s, reason
+
+
+def plan_for(recipe: Recipe, known: Timing, speed: float, now: Utc) -> Plan:
+    """The plan on the bundled offers, in market time. Raises NoCapacity with the nearest miss where nothing fits."""
+    task = Task(
+        work=WORK_UNKNOWN if known.work_s is None else known.work_s * speed,
+        restart_cost=known.startup_s * speed,
+        stall=STALL_ASSUMED_S * speed,
+        durable=DURABLE_ASSUMED_S * speed,
+        step=None if known.step_s is None else known.step_s * speed,
+        num_nodes=recipe.num_nodes,
+        speed=speed,
+    )
+    offers = offers_of(trace_of(recipe.local))
+    made = plan(recipe, offers, task, MarketView(), policy_named(recipe.policy.strategy), now)
+    if not made.candidates:
+        raise NoCapacity(f"nothing on offer fits the recipe; the nearest is {made.nearest_miss}")
+    return replace(made, notes=(*made.notes, *_notes(recipe, known)))
+
+
+def first_plan(recipe: Recipe) -> tuple[Plan, str]:
+    """What `launch plan` prints, and why its speed is what it is."""
+    known = assumed(recipe)
+    speed, reason = speed_of(recipe, known)
+    return plan_for(recipe, known, speed, time.time()), reason
+
+
+def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:
+    notes = []
+    if known.work_s is None:
+        notes.append(f"how long the program trains is not known: the totals are for {show_duration(WORK_UNKNOWN)} of training")
+    elif not known.is_measured:
+        notes.append(
+            f"assumed: {known.startup_s:.0f} s to start and {known.step_s or 0:.3f} s a step here; "
+            "`launch train` measures both first, and chooses the speed by them"
+        )
+    if recipe.not_rehearsed:
+        notes.append(f"not rehearsed here: {', '.join(sorted(recipe.not_rehearsed))}")
+    return tuple(notes)

@@ -1,0 +1,53 @@
+"""What `launch resume` journals: the changes to the recipe, and the checkpoint to go on from where one is named.
+
+Everything is checked on a read of the journal, before it is opened for writing, so that a refusal leaves no trace.
+"""
+
+from collections.abc import Sequence
+
+from launcher.adapters import recipe_file
+from launcher.adapters.history import History
+from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint import verify
+from launcher.core.checkpoint.manifest import Manifest
+from launcher.core.plan.planner import deadline_of
+from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
+from launcher.errors import UsageError
+from launcher.retention import chain_of
+from launcher.units import Step, Utc
+
+
+def resumption(
+    history: History, at: Utc, overrides: Sequence[str], allowed: Sequence[str], from_step: Step | None
+) -> ev.RunResumed | None:
+    """The record that lets an ended run go on; None for one that never ended. Raises UsageError, RecipeError."""
+    state = history.state
+    if state.terminal is None:
+        if overrides or from_step is not None:
+            raise UsageError(f"{state.run} has not ended; `launch stop {state.run}` first, then resume it with changes")
+        return None
+    recipe, changes = recipe_file.change(state.recipe, overrides, allowed)
+    branch = None if not from_step else _intact(state, history.store, from_step)
+    return ev.RunResumed(
+        at=at,
+        recipe=recipe,
+        deadline_at=deadline_of(recipe.policy, state.created_at),
+        changes=changes,
+        branched=from_step is not None,
+        parent=branch.ref if branch else None,
+        step=branch.step if branch else 0,
+    )
+
+
+def _intact(state: RunState, store: ObjectStore, step: Step) -> Manifest:
+    """The newest whole checkpoint of the chain at or before `step`."""
+    if step < 0:
+        raise UsageError(f"--from {step}: a step is 0 or more; 0 starts over")
+    steps: list[Step] = []
+    for manifest in chain_of(state, store):
+        steps.append(manifest.step)
+        if manifest.step <= step and not verify.verify(store, manifest.ref):
+            return manifest
+    known = f"those of the run are of steps {', '.join(map(str, sorted(steps)))}" if steps else "the run has none"
+    raise UsageError(f"--from {step}: no whole checkpoint is at or before that step ({known}); --from 0 starts over")

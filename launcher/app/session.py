@@ -1,0 +1,124 @@
+"""One supervising process, from opening the run's journal to its result: what `train`, `resume` and a take-over share.
+
+open the journal -> (what `resume` changes) -> what is missing before the first attempt -> the loop -> the proof -> the result
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from launcher import log
+from launcher.adapters.history import History
+from launcher.app import rehearsal, wiring
+from launcher.app.attention import Attention, AttentiveClock
+from launcher.app.home import Found, Home
+from launcher.app.live import Screen
+from launcher.app.narrator import Narrator
+from launcher.app.opening import begin
+from launcher.app.proof import Proof, not_compared, proof_of, read_reference
+from launcher.app.requests import withdraw_unseen
+from launcher.app.result import Result, result_of
+from launcher.app.signals import Detached, Signals
+from launcher.beacon import Lamp
+from launcher.clock import SystemClock
+from launcher.core.policy.base import Phase
+from launcher.core.tempo import Tempo
+from launcher.supervisor import new_supervisor_id, supervise
+from launcher.units import Seconds
+
+REFERENCE_WAIT_MOST_S: Seconds = 600.0  # real; it began before the run and is not taken away, so it is done or stuck by then
+
+Change = Callable[[History], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    home: Home
+    found: Found
+    screen: Screen
+    insist: bool = False
+    is_verbose: bool = False
+
+    def run(self, change: Change = lambda history: None) -> Result:
+        """Supervise until the run ends; `change` is journaled first. Raises Overtaken, Detached, KeyboardInterrupt."""
+        supervisor = new_supervisor_id()
+        with Signals() as signals, _logging(self.home, self.found, is_verbose=self.is_verbose):
+            history = begin(self.found, supervisor=supervisor, at=self.found.market_now(self.found.read()), insist=self.insist)
+            try:
+                change(history)
+                self._supervise(history, supervisor, signals)
+                return result_of(history, self.found.market_now(history), self._proof(history, signals))
+            except Detached:
+                log.info("detached", resume=f"launch resume {self.found.head.run}")
+                raise
+
+    def _supervise(self, history: History, supervisor: str, signals: Signals) -> None:
+        if not history.state.phase.is_ended:
+            try:
+                self._prepare(history, supervisor, signals)
+                self._loop(history, supervisor, signals)
+            except rehearsal.StoppedEarly as stopped:
+                rehearsal.end_early(history, stopped)
+        withdraw_unseen(history.store, history.state)
+        if history.state.phase is not Phase.SUCCEEDED:
+            wiring.stop_reference(history.state)  # whoever pauses a run wants the machine back
+
+    def _prepare(self, history: History, supervisor: str, signals: Signals) -> None:
+        lamp = Lamp(history.store, SystemClock(), supervisor)
+        lamp.burn(Tempo(), wake_at=0.0)
+        try:
+            rehearsal.prepare(history, self.screen, signals)
+        except BaseException:
+            lamp.release()
+            raise
+
+    def _loop(self, history: History, supervisor: str, signals: Signals) -> None:
+        clock = wiring.local_clock(self.found.head.incarnation)
+        narrator = Narrator(self.screen, history.store, history.plan)
+        attentive = AttentiveClock(clock, Attention(history, narrator, signals, self.screen))
+        world = wiring.local_world(history.state, history.store, attentive)
+        supervise(world, history, wiring.policy_of, supervisor=supervisor, listener=narrator.hear)
+
+    # --- the proof -------------------------------------------------------------------------------------------------------------
+
+    def _proof(self, history: History, signals: Signals) -> Proof | None:
+        """None for a run that has not succeeded, or that has no reference because its program is not ours."""
+        state = history.state
+        if state.phase is not Phase.SUCCEEDED or state.recipe.trainer is None:
+            return None
+        wiring.start_reference(state, history.store)  # it may have been killed with everything else
+        self.screen.move("waiting for the uninterrupted run", is_progress=False)
+        began = time.monotonic()
+        try:
+            reason = rehearsal.wait_until(lambda: self._reference_end(history), history, signals, at_most=REFERENCE_WAIT_MOST_S)
+        except rehearsal.StoppedEarly:
+            reason = "the uninterrupted run was not awaited"
+        if reason is None:
+            reason = f"the uninterrupted run had not finished after {time.monotonic() - began:.0f} s"
+        return proof_of(history) if not reason else not_compared(reason)
+
+    def _reference_end(self, history: History) -> str | None:
+        """Empty once the reference has finished, why it never will where that is known, None while it runs."""
+        if read_reference(history.store) is not None:
+            return ""
+        step, total = wiring.reference_steps(history.state)
+        self.screen.move(f"waiting for the uninterrupted run: step {step}{f'/{total}' if total else ''}")
+        return wiring.reference_failure(history.state)
+
+
+@contextlib.contextmanager
+def _logging(home: Home, found: Found, *, is_verbose: bool) -> Iterator[None]:
+    """What the supervisor says goes to the run's log in the home; to stderr only where that was asked for."""
+    shown = (log.Sink(),) if is_verbose else ()
+    with contextlib.ExitStack() as files:
+        with contextlib.suppress(OSError):  # a home that cannot be written keeps no log
+            path = home.log_of(found.head.run)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = files.enter_context(path.open("a", encoding="utf-8"))
+            shown = (log.Sink(stream=stream, lowest=log.Level.DEBUG), *shown)
+        log.configure(*shown)
+        try:
+            yield
+        finally:
+            log.configure(log.Sink())

@@ -1,0 +1,174 @@
+"""Values as text for people and as documents for programs: tables, the lines before and after a run, JSON and YAML."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from launcher import __version__
+from launcher.adapters.recipe_yaml import write_yaml
+from launcher.app.proof import Proof
+from launcher.app.result import Parts, Result
+from launcher.codec import Json, encode
+from launcher.core.market.offer import Capacity
+from launcher.core.plan.planner import Candidate, Plan
+from launcher.core.policy.base import Phase
+from launcher.core.recipe import Recipe
+from launcher.units import show_duration, show_usd
+
+CANDIDATES_SHOWN = 6
+
+
+def document(value: dict[str, Json], output: str) -> str:
+    """One JSON or YAML document, without the newline at its end."""
+    if output == "yaml":
+        return write_yaml(value).rstrip("\n")
+    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in aligned columns, two blanks apart; the columns in `right` flush right."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(_cell(cell, widths[i], i in right) for i, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def _cell(text: str, width: int, is_right: bool) -> str:
+    return text.rjust(width) if is_right else text.ljust(width)
+
+
+# --- before the run ------------------------------------------------------------------------------------------------------------
+
+
+def first_line(recipe: Recipe, run: str | None) -> str:
+    named = f"run {run} · " if run else ""
+    return f"launch {__version__} · {named}recipe {recipe.name} ({_program(recipe)})"
+
+
+def _program(recipe: Recipe) -> str:
+    if recipe.trainer is None:
+        return f"run: {(recipe.run or '').strip().splitlines()[0][:50]}"
+    steps = recipe.trainer.get("steps")
+    kind = str(recipe.trainer["kind"])
+    what = "small GPT on the Python standard library" if kind == "launcher.trainers.gpt" else kind
+    return f"{what}, {steps} steps" if steps else what
+
+
+def rehearsal_line(recipe: Recipe, plan: Plan) -> str:
+    speed = plan.task.speed
+    dates = {c.offer.source.rpartition(", ")[2] for c in plan.candidates}
+    there = f"{speed / 60:.1f} min" if speed >= 60 else f"{speed:.3g} s"
+    return (
+        f"rehearsal: processes on this machine act as spot instances (trace {recipe.local.trace}, 1 s here = {there} there). "
+        f"Nothing is billed. Prices: bundled list, {max(dates)}."
+    )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The candidates as a table, then how often checkpoints are made and what a person should know."""
+    head = ("#", "PLACE", "INSTANCE", "GPU", "$/h", "OD $/h", "MEAN LIFE", "EST. TOTAL", "CHOSEN")
+    shown = plan.candidates[:CANDIDATES_SHOWN]
+    chosen = plan.chosen
+    extra = () if chosen is None or chosen in shown else (chosen,)
+    numbered = [(plan.candidates.index(c) + 1, c) for c in (*shown, *extra)]
+    lines = table([head, *(_row(number, c) for number, c in numbered)], right=frozenset({0, 4, 5, 6, 7}))
+    hidden = len(plan.candidates) - len(numbered)
+    if hidden:
+        lines.append(f"   and {hidden} dearer ones")
+    return [*lines, str(plan.saving), f"policy {plan.policy}: {plan.reason}", *(f"note: {note}" for note in plan.notes)]
+
+
+def _row(number: int, c: Candidate) -> tuple[str, ...]:
+    p = c.offer.placement
+    is_spot = p.capacity is Capacity.SPOT
+    return (
+        str(number),
+        str(p),
+        p.instance,
+        f"{p.accelerator}:{p.accelerators}",
+        f"{c.offer.price:.2f}" + ("" if is_spot else " od"),
+        f"{c.offer.on_demand_price:.2f}",
+        show_duration(c.life) if is_spot else "no end",
+        show_usd(c.estimate.usd),
+        "✔" if c.is_chosen else c.why,
+    )
+
+
+def plan_json(recipe: Recipe, plan: Plan, speed_reason: str) -> dict[str, Json]:
+    """The document of `launch plan -o json`; the plan's own fields, without the tags of our journal."""
+    raw = _untagged(encode(plan))
+    raw.pop("schema_version")
+    simulated = {"simulated": recipe.is_local, "speed": plan.task.speed, "speed_reason": speed_reason}
+    return {"schema_version": 1, "recipe": recipe.name, **simulated, "plan": raw}
+
+
+def _untagged(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _untagged(item) for key, item in value.items() if key != "is"}
+    return [_untagged(item) for item in value] if isinstance(value, list) else value
+
+
+# --- after the run -----------------------------------------------------------------------------------------------------------
+
+
+def final_block(result: Result) -> list[str]:
+    """What a person reads at the end: the proof, the money, the time, and what to type next."""
+    lines = [] if result.proof is None else [f" proof   {_proof_text(result.proof)}"]
+    lines += [f" cost    {_cost_text(result)}", f" work    {_work_text(result)}"]
+    if result.weights:
+        lines += [f" weights {result.weights[0]}", f"         {load_line(result.weights[0])}"]
+    if result.reason and result.state is not Phase.SUCCEEDED:
+        lines.append(f" reason  {result.reason}")
+    return [*lines, f" next    {'     ·     '.join(_next(result))}"]
+
+
+def load_line(url: str) -> str:
+    """The line of Python that loads the weights at `url`: a checkpoint's file holds the optimizer's state beside them."""
+    path = url.removeprefix("file://")
+    return (
+        "from safetensors.torch import load_file; "
+        f"weights = {{k[6:]: v for k, v in load_file({path!r}).items() if k.startswith('model.')}}"
+    )
+
+
+def _proof_text(proof: Proof) -> str:
+    if not proof.compared:
+        return f"not compared: {proof.reason}"
+    what = f"{proof.num_losses} losses and the final weights equal an uninterrupted run's"
+    if proof.has_failed:
+        return f"{what}: NO: {proof.reason}"
+    return f"{what}: yes (max |Δ| = {proof.weights_max_abs_delta:g})"
+
+
+def _cost_text(result: Result) -> str:
+    cost = result.cost
+    text = f"{show_usd(cost.spent)}{' rehearsed' if cost.simulated else ''}"
+    if cost.on_demand is None or cost.saved_fraction is None:
+        return text
+    saved = f"saved {100 * cost.saved_fraction:.0f} %" if cost.saved_fraction >= 0 else f"{-100 * cost.saved_fraction:.0f} % more"
+    return f"{text} · on-demand {show_usd(cost.on_demand)} · {saved}"
+
+
+def _work_text(result: Result) -> str:
+    s = result.seconds
+    real = " (real start-up of each attempt)" if result.cost.simulated else ""
+    shares = (
+        f"useful {_percent(s, s.useful)} · redone {_percent(s, s.redone)} · saving {_percent(s, s.saving)} · "
+        f"restoring {_percent(s, s.restoring)}{real} · waiting {_percent(s, s.waiting)}"
+    )
+    in_time = f" · just in time {result.just_in_time_saves}/{result.preemptions}" if result.preemptions else ""
+    return f"{shares}    preemptions {result.preemptions}{in_time}"
+
+
+def _percent(parts: Parts, part: float) -> str:
+    return f"{100 * parts.share(part):.0f} %"
+
+
+def _next(result: Result) -> list[str]:
+    match result.state:
+        case Phase.SUCCEEDED if result.recipe == "quickstart":
+            return [f"launch report {result.run}", "launch train quickstart local.trace=harsh"]
+        case Phase.SUCCEEDED:
+            return [f"launch report {result.run}"]
+        case Phase.FAILED:
+            return [f"launch logs {result.run}", f"launch resume {result.run}"]
+        case _:
+            return [f"launch resume {result.run}"]

@@ -1,0 +1,82 @@
+"""`stop` and `cancel`: ask the run's supervisor, and do its work where none lives.
+
+Only supervisors write history, so both file a request and wait until the run has ended. Where nobody supervises, or the one who
+did goes silent meanwhile, this process opens the run itself; the request that it filed is then the first thing it sees.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from launcher.adapters.history import History
+from launcher.app.holding import holder
+from launcher.app.home import Found, Home, find
+from launcher.app.live import Screen
+from launcher.app.output import finish, print_result
+from launcher.app.requests import ask, withdraw_unseen
+from launcher.app.result import Result, result_of, with_exit_code
+from launcher.app.session import Session
+from launcher.core.contract import RequestKind
+from launcher.core.run.state import Terminal
+from launcher.errors import Overtaken
+from launcher.units import Seconds
+
+LOOK_S: Seconds = 0.2  # real, between two looks at the journal
+HOLDER_EVERY_S: Seconds = 2.0  # between two looks at the beacon, which may take a while
+
+
+def end_run(args: argparse.Namespace, kind: RequestKind) -> int:
+    """Bring a run to its end as `kind` says. Exit code 0 whenever nothing of it goes on."""
+    home = Home(Path(args.home))
+    found = find(home, args.run)
+    history = found.read()
+    terminal = _terminal(history)
+    if terminal is not None:
+        print(f"{found.head.run} has ended already: {_told(terminal)}; nothing of it runs", file=sys.stderr)
+        return print_result(args, _result(found, history))
+    if args.dry_run:
+        print(f"would ask the supervisor of {found.head.run} to {kind.value}")
+        return 0
+    ask(found.store, kind)
+    return finish(args, lambda screen: _see_it_end(args, home, found, history, screen))
+
+
+def _see_it_end(args: argparse.Namespace, home: Home, found: Found, history: History, screen: Screen) -> Result:
+    screen.event("·", args.command, f"asked for; waiting for {found.head.run} to end")
+    looked_mono = -HOLDER_EVERY_S
+    while _terminal(history) is None:
+        if time.monotonic() - looked_mono >= HOLDER_EVERY_S:
+            if holder(found.store) is None and (ended := _take_over(args, home, found, screen)) is not None:
+                return ended
+            looked_mono = time.monotonic()
+        time.sleep(LOOK_S)
+        history.poll()
+    withdraw_unseen(found.store, history.state)  # the run may have ended by itself before it heard of us
+    return _result(found, history)
+
+
+def _take_over(args: argparse.Namespace, home: Home, found: Found, screen: Screen) -> Result | None:
+    """The result of supervising the run to its end; None where somebody else does after all, who will see the request."""
+    screen.event("·", args.command, "nobody supervises the run; doing it from here")
+    try:
+        return _calm(Session(home=home, found=found, screen=screen, is_verbose=args.verbose > 0).run())
+    except Overtaken:
+        return None
+
+
+def _terminal(history: History) -> Terminal | None:
+    return history.state.terminal if history.is_created else None
+
+
+def _result(found: Found, history: History) -> Result:
+    return _calm(result_of(history, found.market_now(history)))
+
+
+def _calm(result: Result) -> Result:
+    """For this command the end of the run is no failure, whatever it was."""
+    return with_exit_code(result, 0, result.reason)
+
+
+def _told(terminal: Terminal) -> str:
+    return f"{terminal.phase.value.lower()}{f' ({terminal.reason})' if terminal.reason else ''}"
