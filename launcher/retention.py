@@ -40,7 +40,7 @@ def retain(state: RunState, store: ObjectStore) -> int:
     chain = list(chain_of(state, store))
     sealed = {a.number for a in state.attempts.values() if a.sealed}
     protected = {*pinned, *(m.ref for m in chain[:2]), *(a.parent for a in state.living if a.parent)}
-    candidates = [(m.ref, m.step, None) for m in chain]
+    candidates = [(m.ref, m.step, m.loss) for m in chain]
     dropped = expendable(candidates, keep_rule(state.recipe.checkpoint.keep), protected)
     kept = [m for m in chain if m.ref not in dropped]
     pinned_elsewhere = [m for ref in pinned if isinstance(m := read_commit(store, ref), Manifest)]
