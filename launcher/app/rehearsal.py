@@ -88,7 +88,7 @@ def _measured(history: History, screen: Screen, signals: Signals) -> Timing:
         measured = wiring.reference_measured(history.state)
         return wiring.reference_failure(history.state) if measured is None else measured
 
-    found = wait_until(look, history, signals, at_most=MEASURE_MOST_S)
+    found: Measured | str | None = wait_until(look, history, signals, at_most=MEASURE_MOST_S)
     if isinstance(found, str):
         # The attempts will meet the same trouble, and their end is the user's to see, with its exit code.
         screen.event("⚠", "reference", f"failed, so nothing is measured and nothing will be compared: {found}")
