@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
-from launcher.core.checkpoint.rules import expendable
+from launcher.core.checkpoint.rules import expendable, keep_rule
 from launcher.core.contract import METRICS_FILE, PINS_PREFIX, attempt_prefix
-from launcher.core.run.spec import keep_rule
 from launcher.core.run.state import RunState
 from launcher.observe import read_commit
 

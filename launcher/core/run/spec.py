@@ -1,10 +1,10 @@
 """What the machine of an attempt is told: AttemptSpec from the state, so that a restarted supervisor tells it the same."""
 
-from launcher.core.contract import AttemptSpec, CommandProgram, KeepRule, SaveRule, TrainerProgram
-from launcher.core.recipe import CheckpointSpec, Keep, Recipe
+from launcher.core.checkpoint.rules import keep_rule, save_rule
+from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
+from launcher.core.recipe import Recipe
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import HANG_MIN_S, KILL_GRACE_S, Tempo
-from launcher.units import Seconds, parse_duration
 
 
 def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSpec:
@@ -40,25 +40,3 @@ def program(recipe: Recipe) -> CommandProgram | TrainerProgram:
         return TrainerProgram(module=str(recipe.trainer["kind"]), args=args)
     assert recipe.run is not None, "exactly one of run and trainer"
     return CommandProgram(setup=recipe.setup, command=recipe.run)
-
-
-def save_rule(checkpoint: CheckpointSpec, mean_life: Seconds) -> SaveRule:
-    every = checkpoint.every
-    seconds = steps = None
-    if every.endswith("steps"):
-        steps = int(every.removesuffix("steps"))
-    elif every not in ("auto", "never"):
-        seconds = parse_duration(every)
-    return SaveRule(
-        never=every == "never",
-        seconds=seconds,
-        steps=steps,
-        max_loss=checkpoint.max_loss,
-        mean_life=mean_life,
-        on_notice=checkpoint.on_notice,
-    )
-
-
-def keep_rule(keep: Keep) -> KeepRule:
-    every = int(keep.every.removesuffix("steps")) if keep.every else None
-    return KeepRule(last=keep.last, best=keep.best, every_steps=every)

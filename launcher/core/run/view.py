@@ -2,7 +2,7 @@
 
 from launcher.core.instance import FailureKind
 from launcher.core.market.belief import PlaceHeld, PlaceLost, PlaceRefused, Sighting
-from launcher.core.market.offer import Capacity
+from launcher.core.plan.limits import allowed_capacities
 from launcher.core.policy.base import AttemptSummary, RunView
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import spent
@@ -35,7 +35,7 @@ def view(state: RunState, now: Utc) -> RunView:
         notice_ends_at=notice.ends_at if notice else None,
         spent=spent(state, now).high,
         budget=state.recipe.policy.budget,
-        allowed=allowed(state),
+        allowed=allowed_capacities(state.recipe),
         attempts=tuple(_summary(a) for a in state.attempts.values()),
     )
 
@@ -57,17 +57,6 @@ def remaining_work(state: RunState) -> Seconds:
 def restart_cost(state: RunState) -> Seconds:
     """From a request to the first new step, in market seconds."""
     return RESTART_UNMEASURED_S if state.startup_s is None else Tempo(state.speed).market(state.startup_s)
-
-
-def allowed(state: RunState) -> frozenset[str]:
-    spot, on_demand = Capacity.SPOT.value, Capacity.ON_DEMAND.value
-    match state.recipe.resources.use_spot:
-        case "true":
-            return frozenset({spot})
-        case "false":
-            return frozenset({on_demand})
-        case _:
-            return frozenset({spot, on_demand}) if state.recipe.policy.on_demand_fallback else frozenset({spot})
 
 
 def _checkpoint_age(state: RunState, now: Utc) -> Seconds:
