@@ -17,9 +17,10 @@ PACKAGE = "launcher"
 PURE_WORDS = ("errors", "units", "codec")
 WORDS = (*PURE_WORDS, "clock", "log", "processes")  # F0
 PORTS = ("adapters.store.base", "adapters.cloud.base", "adapters.market.base")
-CLIENT = ("supervisor", "observe", "retention")  # F3; the other half of it is MACHINE, and neither imports the other
+JOURNAL = ("adapters.journal", "adapters.records", "adapters.history")
+CLIENT = ("supervisor", "beacon", "observe", "retention")  # F3; the other half of it is MACHINE, and neither imports the other
 MACHINE = ("node", "checkpoint", "train", "data", "trainers", "integrations")
-MACHINE_ADAPTERS = ("adapters.store", "adapters.journal", "adapters.retry", "adapters.durable")
+MACHINE_ADAPTERS = ("adapters.store", *JOURNAL, "adapters.retry", "adapters.durable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,8 @@ ROOMS = (
     Room(members=("adapters",), may_import=(*WORDS, "core", "adapters")),
     Room(members=("adapters.retry", "adapters.durable"), may_import=(*WORDS, "core.tempo")),
     Room(members=("adapters.store",), may_import=(*WORDS, "core", "adapters.store", "adapters.retry", "adapters.durable")),
-    Room(members=("adapters.journal",), may_import=(*WORDS, "core", "adapters.store.base", "adapters.retry")),
-    Room(members=CLIENT, may_import=(*WORDS, "core", *PORTS, "adapters.journal", "adapters.retry", *CLIENT)),
+    Room(members=JOURNAL, may_import=(*WORDS, "core", "adapters.store.base", "adapters.retry", *JOURNAL)),
+    Room(members=CLIENT, may_import=(*WORDS, "core", *PORTS, *JOURNAL, "adapters.retry", *CLIENT)),
     Room(members=MACHINE, may_import=(*WORDS, "core", *MACHINE_ADAPTERS, *MACHINE)),
     Room(
         members=("sim",),
@@ -48,7 +49,8 @@ ROOMS = (
 )
 
 # Who may choose a concrete class where others see the port: the composition roots, and the folder's own modules.
-ROOTS = ("app.wiring", "sim", "node.__main__", "train")
+# The host of the reference run is a process of its own, with nobody above it to hand it a store.
+ROOTS = ("app.wiring", "sim", "node.__main__", "train", "adapters.cloud.local_reference_host")
 CONCRETE = {
     "adapters.store.open": ROOTS,
     "adapters.store.files": (*ROOTS, "adapters.store"),
