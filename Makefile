@@ -12,7 +12,7 @@ NEEDS = pyproject.toml constraints.txt
 .PHONY: help quickstart test check fmt clean
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 quickstart: $(VENV)/stamp-train  ## train a small GPT through real preemptions on this machine; no account needed
 	@$(VENV)/bin/launch train recipes/quickstart.yaml

@@ -1,21 +1,21 @@
 """Everything that can go wrong, by whose fault it is; each branch has its exit code (PRODUCT: exit codes).
 
-    LaunchError                     70 unless a branch says otherwise
-    ├── UsageError                  2   the command line
-    │   └── RecipeError             2   the recipe file
-    ├── NoCapacity                  3   nothing fits within the limits
-    ├── AccessError                 5   credentials, quota or permission
-    ├── StoreError                  6   the checkpoint store
-    │   ├── KeyExists                   create() found the key taken
-    │   ├── KeyMissing                  get() found nothing
-    │   ├── StoreUnknown                no answer within the deadline: the outcome is not known
-    │   ├── StoreUnusable               retrying cannot help: permission, no bucket, no space, no create-if-absent
-    │   └── Damaged                     bytes are there, and they are not what was written
-    ├── Overtaken                   7   another supervisor drives this run
-    ├── WorldError                      passing: the loop rides it out
-    │   ├── CloudUnreachable
-    │   └── FeedStale
-    └── Bug                         70  ours
+LaunchError                     70 unless a branch says otherwise
+├── UsageError                  2   the command line
+│   └── RecipeError             2   the recipe file
+├── NoCapacity                  3   nothing fits within the limits
+├── AccessError                 5   credentials, quota or permission
+├── StoreError                  6   the checkpoint store
+│   ├── KeyExists                   create() found the key taken
+│   ├── KeyMissing                  get() found nothing
+│   ├── StoreUnknown                no answer within the deadline: the outcome is not known
+│   ├── StoreUnusable               retrying cannot help: permission, no bucket, no space, no create-if-absent
+│   └── Damaged                     bytes are there, and they are not what was written
+├── Overtaken                   7   another supervisor drives this run
+├── WorldError                      passing: the loop rides it out
+│   ├── CloudUnreachable
+│   └── FeedStale
+└── Bug                         70  ours
 """
 
 
