@@ -4,7 +4,6 @@ The only place of the machine's side that reads the environment. The working fol
 """
 
 import os
-import platform
 import signal
 import sys
 import uuid
@@ -46,7 +45,7 @@ def _machine(arguments: list[str], host_pid: int | None) -> Machine:
         root=Path.cwd(),
         env=dict(os.environ),
         instance_id=os.environ.get("LAUNCH_INSTANCE_ID") or uuid.uuid4().hex,
-        host=platform.node(),
+        host=os.uname().nodename,
         host_pid=host_pid,
         store=open_store(spec.store),
         clock=clock,

@@ -37,14 +37,15 @@ from launcher.core.tempo import Tempo
 from launcher.errors import KeyExists, StoreError
 from launcher.node.endings import Ending, classify
 from launcher.node.logs import LogPump
-from launcher.node.notices import NoticeBoard, NoticeSource, standing
+from launcher.node.lookout import Lookout
+from launcher.node.notices import NoticeSource
 from launcher.node.orders import Grant
 from launcher.node.post import Post
 from launcher.node.prepare import Task, claim, unpack_code
 from launcher.node.process import Ended, Program
 from launcher.node.progress import ProgressFile, StandstillWatch, last_save_needs, last_word_needs
 from launcher.node.publish import Publisher
-from launcher.node.reasons import Reasons, Situation, Told
+from launcher.node.reasons import Reasons, Told
 from launcher.node.vitals import Vitals
 from launcher.node.workspace import SHELL, Workspace, command_of, program_env, setup_env
 from launcher.units import Seconds
@@ -100,20 +101,16 @@ class _Agent:
         self._machine = machine
         self._spec = spec
         self._nonce = nonce
-        self._tempo = Tempo(spec.speed)
         self._place = Workspace(root=machine.root)
         self._place.make()
         self._vitals = Vitals(spec=spec, nonce=nonce, utc=machine.clock.utc_s)
         journal = Journal(machine.store, incarnation=spec.incarnation, event_type=Event)
-        self._post = Post(machine.store, journal, spec.attempt, self._tempo, self._vitals.compose)
-        self._board = NoticeBoard(self._place.notice_file, spec.attempt)
-        self._reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
+        self._post = Post(machine.store, journal, spec.attempt, Tempo(spec.speed), self._vitals.compose)
+        reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
+        self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons)
         self._logs = LogPump(machine.store, spec.attempt, {k: machine.env[k] for k in spec.secrets if k in machine.env})
         self._progress = ProgressFile(self._place.trainer)
         self._publisher = Publisher(machine.store, spec, self._place, nonce)
-        self._claimed_at = time.monotonic()
-        self._warned_lead: Seconds = 0.0
-        self._warned_left: Seconds = 0.0
         self._program: Program | None = None
         self._lingers = False
 
@@ -310,45 +307,24 @@ class _Agent:
 
     def _linger(self) -> None:
         """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""
-        until = time.monotonic() + max(self._warned_left, 0.0) + LINGER_BEYOND_S
-        while time.monotonic() < until and not self._is_called_off():
+        until = time.monotonic() + max(self._lookout.warned_left, 0.0) + LINGER_BEYOND_S
+        while time.monotonic() < until and not self._lookout.is_called_off():
             time.sleep(TICK_S)
-
-    def _is_called_off(self) -> bool:
-        warned = standing(self._machine.sources)
-        return (warned is not None and warned.awaited) or self._reasons.is_orphaned()
 
     # --- looking around ---------------------------------------------------------------------------------------------------
 
     def _look_around(self) -> Told | None:
-        self._heed_notices()
         self._vitals.unreadable = self._post.orders.unreadable
-        situation = Situation(
-            orders=self._post.orders,
-            warned=self._board.warned,
-            warned_left=self._warned_left,
-            lead=self._warned_lead,
-            last_save_needs=self._last_save_needs(),
-            supervisor_moved_at=self._post.supervisor_moved_at,
-            claimed_at=self._claimed_at,
-        )
-        return self._reasons.to_end(situation)
-
-    def _heed_notices(self) -> None:
-        now = self._machine.clock.utc_s()
-        warned = standing(self._machine.sources)
-        self._warned_left = 0.0 if warned is None else self._tempo.real(warned.ends_at - now)
-        notice = self._board.update(warned, now, self._warned_left)
-        if notice is not None:
-            self._warned_lead = self._warned_left
+        told = self._lookout.look(self._last_save_needs())
+        if self._lookout.has_warned:
             self._publisher.include_outputs()
-            self._post.send(notice)
+        return told
 
     def _last_save_needs(self) -> Seconds:
         own = self._progress.progress
         if own is not None:
             return last_save_needs(own)
-        return last_word_needs(self._warned_lead, self._spec.kill_grace_real, self._publisher.progress.durable_s)
+        return last_word_needs(self._lookout.lead, self._spec.kill_grace_real, self._publisher.progress.durable_s)
 
     def _turn(self, phase: AgentPhase) -> None:
         if self._vitals.phase is not phase:

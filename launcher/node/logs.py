@@ -18,6 +18,7 @@ from launcher.units import Bytes, Seconds
 CHUNK_S: Seconds = 5.0  # real: how old the text of a followed log may be
 CHUNK_BYTES: Bytes = 256 * 1024
 BACKLOG_BYTES_MAX: Bytes = 8 * 2**20  # text kept while the store does not answer
+RETRY_S: Seconds = 0.5  # between two tries of a chunk; the text waits in memory meanwhile
 READ_BYTES: Bytes = 65536  # a Linux pipe holds as much
 SECRET_CHARS_MIN = 4  # a shorter "secret" would blot out ordinary text
 
@@ -70,18 +71,19 @@ class LogPump:
                 self._changed.notify_all()
 
     def _upload_chunks(self) -> None:
+        """A chunk that the store did not take is sent again as it is: perhaps it is there, and only the answer was lost."""
+        chunk = b""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or len(self._backlog) >= CHUNK_BYTES, timeout=CHUNK_S)
-                ended = self._ended
-                chunk = self._cut(whole=ended)
-            if chunk and not self._upload(chunk):
-                self._put_back(chunk)
-                if ended:
+                if not chunk:
+                    self._changed.wait_for(lambda: self._ended or len(self._backlog) >= CHUNK_BYTES, timeout=CHUNK_S)
+                    chunk = self._cut(whole=self._ended)
+                if not chunk and self._ended:
                     return
-                self._pause()
-            elif ended and not chunk:
-                return
+            if chunk and self._upload(chunk):
+                chunk = b""
+            elif chunk:
+                time.sleep(RETRY_S)
 
     def _cut(self, *, whole: bool) -> bytes:
         """The next chunk, up to the last line end where there is one; the rest waits for its end."""
@@ -104,28 +106,12 @@ class LogPump:
         return text
 
     def _upload(self, chunk: bytes) -> bool:
-        """False where the store did not take it. A taken number is ours from a try whose answer was lost: go on after it."""
+        """False where it must be tried again. Only we write these numbers, so a taken one holds this chunk."""
         try:
             self._store.create(log_key(self._attempt, self._number + 1), chunk)
         except KeyExists:
-            self._number += 1
-            return self._holds(chunk)
+            pass
         except StoreError:
             return False
         self._number += 1
         return True
-
-    def _holds(self, chunk: bytes) -> bool:
-        try:
-            return self._store.get(log_key(self._attempt, self._number)) == chunk
-        except StoreError:
-            return False
-
-    def _put_back(self, chunk: bytes) -> None:
-        with self._changed:
-            self._backlog[:0] = chunk
-
-    def _pause(self) -> None:
-        """After a failed upload: a full interval, so that a store in trouble is not asked without pause."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended, timeout=CHUNK_S)

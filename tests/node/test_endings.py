@@ -1,0 +1,78 @@
+"""How an attempt ended, and what may be told from what."""
+
+import pytest
+
+from launcher.core.contract import ExitKind, TrainerProgress
+from launcher.node.endings import classify
+from launcher.node.process import Ended
+from launcher.node.progress import StandstillWatch, last_save_needs, last_word_needs
+from launcher.node.reasons import Told
+
+SILENT = TrainerProgress()
+TOLD = Told(reason="unwanted")
+
+
+def exited(code: int) -> Ended:
+    return Ended(exit_code=code, signal=None, torn=code > 128)
+
+
+def died(number: int) -> Ended:
+    return Ended(exit_code=None, signal=number, torn=True)
+
+
+@pytest.mark.parametrize(
+    ("ended", "told", "outcome"),
+    [
+        (exited(0), None, ExitKind.FINISHED),
+        (exited(3), None, ExitKind.PROGRAM_FAILED),
+        (exited(137), None, ExitKind.KILLED),
+        (exited(139), None, ExitKind.PROGRAM_FAILED),
+        (died(9), None, ExitKind.KILLED),
+        (died(15), None, ExitKind.KILLED),
+        (exited(0), TOLD, ExitKind.DRAINED),
+        (exited(143), TOLD, ExitKind.DRAINED),
+        (exited(1), TOLD, ExitKind.DRAINED),  # torchrun answers SIGTERM so
+        (died(15), TOLD, ExitKind.DRAINED),
+        (exited(0), Told(reason="x", outcome=ExitKind.STORE_FAILED), ExitKind.STORE_FAILED),
+    ],
+)
+def test_end_of_a_silent_program(ended: Ended, told: Told | None, outcome: ExitKind) -> None:
+    assert classify(ended, SILENT, told, None).outcome is outcome
+
+
+def test_trainer_that_finished_when_told_to_end_has_finished() -> None:
+    finished = TrainerProgress(outcome=ExitKind.FINISHED)
+    assert classify(exited(0), finished, TOLD, None).outcome is ExitKind.FINISHED
+
+
+def test_trainer_that_drained_ended_for_the_reason_it_was_told() -> None:
+    drained = TrainerProgress(outcome=ExitKind.DRAINED, reason="SIGTERM")
+    ending = classify(exited(0), drained, Told(reason="3 saves failed", outcome=ExitKind.STORE_FAILED), None)
+    assert (ending.outcome, ending.reason) == (ExitKind.STORE_FAILED, "3 saves failed")
+
+
+def test_hang_is_a_program_failure() -> None:
+    ending = classify(died(9), SILENT, None, "no step for 11 min")
+    assert (ending.outcome, ending.hang) == (ExitKind.PROGRAM_FAILED, True)
+
+
+def test_slow_steps_are_no_hang() -> None:
+    watch = StandstillWatch(hang_min=600, moved_at=0)
+    slow = TrainerProgress(step=1, step_s_median=60.0)
+    assert watch.hang(slow, 0) is None
+    assert watch.hang(slow, 1199) is None
+    assert watch.hang(slow, 1201) is not None
+
+
+def test_saves_are_signs_of_life() -> None:
+    watch = StandstillWatch(hang_min=600, moved_at=0)
+    assert watch.hang(TrainerProgress(step=9, num_saves=1), 590) is None
+    assert watch.hang(TrainerProgress(step=9, num_saves=2), 1100) is None
+    assert watch.hang(TrainerProgress(step=9, num_saves=2), 1701) is not None
+
+
+def test_last_save_begins_so_early_that_it_lands() -> None:
+    assert last_save_needs(TrainerProgress(stall_s=0.0, durable_s=0.01)) == pytest.approx(0.75)
+    assert last_save_needs(TrainerProgress(stall_s=1.0, durable_s=9.0, step_s_median=2.0)) == pytest.approx(17.25)
+    assert last_word_needs(lead=30.0, grace=10.0, publish=1.0) == pytest.approx(12.25)
+    assert last_word_needs(lead=1.0, grace=10.0, publish=1.0) == pytest.approx(0.75)

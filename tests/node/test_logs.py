@@ -1,0 +1,73 @@
+"""The log's way to the store."""
+
+import os
+
+from launcher.adapters.store.base import Chunks
+from launcher.adapters.store.memory import MemoryStore
+from launcher.core.contract import log_key, log_prefix
+from launcher.errors import StoreUnknown
+from launcher.node import logs
+from launcher.node.logs import LogPump
+
+
+def text_in(store: MemoryStore) -> bytes:
+    return b"".join(store.get(meta.key) for meta in store.list(log_prefix(1)))
+
+
+class Away(MemoryStore):
+    """Answers nothing while `is_away`; with `loses_answers` it stores and then says nothing."""
+
+    is_away = False
+    loses_answers = False
+
+    def create(self, key: str, data: Chunks) -> None:
+        if self.is_away:
+            raise StoreUnknown("away")
+        super().create(key, data)
+        if self.loses_answers:
+            raise StoreUnknown("the answer was lost")
+
+
+def test_text_arrives_whole_and_in_order() -> None:
+    store = MemoryStore("memory://logs")
+    pump = LogPump(store, 1, {})
+    lines = [f"line {i}\n".encode() for i in range(50_000)]
+    os.write(pump.write_fd, b"")
+    with os.fdopen(os.dup(pump.write_fd), "wb") as pipe:
+        pipe.writelines(lines)
+    pump.say("the end")
+    pump.close(5.0)
+    assert text_in(store).replace(b"launch: the end\n", b"") == b"".join(lines)
+    chunks = [store.get(meta.key) for meta in store.list(log_prefix(1))]
+    assert all(chunk.endswith(b"\n") and len(chunk) <= logs.CHUNK_BYTES for chunk in chunks)
+
+
+def test_secrets_are_not_in_it() -> None:
+    store = MemoryStore("memory://logs")
+    pump = LogPump(store, 1, {"HF_TOKEN": "hf_abcdef"})
+    os.write(pump.write_fd, b"token=hf_abcdef!")
+    pump.close(5.0)
+    assert text_in(store) == b"token=[HF_TOKEN]!"
+
+
+def test_program_is_never_held_up_and_what_is_dropped_is_said() -> None:
+    store = Away("memory://logs")
+    store.is_away = True
+    pump = LogPump(store, 1, {})
+    line = b"x" * 1023 + b"\n"
+    for _ in range(logs.BACKLOG_BYTES_MAX // len(line) + 2048):
+        os.write(pump.write_fd, line)
+    store.is_away = False
+    pump.close(10.0)
+    assert b"bytes of log dropped" in text_in(store)
+    assert len(text_in(store)) <= logs.BACKLOG_BYTES_MAX + 2 * logs.CHUNK_BYTES
+
+
+def test_lost_answer_repeats_nothing() -> None:
+    store = Away("memory://logs")
+    store.loses_answers = True
+    pump = LogPump(store, 1, {})
+    os.write(pump.write_fd, b"once\n")
+    pump.close(5.0)
+    assert text_in(store) == b"once\n"
+    assert [meta.key for meta in store.list(log_prefix(1))] == [log_key(1, 1)]

@@ -1,0 +1,70 @@
+"""The rule of whole files, as a table."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher import processes
+from launcher.node.look import Look, Seen, held_for_writing, is_whole, look
+
+SEEN = Seen(size=3, mtime_ns=1, inode=(1, 1), mode=0o100644)
+OTHER = [
+    Seen(size=4, mtime_ns=1, inode=(1, 1), mode=0o100644),
+    Seen(size=3, mtime_ns=2, inode=(1, 1), mode=0o100644),
+    Seen(size=3, mtime_ns=1, inode=(1, 2), mode=0o100644),
+]
+
+
+def at(seconds: float, busy: str = "", **files: Seen) -> Look:
+    return Look(at=seconds, files=files, busy=frozenset(busy.split()))
+
+
+def test_file_that_stood_still_over_two_looks_is_whole() -> None:
+    assert is_whole(at(0, a=SEEN), at(2, a=SEEN))
+
+
+def test_looks_too_close_prove_nothing() -> None:
+    assert not is_whole(at(0, a=SEEN), at(1.9, a=SEEN))
+
+
+@pytest.mark.parametrize("changed", OTHER)
+def test_changed_size_mtime_or_inode_is_flux(changed: Seen) -> None:
+    assert not is_whole(at(0, a=SEEN, b=SEEN), at(2, a=SEEN, b=changed))
+
+
+def test_new_file_is_flux_and_a_vanished_one_is_not() -> None:
+    assert not is_whole(at(0, a=SEEN), at(2, a=SEEN, b=SEEN))
+    assert is_whole(at(0, a=SEEN, b=SEEN), at(2, a=SEEN))
+
+
+def test_file_held_for_writing_at_either_look_is_flux() -> None:
+    assert not is_whole(at(0, a=SEEN), at(2, "a", a=SEEN))
+    assert not is_whole(at(0, "a", a=SEEN), at(2, a=SEEN))
+    assert is_whole(at(0, "b", a=SEEN, b=SEEN), at(2, a=SEEN))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("mode", "held"), [("r", False), ("w", True), ("a", True), ("r+", True)])
+def test_open_files_of_a_process_are_seen_by_how_they_were_opened(tmp_path: Path, mode: str, held: bool) -> None:
+    path = tmp_path / "a"
+    path.write_text("x")
+    with path.open(mode):
+        found = held_for_writing([processes.me()])
+        assert ((path.stat().st_dev, path.stat().st_ino) in found) is held
+        assert (look({"": tmp_path}, [processes.me()]).busy == {"a"}) is held
+
+
+def test_look_sees_files_and_links_and_leaves_out_what_no_store_takes(tmp_path: Path) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/f").write_text("x")
+    (tmp_path / "link").symlink_to("deep")
+    (tmp_path / ".tmp-1").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs/mine").write_text("x")
+    assert set(look({"": tmp_path}, ()).files) == {"deep/er/f", "link", "outputs/mine"}
+    out = tmp_path.with_suffix(".out")
+    out.mkdir()
+    (out / "table").write_text("x")
+    assert set(look({"": tmp_path, "outputs/": out}, ()).files) == {"deep/er/f", "link", "outputs/table"}

@@ -1,0 +1,165 @@
+"""The folder of an unmodified program: what is published and when, and how it comes back."""
+
+import os
+import stat
+
+import pytest
+
+from launcher.core.checkpoint import manifest as manifests
+from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
+from launcher.core.contract import ExitKind, commit_key
+from tests.node.rig import Rig, eventually
+
+# Writes step files as an unaware script would, resuming from the newest; ends at step 3.
+COUNTS = """
+cd "$LAUNCH_CHECKPOINT_DIR"
+step=$(cat step 2>/dev/null || echo 0)
+echo "$LAUNCH_RESUME_STEP $step" >> "$OLDPWD/resumed"
+while [ $step -lt 3 ]; do
+  step=$((step + 1)); echo $step > step
+  while [ ! -e "$OLDPWD/go$step" ]; do sleep 0.05; done
+done
+"""
+
+
+def commit(rig: Rig, attempt: int, number: int) -> Manifest:
+    return eventually(lambda: rig.commit(attempt, number), f"commit {number} of attempt {attempt}")
+
+
+def contents(rig: Rig, manifest: Manifest) -> dict[str, bytes]:
+    return {file.path: rig.store.get(file.key) for file in manifest.files}
+
+
+def test_folder_is_published_while_the_program_runs_and_restored_after_a_kill(rig: Rig) -> None:
+    first = rig.start(rig.spec(COUNTS))
+    rig.grant()
+    assert contents(rig, commit(rig, 1, 1)) == {"step": b"1\n"}
+    (first.root / "code/go1").touch()
+    second_commit = commit(rig, 1, 2)
+    assert (second_commit.step, second_commit.parent) == (2, CommitRef(1, 1))
+    first.kill()
+
+    second = rig.start(rig.spec(COUNTS, attempt=2))
+    rig.grant(attempt=2, parent=CommitRef(1, 2))
+    assert second.file("resumed") == "2 2\n"
+    (second.root / "code/go3").touch()
+    report = second.report()
+    assert report.outcome is ExitKind.FINISHED
+    assert (report.last.restored, report.last.restored_step) == (CommitRef(1, 2), 2)
+    last = commit(rig, 2, 1)
+    assert (last.step, last.parent, last.finished) == (3, CommitRef(1, 2), True)
+    assert contents(rig, last) == {"step": b"3\n"}
+
+
+def test_nothing_is_published_while_any_file_is_held_open_for_writing(rig: Rig) -> None:
+    holds = """
+    echo whole > "$LAUNCH_CHECKPOINT_DIR/a"
+    exec 5>> "$LAUNCH_CHECKPOINT_DIR/log"; echo begun >&5
+    sleep 5; touch started; exec 5>&-; sleep 1000
+    """
+    agent = rig.start(rig.spec(holds))
+    rig.grant()
+    agent.has_started()
+    assert rig.commit(1, 1) is None
+    assert set(contents(rig, commit(rig, 1, 1))) == {"a", "log"}
+
+
+def test_after_a_kill_only_what_was_whole_before_counts(rig: Rig) -> None:
+    torn = """
+    cd "$LAUNCH_CHECKPOINT_DIR"; echo whole > a
+    while [ ! -e "$OLDPWD/go" ]; do sleep 0.05; done
+    exec 5> b; echo half >&5; kill -9 $$
+    """
+    agent = rig.start(rig.spec(torn))
+    rig.grant()
+    commit(rig, 1, 1)
+    (agent.root / "code/go").touch()
+    assert agent.report().outcome is ExitKind.KILLED
+    assert rig.commit(1, 2) is None
+
+
+def test_unchanged_files_are_named_and_not_uploaded_again(rig: Rig) -> None:
+    rig.start(rig.spec('cd "$LAUNCH_CHECKPOINT_DIR"; mkdir deep; echo old > deep/old')).claim()
+    rig.grant()
+    first = commit(rig, 1, 1)
+    rig.start(rig.spec('echo new > "$LAUNCH_CHECKPOINT_DIR/new"', attempt=2)).claim()
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    keys = {file.path: file.key for file in commit(rig, 2, 1).files}
+    assert keys == {"deep/old": first.files[0].key, "new": "attempts/0002/saves/0001/new"}
+
+
+def test_same_folder_makes_no_second_commit(rig: Rig) -> None:
+    first = rig.start(rig.spec('echo x > "$LAUNCH_CHECKPOINT_DIR/a"'))
+    rig.grant()
+    first.report()
+    second = rig.start(rig.spec("cat $LAUNCH_CHECKPOINT_DIR/a", attempt=2))
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    assert second.report().outcome is ExitKind.FINISHED
+    assert rig.commit(2, 1) is None
+
+
+def test_links_modes_and_empty_files_come_back(rig: Rig) -> None:
+    makes = """
+    cd "$LAUNCH_CHECKPOINT_DIR"; mkdir -p run/7
+    echo w > run/7/w; ln -s run/7 latest; ln -s "$PWD/run/7/w" absolute; ln -s /nowhere outside
+    : > empty; echo x > tool; chmod 755 tool; chmod 400 run/7/w
+    """
+    rig.start(rig.spec(makes)).claim()
+    rig.grant()
+    commit(rig, 1, 1)
+    agent = rig.start(rig.spec("touch started; sleep 1000", attempt=2))
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    agent.has_started()
+    folder = agent.checkpoint
+    assert (folder / "latest/w").read_text() == "w\n"
+    assert (folder / "absolute").read_text() == "w\n"
+    assert (folder / "absolute").resolve().is_relative_to(agent.root)
+    assert os.readlink(folder / "outside") == "/nowhere"
+    assert (folder / "empty").stat().st_size == 0
+    assert stat.S_IMODE((folder / "tool").stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "run/7/w").stat().st_mode) == 0o400
+
+
+def test_outputs_are_in_the_last_commit_and_come_back(rig: Rig) -> None:
+    makes = 'mkdir -p out; echo $LAUNCH_ATTEMPT >> out/table; echo x > "$LAUNCH_CHECKPOINT_DIR/a"'
+    rig.start(rig.spec(makes, outputs="out")).claim()
+    rig.grant()
+    assert set(contents(rig, commit(rig, 1, 1))) == {"a", "outputs/table"}
+    agent = rig.start(rig.spec(makes, outputs="out", attempt=2))
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    agent.report()
+    assert contents(rig, commit(rig, 2, 1))["outputs/table"] == b"1\n2\n"
+
+
+def test_damaged_parent_is_set_aside_for_its_ancestor(rig: Rig) -> None:
+    rig.start(rig.spec('echo 1 > "$LAUNCH_CHECKPOINT_DIR/step"')).claim()
+    rig.grant()
+    commit(rig, 1, 1)
+    rig.start(rig.spec('echo 2 > "$LAUNCH_CHECKPOINT_DIR/step"', attempt=2)).claim()
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    (rig.folder / "store" / commit(rig, 2, 1).files[0].key).write_bytes(b"9\n")
+    agent = rig.start(rig.spec('cp "$LAUNCH_CHECKPOINT_DIR/step" resumed', attempt=3))
+    rig.grant(attempt=3, parent=CommitRef(2, 1))
+    report = agent.report()
+    assert agent.file("resumed") == "1\n"
+    assert report.last.restored == CommitRef(1, 1)
+    assert [bad.ref for bad in report.last.set_aside] == [CommitRef(2, 1)]
+
+
+def test_attempt_whose_parents_are_all_bad_starts_nothing(rig: Rig) -> None:
+    agent = rig.start(rig.spec("touch started", attempt=2))
+    rig.grant(attempt=1)
+    rig.grant(attempt=2, parent=CommitRef(1, 1))
+    report = agent.report()
+    assert report.outcome is ExitKind.NOTHING_VALID
+    assert "0001-0001" in report.reason
+    assert not (agent.root / "code/started").exists()
+
+
+@pytest.mark.parametrize("ends", ["sleep 1000", "exit 0"])
+def test_commit_that_meets_a_seal_ends_the_attempt(rig: Rig, ends: str) -> None:
+    seal = Sealed(run="r", incarnation="i1", ref=CommitRef(1, 1), supervisor="s1", nonce="n")
+    rig.store.create(commit_key(seal.ref), manifests.write(seal))
+    agent = rig.start(rig.spec(f'echo x > "$LAUNCH_CHECKPOINT_DIR/a"; {ends}'))
+    rig.grant()
+    assert agent.report().outcome is ExitKind.SEALED
