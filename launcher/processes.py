@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,11 +154,25 @@ def become_subreaper() -> bool:
 
 
 def die_with_parent() -> bool:
-    """Have the kernel SIGKILL this process when its parent ends. Fit for `preexec_fn` of a process without threads.
+    """Have the kernel SIGKILL this process when its parent ends. False where the system cannot.
 
-    The parent may have ended before the call: compare `os.getppid()` with the pid it told. False where the system cannot.
+    The parent may have ended before the call: compare `os.getppid()` with the pid it told.
     """
     return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def bind_to(parent: int) -> None:
+    """For `preexec_fn`, in a parent without threads: the child dies with `parent`, also where that has ended already."""
+    if die_with_parent() and os.getppid() != parent:
+        os._exit(1)
+
+
+def spawn_detached(command: Sequence[str], *, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """A process that neither Ctrl-C nor the end of the terminal or of this process reaches. Keep the handle: it reaps."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def wait_text(status: int) -> str:

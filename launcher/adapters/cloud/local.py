@@ -132,15 +132,8 @@ class LocalCloud:
         return instance.refused() is None and not instance.is_stopping() and not self._is_host_coming(instance.name)
 
     def _spawn(self, instance: InstanceFolder) -> None:
-        with instance.host_log.open("ab") as log:
-            self._hosts[instance.name] = subprocess.Popen(
-                [*_HOST_COMMAND, str(instance.path)],
-                cwd=instance.path,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # neither Ctrl-C nor the end of the terminal reaches it
-            )
+        command = [*_HOST_COMMAND, str(instance.path)]
+        self._hosts[instance.name] = processes.spawn_detached(command, folder=instance.path, log=instance.host_log)
 
     def _is_host_coming(self, name: InstanceName) -> bool:
         return name in self._hosts and self._hosts[name].poll() is None

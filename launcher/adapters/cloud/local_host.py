@@ -9,6 +9,7 @@ the kill leaves nothing behind. When the host itself is killed the kernel kills 
 """
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -52,7 +53,7 @@ class Agent:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=processes.die_with_parent,
+                preexec_fn=functools.partial(processes.bind_to, os.getpid()),
             )
 
     def reap(self) -> None:
@@ -181,14 +182,18 @@ def _cause_of(status: int, *, is_stopping: bool) -> EndCause:
 
 
 def _environment(instance: InstanceFolder, instance_id: str) -> dict[str, str]:
-    """What the agent sees: this process's own environment, and of our variables only those of this instance."""
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("LAUNCH_")},
+        **inherited_environment(),
         "LAUNCH_CLOCK": str(instance.clock),
         "LAUNCH_NOTICE_SOURCE": str(instance.notice),
         "LAUNCH_HOST_PID": str(os.getpid()),
         INSTANCE_VARIABLE: instance_id,
     }
+
+
+def inherited_environment() -> dict[str, str]:
+    """What a process started here may see of this one's environment: all but our own variables, which are another process's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LAUNCH_")}
 
 
 def main(folder: Path) -> None:
