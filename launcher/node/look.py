@@ -42,11 +42,19 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """All files of the folders at one moment, by the path they are published under. `busy` are open for writing."""
+    """All files of the folders at one moment, by the path they are published under. `busy` are open for writing.
+
+    `left_out` is a path prefix that was not looked at.
+    """
 
     at: Seconds  # monotonic, real
     files: Mapping[str, Seen]
     busy: frozenset[str]
+    left_out: str | None = None
+
+    def without(self, prefix: str) -> "Look":
+        files = {path: seen for path, seen in self.files.items() if not path.startswith(prefix)}
+        return Look(at=self.at, files=files, busy=self.busy & files.keys(), left_out=prefix)
 
 
 def look(folders: Mapping[str, Path], group: Sequence[ProcessId]) -> Look:

@@ -32,6 +32,7 @@ from launcher.units import Seconds
 
 OUTPUTS_PREFIX = "outputs/"
 _BEYOND_S: Seconds = 0.01  # so that two looks are never a hair too close
+_AFTER_FAILURE_S: Seconds = 5.0  # added for each failed save in a row
 
 
 class Publisher:
@@ -61,12 +62,12 @@ class Publisher:
         if grant.parent is None:
             self._committer = self._make_committer(grant, None, ())
             return "starts from nothing"
-        sink = FolderSink(self._folders(outputs=True))
+        sink = FolderSink(self._folders())
         spec = self._spec
         found = restore(self._store, run=spec.run, incarnation=spec.incarnation, parent=grant.parent, grants=grants, sink=sink)
         sink.finish()
         self._committer = self._make_committer(grant, found.parent, found.set_aside)
-        on_disk = look(self._folders(outputs=True), ()).files
+        on_disk = look(self._folders(), ()).files
         self._published = {path: (on_disk.get(path), entry) for path, entry in sink.entries.items()}
         self.progress = replace(
             self.progress,
@@ -109,7 +110,7 @@ class Publisher:
 
     def _watch_until_ended(self) -> None:
         before = self._look(self._group())
-        while not self._ended.wait(PUBLISH_LOOKS_S + _BEYOND_S) and not self.is_idle and self.sealed is None:
+        while not self._ended.wait(self._pause()) and not self.is_idle and self.sealed is None:
             now = self._look(self._group())
             if self._ended.is_set():
                 return  # the program ended between look and stats: what its death changed is judged by `finish`
@@ -118,18 +119,22 @@ class Publisher:
                 self._commit(now)
             before = now
 
+    def _pause(self) -> Seconds:
+        """A store that refused is left alone for a little: refusals in a row end the attempt, and some pass in seconds."""
+        return PUBLISH_LOOKS_S + _BEYOND_S + self.progress.failed_saves * _AFTER_FAILURE_S
+
     def _look(self, group: Sequence[processes.ProcessId]) -> Look:
-        return look(self._folders(outputs=self._with_outputs), group)
+        seen = look(self._folders(), group)
+        return seen if self._with_outputs or self._spec.outputs is None else seen.without(OUTPUTS_PREFIX)
 
     def _group(self) -> Sequence[processes.ProcessId]:
         return processes.descendants(os.getpid())
 
-    def _folders(self, *, outputs: bool) -> dict[str, Path]:
-        named = self._spec.outputs is not None and outputs
-        return {"": self._place.checkpoint, **({OUTPUTS_PREFIX: self._outputs_folder()} if named else {})}
-
-    def _outputs_folder(self) -> Path:
-        return Path(os.path.normpath(self._place.code / (self._spec.outputs or ".")))
+    def _folders(self) -> dict[str, Path]:
+        if self._spec.outputs is None:
+            return {"": self._place.checkpoint}
+        outputs = Path(os.path.normpath(self._place.code / self._spec.outputs))
+        return {"": self._place.checkpoint, OUTPUTS_PREFIX: outputs}
 
     # --- committing -------------------------------------------------------------------------------------------------------
 
@@ -162,8 +167,7 @@ class Publisher:
 
     def _is_kept(self, path: str, whole: Look) -> bool:
         """Published outputs stay in every commit until they are looked at again: the newest commit must name them."""
-        is_output = self._spec.outputs is not None and path.startswith(OUTPUTS_PREFIX)
-        return path in whole.files or (is_output and not self._with_outputs)
+        return path in whole.files or (whole.left_out is not None and path.startswith(whole.left_out))
 
     def _sources(self, whole: Look, changed: list[str]) -> list[Source]:
         """The files to upload. Whether anybody holds one of them open is asked once, behind the last byte of the last."""
@@ -172,7 +176,7 @@ class Publisher:
             if held_for_writing(self._group()) & {whole.files[path].inode for path in changed}:
                 raise InFlux("a file was opened for writing while it was copied")
 
-        folders = self._folders(outputs=self._with_outputs)
+        folders = self._folders()
         return [
             source_of(path, folders, whole.files[path], nobody_writes if path == changed[-1] else _nothing_more)
             for path in changed

@@ -5,6 +5,7 @@ programs run; the checkpoint folder stays outside of it, so that a program which
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def command_of(program: CommandProgram | TrainerProgram) -> tuple[str, ...]:
         case CommandProgram(command=command):
             return (SHELL, "-c", command)
         case TrainerProgram(module=module):
-            return (sys.executable, "-m", module)
+            return (sys.executable, "-P", "-m", module)  # -P: files of the user's code must not shadow ours
 
 
 def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> dict[str, str]:
@@ -92,5 +93,6 @@ def program_env(
     }
     if isinstance(spec.program, TrainerProgram):
         env["LAUNCH_TRAINER"] = json.dumps(spec.program.args)
-        env["PYTHONPATH"] = ":".join(part for part in (str(PACKAGE_ROOT), env.get("PYTHONPATH", "")) if part)
+        paths = (str(PACKAGE_ROOT), env.get("PYTHONPATH", ""), str(place.code))
+        env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env

@@ -163,3 +163,14 @@ def test_commit_that_meets_a_seal_ends_the_attempt(rig: Rig, ends: str) -> None:
     agent = rig.start(rig.spec(f'echo x > "$LAUNCH_CHECKPOINT_DIR/a"; {ends}'))
     rig.grant()
     assert agent.report().outcome is ExitKind.SEALED
+
+
+def test_program_whose_last_files_cannot_be_saved_has_not_finished(rig: Rig) -> None:
+    (rig.folder / "store/attempts/0001").mkdir(parents=True)
+    (rig.folder / "store/attempts/0001/saves").write_text("a file where saves should go")
+    agent = rig.start(rig.spec('echo x > "$LAUNCH_CHECKPOINT_DIR/a"', failed_saves_max=1))
+    rig.grant()
+    report = agent.report()
+    assert report.outcome is ExitKind.STORE_FAILED
+    assert "not in the store" in report.reason
+    assert report.last.failed_saves == 1
