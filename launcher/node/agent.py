@@ -208,6 +208,8 @@ class _Agent:
         while (ended := program.poll()) is None:
             self._take_progress()
             told = self._obey(program, told)
+            if told is not None and told.lingers and self._vitals.progress.outcome is not None:
+                program.kill()  # it has saved and said so; Python's own end takes a second that the report may not have
             if told is None and hang is None:
                 hang = self._end_hang(program, watch)
             time.sleep(TICK_S)

@@ -33,7 +33,7 @@ def classify(ended: Ended, progress: TrainerProgress, told: Told | None, hang: s
         return _ending(ExitKind.PROGRAM_FAILED, hang, ended, hang=True)
     if told is not None:
         # Whatever its status: torchrun exits 1 when it is told to end, and an unaware program dies of SIGTERM.
-        return _ending(told.outcome, told.reason, ended)
+        return _ending(told.outcome, f"{told.reason} ({progress.reason})" if progress.reason else told.reason, ended)
     number = ended.signal or _RELAYED_KILLS.get(ended.exit_code or 0)
     if number is not None:
         reason = f"the program was killed by {_name(number)}, which neither the market nor launch sent"

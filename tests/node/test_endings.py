@@ -46,9 +46,9 @@ def test_trainer_that_finished_when_told_to_end_has_finished() -> None:
 
 
 def test_trainer_that_drained_ended_for_the_reason_it_was_told() -> None:
-    drained = TrainerProgress(outcome=ExitKind.DRAINED, reason="SIGTERM")
+    drained = TrainerProgress(outcome=ExitKind.DRAINED, reason="saved step 7")
     ending = classify(exited(0), drained, Told(reason="3 saves failed", outcome=ExitKind.STORE_FAILED), None)
-    assert (ending.outcome, ending.reason) == (ExitKind.STORE_FAILED, "3 saves failed")
+    assert (ending.outcome, ending.reason) == (ExitKind.STORE_FAILED, "3 saves failed (saved step 7)")
 
 
 def test_hang_is_a_program_failure() -> None:
