@@ -10,7 +10,6 @@ program is started once; its end, however it comes, is the attempt's.
 import contextlib
 import os
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -122,6 +121,8 @@ class _Agent:
         except _EndsEarly as early:
             ending = early.ending
         except Exception as error:  # ours, or this disk's: it must be in the report, or the attempt is repeated for ever
+            import traceback
+
             self._logs.say("".join(traceback.format_exception(error)))
             ending = Ending(outcome=ExitKind.PROGRAM_FAILED, reason=f"launch's agent itself failed: {error!r}")
         finally:

@@ -1,11 +1,13 @@
 """Agents as real processes: what they do at each turn of an attempt."""
 
+import io
 import signal
+import tarfile
 
 import pytest
 
 from launcher import processes
-from launcher.core.contract import AgentPhase, Claim, ExitKind, TrainerProgram, claim_key
+from launcher.core.contract import AgentPhase, Claim, CommandProgram, ExitKind, TrainerProgram, claim_key
 from launcher.core.run.events import RecordVoided
 from tests.node.rig import START, Rig, eventually
 
@@ -55,6 +57,25 @@ def test_program_sees_the_contract(rig: Rig) -> None:
     assert seen["MODEL"] == "m"
 
 
+def test_program_runs_in_the_frozen_code_after_setup(rig: Rig) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("pkg/hello.sh")
+        member.size = len(b"cat made > said\n")
+        tar.addfile(member, io.BytesIO(b"cat made > said\n"))
+    rig.store.create("code/abc.tar", packed.getvalue())
+    program = CommandProgram(setup="echo by setup > made", command="bash pkg/hello.sh")
+    agent = rig.start(rig.spec("", program=program, code="code/abc.tar"))
+    rig.grant()
+    assert agent.report().outcome is ExitKind.FINISHED
+    assert agent.file("said") == "by setup\n"
+
+
+def test_missing_code_is_the_stores_fault(rig: Rig) -> None:
+    agent = rig.start(rig.spec("true", code="code/none.tar"))
+    assert agent.report().outcome is ExitKind.STORE_FAILED
+
+
 def test_program_failure_is_reported_with_its_code(rig: Rig) -> None:
     agent = rig.start(rig.spec("exit 3"))
     rig.grant()
@@ -70,8 +91,8 @@ def test_foreign_signal_is_no_program_failure(rig: Rig) -> None:
 
 
 def test_failed_setup_ends_the_attempt_without_a_grant(rig: Rig) -> None:
-    spec = rig.spec("touch started")
-    agent = rig.start(rig.spec("", program=type(spec.program)(setup="echo no; exit 4", command="touch started")))
+    program = CommandProgram(setup="echo no; exit 4", command="touch started")
+    agent = rig.start(rig.spec("", program=program))
     report = agent.report()
     assert (report.outcome, report.exit_code) == (ExitKind.SETUP_FAILED, 4)
     assert not (agent.root / "code/started").exists()
