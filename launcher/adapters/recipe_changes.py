@@ -25,5 +25,10 @@ def permitted_changes(before: Mapping[str, str], after: Mapping[str, str], allow
     return differing
 
 
+def change_mathematics(changes: Collection[str]) -> list[str]:
+    """Those of the changed key paths that make it another training."""
+    return [path for path in changes if _is_under(path, MATHEMATICS)]
+
+
 def _is_under(path: str, keys: Collection[str]) -> bool:
     return any(path == key or path.startswith(f"{key}.") for key in keys)

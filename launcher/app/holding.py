@@ -4,8 +4,10 @@ import sys
 import time
 
 from launcher import beacon
+from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import Beacon
+from launcher.core.run import events as ev
 from launcher.errors import Overtaken
 
 
@@ -14,20 +16,26 @@ def holder(store: ObjectStore) -> Beacon | None:
     return beacon.holder(store, monotonic=time.monotonic, wait=time.sleep)
 
 
-def refuse_if_held(run: str, store: ObjectStore, *, insist: bool) -> None:
+def refuse_if_held(history: History, run: str, *, insist: bool) -> None:
     """Raises Overtaken where another supervises the run, unless told to `insist` or told so on the terminal."""
-    held_by = holder(store)
-    if held_by is None or insist or _is_told_to_insist(run, held_by):
+    held_by = holder(history.store)
+    if held_by is None or insist:
         return
-    raise Overtaken(f"{run} is supervised by {who(held_by)}; `launch stop {run}` pauses it, -y takes it over")
+    text = f"{run} is supervised by {who(history, held_by)}"
+    if not _is_told_to_insist(text):
+        raise Overtaken(f"{text}; `launch stop {run}` pauses it, -y takes it over")
 
 
-def who(held_by: Beacon) -> str:
-    return f"process {held_by.pid} (supervisor {held_by.supervisor}, boot {held_by.boot_id[:8]})"
+def who(history: History, held_by: Beacon) -> str:
+    """The supervisor of a beacon, by the host and process that the journal knows it as."""
+    events = (record.event for record in reversed(history.records))
+    started = (e for e in events if isinstance(e, ev.SupervisorStarted) and e.supervisor == held_by.supervisor)
+    host = next((e.host for e in started), "an unknown host")
+    return f"process {held_by.pid} on {host}"
 
 
-def _is_told_to_insist(run: str, held_by: Beacon) -> bool:
+def _is_told_to_insist(text: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    print(f"{run} is supervised by {who(held_by)}. Take it over? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{text}. Take it over? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -56,8 +56,6 @@ class Narrator:
                 self._screen.event("·", "notice", f"withdrawn; attempt {number} goes on")
             case ev.NoticeSeen():
                 self._screen.event("⚠", "notice", _notice(event, state.speed))
-            case ev.AttemptUnwanted(attempt=number, reason=reason):
-                self._screen.event("·", "ending", f"attempt {number}: {reason}")
             case ev.AttemptExited(attempt=number) | ev.AttemptLost(attempt=number) | ev.AttemptSealed(attempt=number):
                 self._end(state.attempts[number])
             case ev.InstanceEnded(attempt=number):

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 from launcher import codec
 from launcher.adapters.history import History
+from launcher.adapters.recipe_changes import change_mathematics
 from launcher.adapters.store.base import ObjectStore
 from launcher.checkpoint import verify
 from launcher.checkpoint.format import header_bytes, slots
 from launcher.core.checkpoint.manifest import FileEntry, Manifest
 from launcher.core.contract import METRICS_FILE, REFERENCE_KEY, Reference
 from launcher.core.policy.base import Phase
+from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.errors import KeyMissing, StoreError
 from launcher.retention import chain_of
@@ -45,6 +47,14 @@ def not_compared(reason: str) -> Proof:
     return Proof(compared=False, reason=reason)
 
 
+def has_reference(store: ObjectStore) -> bool:
+    try:
+        store.get(REFERENCE_KEY)
+    except KeyMissing:
+        return False
+    return True
+
+
 def read_reference(store: ObjectStore) -> Reference | None:
     """What the uninterrupted run left, None where it has not finished. Raises ValueError where that is not whole."""
     try:
@@ -55,12 +65,23 @@ def read_reference(store: ObjectStore) -> Reference | None:
 
 
 def proof_of(history: History) -> Proof | None:
-    """The proof of a finished run as far as it can be made now; None where there is nothing to prove."""
+    """The proof of a succeeded run as far as it can be made now; None where there is nothing to prove."""
     state = history.state
     if state.phase is not Phase.SUCCEEDED or state.recipe.trainer is None or not state.recipe.is_local:
         return None
-    reference = read_reference(history.store)
+    if changed := changed_mathematics(history):
+        return not_compared(f"{', '.join(changed)} changed on the way, so there is no uninterrupted run of the same training")
+    try:
+        reference = read_reference(history.store)
+    except ValueError as error:
+        return not_compared(f"what the uninterrupted run left cannot be read: {error}")
     return not_compared("the uninterrupted run has not finished") if reference is None else prove(state, history.store, reference)
+
+
+def changed_mathematics(history: History) -> list[str]:
+    """The keys by which a resume made this another training than its reference."""
+    changes = [record.event.changes for record in history.records if isinstance(record.event, ev.RunResumed)]
+    return sorted({path for change in changes for path in change_mathematics(change)})
 
 
 def prove(state: RunState, store: ObjectStore, reference: Reference) -> Proof:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from launcher.adapters.cloud.local_reference import MEASURED_STEPS, Measured
+from launcher.adapters.cloud.local_reference import MEASURED_STEPS
 from launcher.adapters.history import History
 from launcher.app import show, wiring
 from launcher.app.live import Screen
 from launcher.app.plans import STARTUP_ASSUMED_S, Timing, assumed, num_steps, plan_for, speed_of, timing
+from launcher.app.proof import changed_mathematics
 from launcher.app.requests import unseen
 from launcher.app.signals import Signals
 from launcher.core.contract import Request, RequestKind
@@ -38,7 +39,7 @@ class StoppedEarly(Exception):
 def prepare(history: History, screen: Screen, signals: Signals) -> None:
     """Whatever is still missing before the loop can run. Raises StoppedEarly."""
     state = history.state
-    if state.recipe.trainer is not None and state.terminal is None:
+    if state.recipe.trainer is not None and not changed_mathematics(history):
         wiring.start_reference(state, history.store)
     if state.startup_s is None:
         known = _measured(history, screen, signals)
@@ -82,20 +83,18 @@ def _measured(history: History, screen: Screen, signals: Signals) -> Timing:
     recipe = history.state.recipe
     if recipe.trainer is None:
         return assumed(recipe)
+
+    def look() -> Timing | None:
+        if (failure := wiring.reference_failure(history.state)) is not None:
+            # The attempts will meet the same trouble, and their end is the user's to see, with its exit code.
+            screen.event("⚠", "reference", f"failed, so nothing is measured and nothing will be compared: {failure}")
+            return assumed(recipe)
+        found = wiring.reference_measured(history.state)
+        return None if found is None else timing(recipe, startup_s=found.startup_s, step_s=found.step_s, is_measured=True)
+
     screen.move("measuring start-up and work on the reference run", is_progress=False)
-
-    def look() -> Measured | str | None:
-        measured = wiring.reference_measured(history.state)
-        return wiring.reference_failure(history.state) if measured is None else measured
-
-    found: Measured | str | None = wait_until(look, history, signals, at_most=MEASURE_MOST_S)
-    if isinstance(found, str):
-        # The attempts will meet the same trouble, and their end is the user's to see, with its exit code.
-        screen.event("⚠", "reference", f"failed, so nothing is measured and nothing will be compared: {found}")
-        return assumed(recipe)
-    if found is None:
-        return timing(recipe, startup_s=STARTUP_ASSUMED_S, step_s=MEASURE_MOST_S / MEASURED_STEPS, is_measured=True)
-    return timing(recipe, startup_s=found.startup_s, step_s=found.step_s, is_measured=True)
+    slowest = timing(recipe, startup_s=STARTUP_ASSUMED_S, step_s=MEASURE_MOST_S / MEASURED_STEPS, is_measured=True)
+    return wait_until(look, history, signals, at_most=MEASURE_MOST_S) or slowest
 
 
 def wait_until(look: Callable[[], T | None], history: History, signals: Signals, *, at_most: Seconds) -> T | None:

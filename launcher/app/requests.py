@@ -12,7 +12,7 @@ from launcher.core.run.state import RunState
 
 def ask(store: ObjectStore, kind: RequestKind) -> Request:
     """File a request; the supervisor sees it at its next look."""
-    request = Request(uuid=uuid.uuid4().hex, request=kind, by=_somebody())
+    request = Request(uuid=uuid.uuid4().hex, request=kind, by=somebody())
     store.create(request_key(request.uuid), codec.dumps(request))
     return request
 
@@ -38,7 +38,8 @@ def _read(store: ObjectStore, key: str) -> Request:
     return request
 
 
-def _somebody() -> str:
+def somebody() -> str:
+    """Who types this, for the journal and the pins: user@host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -44,10 +44,11 @@ def _intact(state: RunState, store: ObjectStore, step: Step) -> Manifest:
     """The newest whole checkpoint of the chain at or before `step`."""
     if step < 0:
         raise UsageError(f"--from {step}: a step is 0 or more; 0 starts over")
-    steps: list[Step] = []
+    whole: list[Step] = []
     for manifest in chain_of(state, store):
-        steps.append(manifest.step)
-        if manifest.step <= step and not verify.verify(store, manifest.ref):
-            return manifest
-    known = f"those of the run are of steps {', '.join(map(str, sorted(steps)))}" if steps else "the run has none"
-    raise UsageError(f"--from {step}: no whole checkpoint is at or before that step ({known}); --from 0 starts over")
+        if not verify.verify(store, manifest.ref):
+            if manifest.step <= step:
+                return manifest
+            whole.append(manifest.step)
+    known = f"whole ones are of steps {', '.join(map(str, sorted(whole)))}" if whole else "none is whole"
+    raise UsageError(f"--from {step}: no checkpoint at or before that step is whole ({known}); --from 0 starts over")

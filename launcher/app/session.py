@@ -4,7 +4,6 @@ open the journal -> (what `resume` changes) -> what is missing before the first 
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from launcher.app.home import Found, Home
 from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.opening import begin
-from launcher.app.proof import Proof, not_compared, proof_of, read_reference
+from launcher.app.proof import Proof, changed_mathematics, has_reference, not_compared, proof_of
 from launcher.app.requests import withdraw_unseen
 from launcher.app.result import Result, result_of
 from launcher.app.signals import Detached, Signals
@@ -84,23 +83,19 @@ class Session:
 
     def _proof(self, history: History, signals: Signals) -> Proof | None:
         """None for a run that has not succeeded, or that has no reference because its program is not ours."""
-        state = history.state
-        if state.phase is not Phase.SUCCEEDED or state.recipe.trainer is None:
-            return None
-        wiring.start_reference(state, history.store)  # it may have been killed with everything else
-        self.screen.move("waiting for the uninterrupted run", is_progress=False)
-        began = time.monotonic()
+        proof = proof_of(history)
+        if proof is None or proof.compared or changed_mathematics(history):
+            return proof
+        wiring.start_reference(history.state, history.store)  # it may have been killed with everything else
         try:
             reason = rehearsal.wait_until(lambda: self._reference_end(history), history, signals, at_most=REFERENCE_WAIT_MOST_S)
         except rehearsal.StoppedEarly:
-            reason = "the uninterrupted run was not awaited"
-        if reason is None:
-            reason = f"the uninterrupted run had not finished after {time.monotonic() - began:.0f} s"
-        return proof_of(history) if not reason else not_compared(reason)
+            return not_compared("the uninterrupted run was not awaited")
+        return not_compared(reason) if reason else proof_of(history)
 
     def _reference_end(self, history: History) -> str | None:
         """Empty once the reference has finished, why it never will where that is known, None while it runs."""
-        if read_reference(history.store) is not None:
+        if has_reference(history.store):
             return ""
         step, total = wiring.reference_steps(history.state)
         self.screen.move(f"waiting for the uninterrupted run: step {step}{f'/{total}' if total else ''}")

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if history.is_created and history.state.phase is Phase.SUCCEEDED:
         return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
-    refuse_if_held(found.head.run, found.store, insist=args.yes)
+    refuse_if_held(history, found.head.run, insist=args.yes)
     if args.dry_run:
         return _say_what_would_happen(found, history, resumed)
     with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
