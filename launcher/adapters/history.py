@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.contract import RUN_KEY, RunHead
+from launcher.core.contract import RUN_KEY, RunHead, RunRemoval
 from launcher.core.market.belief import MarketView, update
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
@@ -21,13 +21,21 @@ from launcher.units import Utc
 
 
 def read_head(store: ObjectStore) -> RunHead:
-    """`run.json`. Raises UsageError where there is no run, Damaged where it is not whole."""
+    """`run.json`. Raises UsageError where there is no run, or one that is being deleted; Damaged where it is not whole."""
+    head = read_head_or_removal(store)
+    if head is None:
+        raise UsageError(f"there is no run at {store.url}; `launch runs` lists those of this home")
+    if isinstance(head, RunRemoval):
+        raise UsageError(f"the run at {store.url} is being deleted; `launch rm {store.url}` finishes that")
+    return head
+
+
+def read_head_or_removal(store: ObjectStore) -> RunHead | RunRemoval | None:
+    """What stands at `run.json`, None where nothing does. Raises Damaged."""
     try:
-        data = store.get(RUN_KEY)
+        head: RunHead | RunRemoval = codec.loads_digested(RunHead | RunRemoval, store.get(RUN_KEY))
     except KeyMissing:
-        raise UsageError(f"there is no run at {store.url}; `launch runs` lists those of this home") from None
-    try:
-        head: RunHead = codec.loads_digested(RunHead, data)
+        return None
     except ValueError as error:
         raise Damaged(RUN_KEY, str(error)) from error
     return head

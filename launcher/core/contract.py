@@ -1,7 +1,8 @@
 """All that crosses between client and machine. They meet only in the object store, under the keys below.
 
 The client writes an attempt's spec and the journal; the machine writes its claim, heartbeats, notices, commits and exit report.
-Only `heartbeat.json` and `supervisor.json` are ever overwritten. Times are market time unless a name says `real`.
+Only `heartbeat.json` and `supervisor.json` are ever overwritten, and `run.json` when the run is deleted. Times are market time
+unless a name says `real`.
 """
 
 import enum
@@ -95,6 +96,15 @@ class RunHead:
     incarnation: str
     created_at: Utc
     launch_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRemoval:
+    """What `launch rm` puts over `run.json` before it deletes the rest: from then on there is no run, only its remains."""
+
+    schema_version: int = 1
+    run: str
+    incarnation: str
 
 
 # --- client -> machine -----------------------------------------------------------------------------------------------------

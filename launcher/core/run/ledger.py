@@ -102,6 +102,11 @@ def ledger(state: RunState, now: Utc, offers: tuple[Offer, ...] = ()) -> Ledger:
     )
 
 
+def steps_lost(state: RunState, number: int, now: Utc) -> Step:
+    """The steps that attempt `number` made in vain; 0 while it lives."""
+    return sum(_life_of(a, following, now).steps_lost for a, following in _with_following(state) if a.number == number)
+
+
 # --- one attempt's life ------------------------------------------------------------------------------------------------------
 
 

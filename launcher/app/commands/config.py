@@ -1,0 +1,26 @@
+"""`launch config show RECIPE [key=value …]`: every value of the resolved recipe, with its unit and whence it came."""
+
+import argparse
+
+from launcher.adapters import recipe_file
+from launcher.app.looking import print_answer
+from launcher.app.show import table
+
+
+def run(args: argparse.Namespace) -> int:
+    envs = dict(pair.split("=", 1) for pair in args.env)
+    loaded = recipe_file.load(args.recipe, args.overrides, envs)
+    values = recipe_file.leaves(loaded.recipe)
+    origins = {key: loaded.origins[key] for key in values}
+    rows = [(key, _one_line(value), str(origins[key])) for key, value in values.items()]
+    listed = [
+        {"key": key, "value": value, "source": origins[key].source, "place": origins[key].place or None}
+        for key, value in values.items()
+    ]
+    print_answer(args, {"recipe": loaded.recipe.name, "values": listed}, table([("KEY", "VALUE", "FROM"), *rows]))
+    return 0
+
+
+def _one_line(value: str) -> str:
+    """A script of several lines in one, its line ends shown."""
+    return " ⏎ ".join(value.strip().splitlines())

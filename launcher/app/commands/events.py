@@ -1,0 +1,47 @@
+"""`launch events RUN`: the journal, readable: every fact and every decision with its reason."""
+
+import argparse
+
+from launcher.adapters.history import History
+from launcher.adapters.journal import Record
+from launcher.app.looking import looked_at, moment, print_answer, unreadable_records
+from launcher.app.narrative import sentence
+from launcher.app.show import table
+from launcher.codec import Json, encode
+from launcher.units import show_duration
+
+
+def run(args: argparse.Namespace) -> int:
+    found = looked_at(args)
+    history = found.read()
+    bad = unreadable_records(history, found.market_now(history))
+    document = {"run": found.head.run, "unreadable": list(bad), "events": [_json(history, r) for r in history.records]}
+    print_answer(args, document, _lines(history, bad))
+    return 0
+
+
+def _lines(history: History, bad: tuple[int, ...]) -> list[str]:
+    head = ("#", "MARKET TIME", "ELAPSED", "EVENT")
+    rows = [(str(r.number), moment(r.at), f"+{show_duration(_elapsed(history, r))}", sentence(r.event)) for r in history.records]
+    return [*table([head, *rows], right=frozenset({0, 2})), *(f"record {n} cannot be read and waits to be voided" for n in bad)]
+
+
+def _json(history: History, record: Record) -> dict[str, Json]:
+    """`details` is the event as it stands in the journal."""
+    event = record.event
+    return {
+        "number": record.number,
+        "at": record.at,
+        "market_time": moment(record.at),
+        "elapsed_s": round(_elapsed(history, record), 3),
+        "event": type(event).__name__,
+        "attempt": getattr(event, "attempt", None),
+        "text": sentence(event),
+        "supervisor": record.writer,
+        "details": encode(event),
+    }
+
+
+def _elapsed(history: History, record: Record) -> float:
+    """Market seconds since the first record, which a rehearsal's clock starts from."""
+    return max(0.0, record.at - history.records[0].at)

@@ -1,0 +1,80 @@
+"""What the commands that only look share: which run is meant, how the answer is printed, and when looking on makes sense.
+
+Looking changes nothing: no beacon, no record, no touch of a rehearsal's clock. So anybody may look at any run at any time.
+"""
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launcher import beacon
+from launcher.adapters.history import History
+from launcher.app import show
+from launcher.app.home import Found, Home, at, find
+from launcher.beacon import Holder
+from launcher.codec import Json
+from launcher.errors import StoreError, UsageError
+from launcher.units import Seconds, Utc, show_duration
+
+SCHEMA_VERSION = 1
+LOOK_EVERY_S: Seconds = 0.5  # real, between two looks of a command that goes on looking
+UNDRIVEN_MOST_S: Seconds = 30.0  # real; a run that nobody has driven for so long is not watched any further
+
+
+def home_of(args: argparse.Namespace) -> Home:
+    return Home(Path(args.home))
+
+
+def looked_at(args: argparse.Namespace) -> Found:
+    """The run that is meant; without a name the newest that can be reached, finished or not."""
+    home = home_of(args)
+    if args.run is None:
+        for entry in home.entries():
+            with contextlib.suppress(UsageError, StoreError):
+                return at(entry.store)
+    return find(home, args.run)
+
+
+def print_answer(args: argparse.Namespace, document: dict[str, Json], lines: Sequence[str]) -> None:
+    """The answer on stdout: `lines` for people, or `document` as JSON or YAML, its schema's version in front."""
+    if args.output != "table":
+        print(show.document({"schema_version": SCHEMA_VERSION, **document}, args.output))
+    elif lines:
+        print("\n".join(lines))
+
+
+def moment(at_utc: Utc) -> str:
+    """An instant of the market as people and programs read it: "2026-11-03T14:05:09Z"."""
+    return f"{datetime.fromtimestamp(at_utc, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def span(market: Seconds, speed: float) -> str:
+    """A duration of the market; in a rehearsal with the real one beside it."""
+    return show_duration(market) if speed == 1 else f"{show_duration(market)} there = {show_duration(market / speed)} here"
+
+
+def unreadable_records(history: History, now: Utc) -> tuple[int, ...]:
+    """Journal numbers that cannot be read and are not void yet: the next supervisor will void them."""
+    voiding = history.voiding(now, ())
+    known = history.state.voided if history.is_created else frozenset()
+    return () if voiding is None else tuple(number for number in voiding.numbers if number not in known)
+
+
+def looks(
+    history: History, *, wait: Callable[[Seconds], None] = time.sleep, monotonic: Callable[[], Seconds] = time.monotonic
+) -> Iterator[bool]:
+    """Reads the journal on and on; True at the last look: the run has ended, or nobody has driven it for a while."""
+    driven_mono = monotonic()
+    while True:
+        history.poll()
+        if beacon.judge(beacon.read(history.store)) is not Holder.NOBODY:
+            driven_mono = monotonic()
+        is_over = history.is_created and history.state.phase.is_ended
+        is_last = is_over or monotonic() - driven_mono > UNDRIVEN_MOST_S
+        yield is_last
+        if is_last:
+            return
+        wait(LOOK_EVERY_S)

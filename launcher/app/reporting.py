@@ -1,0 +1,114 @@
+"""What a run was worth: money against on-demand, time by what it went into, and its attempts with how each ended.
+
+Everything is read off the journal's fold and the ledger, so a report of a run that still goes on is its books so far.
+"""
+
+from dataclasses import dataclass
+
+from launcher.adapters.history import History
+from launcher.app.home import Found
+from launcher.app.lives import Life, life_json, life_lines, lives_of
+from launcher.app.looking import moment, span
+from launcher.app.proof import Proof, not_compared, proof_of
+from launcher.app.result import Result, as_json, result_of
+from launcher.app.show import final_block
+from launcher.codec import Json
+from launcher.core.run.ledger import Ledger, ledger
+from launcher.units import Usd, Utc, show_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    result: Result
+    books: Ledger
+    lives: tuple[Life, ...]
+    speed: float
+    num_nodes: int
+    created_at: Utc
+    ended_at: Utc | None
+
+    @property
+    def goodput(self) -> float:
+        """Useful seconds over elapsed ones."""
+        return self.result.seconds.share(self.result.seconds.useful)
+
+    @property
+    def num_noticed(self) -> int:
+        """Preemptions that were announced."""
+        return sum(1 for life in self.lives if life.is_preempted and life.noticed)
+
+    @property
+    def num_silent(self) -> int:
+        return sum(1 for life in self.lives if life.is_preempted and not life.noticed)
+
+    @property
+    def saved_usd(self) -> Usd | None:
+        cost = self.result.cost
+        return None if cost.on_demand is None else cost.on_demand - cost.spent
+
+
+def report_on(found: Found, history: History) -> Report:
+    """Raises UsageError for a run that was never started."""
+    state, now = history.state, found.market_now(history)
+    return Report(
+        result=result_of(history, now, _proof(history)),
+        books=ledger(state, now),
+        lives=lives_of(state, now, {}),
+        speed=state.speed,
+        num_nodes=state.recipe.num_nodes,
+        created_at=state.created_at,
+        ended_at=state.terminal.at if state.terminal else None,
+    )
+
+
+def _proof(history: History) -> Proof | None:
+    try:
+        return proof_of(history)
+    except ValueError as error:
+        return not_compared(f"reference.json is not whole: {error}")
+
+
+def report_lines(report: Report) -> list[str]:
+    r, books = report.result, report.books
+    steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
+    took = span(books.times.elapsed, report.speed)
+    head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {r.attempts} attempts"
+    last, *_ = reversed(block := final_block(r))
+    return [head, "", *block[:-1], *_more(report), "", *life_lines(report.lives, report.speed), "", last]
+
+
+def _more(report: Report) -> list[str]:
+    r, books = report.result, report.books
+    spent, nodes = books.spent, report.num_nodes
+    lines = [f" goodput {100 * report.goodput:.0f} % of the time was useful training"]
+    if r.preemptions:
+        lines.append(
+            f" notices {report.num_noticed} of {r.preemptions} preemptions were announced, {report.num_silent} were not; "
+            f"{r.just_in_time_saves} lost nothing, {r.steps_lost} steps were lost in all"
+        )
+    if books.times.overlap > 0:
+        lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")
+    if spent.high - spent.low >= 0.005:
+        lines.append(
+            f" range   {show_usd(spent.low * nodes)} to {show_usd(spent.high * nodes)}: not every end of a bill is known"
+        )
+    return lines
+
+
+def report_json(report: Report) -> dict[str, Json]:
+    """`train`'s document and more; keys are only ever added."""
+    spent, nodes = report.books.spent, report.num_nodes
+    saved = report.saved_usd
+    return {
+        **as_json(report.result),
+        "goodput": round(report.goodput, 4),
+        "preemptions_with_notice": report.num_noticed,
+        "preemptions_without_notice": report.num_silent,
+        "overlap_s": round(report.books.times.overlap / report.speed, 3),
+        "spent_usd_range": [round(spent.low * nodes, 4), round(spent.high * nodes, 4)],
+        "saved_usd": None if saved is None else round(saved, 4),
+        "speed": report.speed,
+        "created_at": moment(report.created_at),
+        "ended_at": None if report.ended_at is None else moment(report.ended_at),
+        "attempts_detail": [life_json(life, report.speed) for life in report.lives],
+    }

@@ -1,0 +1,124 @@
+"""All runs that this home knows, one row each. A run that cannot be read is a row too, with the reason instead of numbers.
+
+The index names them; runs that lie under the home without an index entry (a crash between the two, a home put together by hand)
+are found by looking.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher import beacon
+from launcher.adapters.history import History
+from launcher.app.home import Found, Home, at
+from launcher.app.looking import moment
+from launcher.app.result import Result, result_of
+from launcher.app.wiring import child
+from launcher.beacon import Holder
+from launcher.codec import Json
+from launcher.core.contract import RUN_KEY
+from launcher.errors import LaunchError
+from launcher.units import show_duration, show_usd
+
+NEVER_STARTED = "NEW"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    found: Found
+    history: History
+    result: Result | None  # None: born, and never started
+    driver: Holder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    run: str
+    store: str
+    reason: str
+
+
+Row = Readable | Unreadable
+
+
+def rows_of(home: Home) -> Iterator[Row]:
+    """The newest first, then those without an index entry, then index entries that say nothing."""
+    entries = home.entries()
+    for entry in entries:
+        yield _row(entry.run, entry.store)
+    known = {entry.store for entry in entries}
+    for url in _runs_below(home):
+        if url not in known:
+            yield _row(url.rpartition("/")[2], url)
+    for path in sorted((home.path / "index").glob("*.json")):
+        if path.stem not in {entry.run for entry in entries}:
+            yield Unreadable(
+                run=path.stem, store="", reason=f"its index entry {path} cannot be read; its store URL still names it"
+            )
+
+
+def _runs_below(home: Home) -> Iterator[str]:
+    for path in sorted((home.path / "runs").glob(f"*/{RUN_KEY}")):
+        yield child((home.path / "runs").as_uri(), path.parent.name)
+
+
+def _row(run: str, url: str) -> Row:
+    try:
+        found = at(url)
+        history = found.read()
+        result = result_of(history, found.market_now(history)) if history.is_created else None
+        return Readable(found=found, history=history, result=result, driver=beacon.judge(beacon.read(found.store)))
+    except (LaunchError, ValueError, AssertionError, OSError) as error:  # one bad run must not hide the others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Unreadable(run=run, store=url, reason=reason)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    if isinstance(row, Unreadable):
+        return (row.run, "UNREADABLE", "", "", "", "", row.reason)
+    age = show_duration(max(0.0, time.time() - row.found.head.created_at))
+    if row.result is None:
+        return (row.found.head.run, NEVER_STARTED, "", "0", "", age, f"never started; launch resume {row.found.head.run}")
+    r = row.result
+    steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
+    return (r.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, _where(row, r))
+
+
+def _where(row: Readable, result: Result) -> str:
+    """Where it runs now; else what is to be known of it."""
+    state = row.history.state
+    if state.phase.is_ended:
+        return " ".join(result.reason.split())
+    if row.driver is Holder.NOBODY:
+        return f"nobody supervises; launch resume {result.run}"
+    living = state.living
+    return str(living[-1].offer.placement) if living else "waiting for a machine"
+
+
+def row_json(row: Row) -> dict[str, Json]:
+    if isinstance(row, Unreadable):
+        return {"run": row.run, "state": None, "store": row.store, "error": row.reason}
+    head = row.found.head
+    common: dict[str, Json] = {
+        "run": head.run,
+        "store": row.found.store.url,
+        "created_at": moment(head.created_at),
+        "error": None,
+    }
+    if row.result is None:
+        return {**common, "state": NEVER_STARTED}
+    r = row.result
+    return {
+        **common,
+        "state": r.state.value,
+        "recipe": r.recipe,
+        "step": r.step,
+        "total_steps": r.total_steps,
+        "attempts": r.attempts,
+        "preemptions": r.preemptions,
+        "spent_usd": round(r.cost.spent, 4),
+        "simulated": r.cost.simulated,
+        "supervised": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[row.driver],
+        "reason": r.reason,
+        "where": _where(row, r),
+    }

@@ -1,0 +1,251 @@
+"""Where one run stands, for `launch status`: what it does, what is safe, who drives it, what happens next and what to type.
+
+Read from the journal, the writer's heartbeat and the supervisor's beacon, by key, so that looking costs a handful of reads.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+from launcher import beacon, codec
+from launcher.adapters.history import History
+from launcher.adapters.store.base import ObjectStore
+from launcher.app.home import Found
+from launcher.app.lives import Life, life_json, life_lines, lives_of
+from launcher.app.looking import moment, span, unreadable_records
+from launcher.app.result import Result, as_json, result_of
+from launcher.beacon import Holder
+from launcher.codec import Json
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import Beacon, Heartbeat, heartbeat_key
+from launcher.core.policy.base import Phase
+from launcher.core.run.state import Attempt, RunState
+from launcher.errors import StoreError
+from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The newest checkpoint that was seen; `age` in market seconds, None where it was only found at its attempt's seal."""
+
+    ref: CommitRef
+    size: Bytes
+    age: Seconds | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    result: Result
+    now: Utc
+    speed: float
+    doing: str
+    loss: float | None
+    steps_per_s: float | None
+    lives: tuple[Life, ...]
+    newest: Newest | None
+    budget: Usd | None
+    deadline_at: Utc | None
+    driver: Holder
+    beacon: Beacon | None
+    warnings: tuple[str, ...]
+    then: str  # what happens next
+    command: str  # what a person types to go on
+
+
+def standing_of(found: Found, history: History) -> Standing:
+    """Raises UsageError for a run that was never started."""
+    state, now = history.state, found.market_now(history)
+    light = beacon.read(found.store)
+    driver = beacon.judge(light)
+    beats = {a.number: beat for a in state.living if (beat := _beat(found.store, a)) is not None}
+    writer = state.last_writer
+    beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
+    then, command = _next(state, driver)
+    return Standing(
+        result=result_of(history, now),
+        now=now,
+        speed=state.speed,
+        doing=_doing(state),
+        loss=beat.loss if beat else None,
+        steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive else None,
+        lives=lives_of(state, now, beats),
+        newest=_newest(state, now),
+        budget=state.recipe.policy.budget,
+        deadline_at=state.deadline_at,
+        driver=driver,
+        beacon=light,
+        warnings=_warnings(history, now, beat),
+        then=then,
+        command=command,
+    )
+
+
+def _beat(store: ObjectStore, attempt: Attempt) -> Heartbeat | None:
+    with contextlib.suppress(StoreError, ValueError):  # a hint for the eye
+        beat: Heartbeat = codec.loads(Heartbeat, store.get(heartbeat_key(attempt.number)))
+        return beat
+    return None
+
+
+def _newest(state: RunState, now: Utc) -> Newest | None:
+    ref = state.newest_commit
+    if ref is None:
+        return None
+    maker = state.attempts.get(ref.attempt)
+    if maker is None or maker.commit != ref:
+        return Newest(ref=ref, size=0, age=None)
+    return Newest(ref=ref, size=maker.commit_size, age=None if maker.commit_at is None else max(0.0, now - maker.commit_at))
+
+
+def _warnings(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, ...]:
+    bad = tuple(f"journal record {n} cannot be read; the next supervisor voids it" for n in unreadable_records(history, now))
+    aside = tuple(f"checkpoint {found.ref} was set aside: {found.culprit}" for found in beat.set_aside) if beat else ()
+    return (*bad, *aside, *(beat.warnings if beat else ()))
+
+
+# --- what happens next ---------------------------------------------------------------------------------------------------------
+
+
+def _doing(state: RunState) -> str:
+    coming = [a for a in state.wanted if not a.is_granted]
+    match state.phase:
+        case Phase.RUNNING:
+            assert state.last_writer is not None, "running is what a writer does"
+            verb = "trains" if state.last_writer.training_at is not None else "restores"
+            return f"attempt {state.last_writer.number} {verb} at {state.last_writer.offer.placement}"
+        case Phase.DRAINING:
+            leaving = [a for a in state.living if a.is_granted][-1]
+            why = "it has notice" if leaving.notice is not None else leaving.unwanted_reason
+            return f"attempt {leaving.number} saves and ends: {why}"
+        case Phase.PROVISIONING:
+            return f"attempt {coming[-1].number} starts at {coming[-1].offer.placement}"
+        case Phase.WAITING:
+            return "no machine; waiting for one"
+        case _:
+            assert state.terminal is not None, "the other phases are ends"
+            return state.terminal.reason or "training reached its end"
+
+
+def _next(state: RunState, driver: Holder) -> tuple[str, str]:
+    """What happens next, and the command to go on with."""
+    if state.phase.is_ended:
+        return _after_end(state)
+    if driver is Holder.NOBODY:
+        trains = state.phase is Phase.RUNNING
+        alone = "training goes on alone until the machine goes" if trains else "nothing happens until somebody does"
+        return f"nobody supervises; {alone}", f"launch resume {state.run}"
+    if driver is Holder.UNSURE:
+        return "another machine supervised it last; whether it still does shows while watching", f"launch status -w {state.run}"
+    return "its supervisor goes on by itself", f"launch status -w {state.run}"
+
+
+def _after_end(state: RunState) -> tuple[str, str]:
+    assert state.terminal is not None
+    run, policy = state.run, state.recipe.policy
+    match state.terminal.phase, state.terminal.exit_code:
+        case Phase.SUCCEEDED, _:
+            return "nothing; it is done", f"launch report {run}"
+        case Phase.FAILED, _:
+            return f"nothing until it is resumed; what the program said: launch logs {run}", f"launch resume {run}"
+        case _, 4 if policy.budget is not None and "budget" in state.terminal.reason:
+            return "nothing until the budget is raised", f"launch resume {run} policy.budget={2 * policy.budget:g}"
+        case _, 4:
+            return "nothing until the deadline is moved", f"launch resume {run} policy.deadline=<longer, such as 48h>"
+        case _:
+            return "nothing until it is resumed; checkpoints stay", f"launch resume {run}"
+
+
+# --- shown ---------------------------------------------------------------------------------------------------------------------
+
+
+def standing_lines(s: Standing) -> list[str]:
+    r = s.result
+    of = f"/{r.total_steps}" if r.total_steps else ""
+    loss = "" if s.loss is None else f", loss {s.loss:.4g}"
+    speed = "" if s.steps_per_s is None else f", {s.steps_per_s:.3g} it/s"
+    rows = [
+        ("run", f"{r.run} (recipe {r.recipe})"),
+        ("phase", f"{r.state.value}: {s.doing}"),
+        ("step", f"{_reached(s)}{of}{loss}{speed}"),
+        ("saved", _saved(s)),
+        ("cost", _cost(s)),
+        ("deadline", _deadline(s)),
+        ("driver", _driver(s)),
+        ("store", r.store),
+        *(("warning", text) for text in s.warnings),
+        ("then", s.then),
+        ("next", s.command),
+    ]
+    lines = [f"{name:<9} {text}" for name, text in rows if text]
+    attempts = life_lines(s.lives, s.speed)
+    return [*lines[:-2], *([""] if attempts else []), *attempts, "", *lines[-2:]]
+
+
+def summary_line(s: Standing) -> str:
+    """The moving line of a watch in a pipe."""
+    loss = "" if s.loss is None else f"  loss {s.loss:.4g}"
+    return f"{s.result.state.value}  step {_reached(s)}{loss}  {s.doing}  {show_usd(s.result.cost.spent)}"
+
+
+def _reached(s: Standing) -> int:
+    """The step of the newest heartbeat while a writer lives, else what is safe."""
+    living = [life.to_step for life in s.lives if life.ended_at is None]
+    return max([s.result.step, *living])
+
+
+def _saved(s: Standing) -> str:
+    if s.newest is None:
+        return "no checkpoint yet"
+    size = f", {show_size(s.newest.size)}" if s.newest.size else ""
+    age = "" if s.newest.age is None else f", {span(s.newest.age, s.speed)} old"
+    return f"step {s.result.step} as {s.newest.ref}{size}{age}"
+
+
+def _cost(s: Standing) -> str:
+    rehearsed = " rehearsed" if s.result.cost.simulated else ""
+    budget = "" if s.budget is None else f" of {show_usd(s.budget)}"
+    return f"{show_usd(s.result.cost.spent)}{rehearsed}{budget}"
+
+
+def _deadline(s: Standing) -> str:
+    if s.deadline_at is None:
+        return ""
+    left = s.deadline_at - s.now
+    return f"{moment(s.deadline_at)}, {f'in {span(left, s.speed)}' if left > 0 else f'{show_duration(-left)} ago'}"
+
+
+def _driver(s: Standing) -> str:
+    if s.driver is Holder.NOBODY or s.beacon is None:
+        return "nobody supervises"
+    who = f"supervisor {s.beacon.supervisor}"
+    return f"{who}, process {s.beacon.pid}, alive" if s.driver is Holder.ALIVE else f"{who}, on another machine"
+
+
+def standing_json(s: Standing) -> dict[str, Json]:
+    """`train`'s document and more; keys are only ever added."""
+    newest = s.newest
+    return {
+        **as_json(s.result),
+        "doing": s.doing,
+        "reached_step": _reached(s),
+        "loss": s.loss,
+        "steps_per_s": s.steps_per_s,
+        "newest_checkpoint": None
+        if newest is None
+        else {"ref": str(newest.ref), "step": s.result.step, "bytes": newest.size, "age_s": _real(newest.age, s.speed)},
+        "budget_usd": s.budget,
+        "deadline_at": None if s.deadline_at is None else moment(s.deadline_at),
+        "market_time": moment(s.now),
+        "supervisor": {"alive": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[s.driver], **_beacon_json(s)},
+        "attempts_detail": [life_json(life, s.speed) for life in s.lives],
+        "warnings": list(s.warnings),
+        "then": s.then,
+        "next": s.command,
+    }
+
+
+def _beacon_json(s: Standing) -> dict[str, Json]:
+    return {} if s.beacon is None else {"id": s.beacon.supervisor, "pid": s.beacon.pid, "released": s.beacon.released}
+
+
+def _real(market: Seconds | None, speed: float) -> float | None:
+    return None if market is None else round(market / speed, 3)
