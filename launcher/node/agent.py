@@ -8,6 +8,7 @@ program is started once; its end, however it comes, is the attempt's.
 """
 
 import contextlib
+import json
 import os
 import time
 import uuid
@@ -47,7 +48,7 @@ from launcher.node.progress import ProgressFile, StandstillWatch, last_save_need
 from launcher.node.publish import Publisher
 from launcher.node.reasons import Reasons, Told
 from launcher.node.vitals import Vitals
-from launcher.node.workspace import SHELL, Workspace, command_of, program_env, setup_env
+from launcher.node.workspace import SHELL, Workspace, grant_env, program_env, setup_env, warm_command
 from launcher.units import Seconds
 
 T = TypeVar("T")
@@ -134,9 +135,10 @@ class _Agent:
 
     def _live(self) -> Ending:
         self._prepare()
+        self._warm_up()
         grant = self._await_grant()
         self._restore(grant)
-        return self._train(grant)
+        return self._train(self._begin(grant))
 
     # --- before the program -----------------------------------------------------------------------------------------------
 
@@ -158,6 +160,11 @@ class _Agent:
                 outcome=ExitKind.SETUP_FAILED, reason=f"`setup` {how}", exit_code=ended.exit_code, signal=ended.signal
             )
             raise _EndsEarly(ending)
+
+    def _warm_up(self) -> None:
+        """A trainer of ours imports PyTorch while the attempt before still saves. It trains only once it is told the grant."""
+        if isinstance(self._spec.program, TrainerProgram):
+            self._start(warm_command(self._spec.program), self._program_env(), listens=True)
 
     def _await_grant(self) -> Grant:
         self._post.hurry()
@@ -197,12 +204,20 @@ class _Agent:
 
     # --- the program ------------------------------------------------------------------------------------------------------
 
-    def _train(self, grant: Grant) -> Ending:
-        resume_step = self._vitals.progress.restored_step
-        env = program_env(self._machine.env, self._spec, self._place, self._machine.spec_path, grant, self._nonce, resume_step)
-        program = self._start(command_of(self._spec.program), env)
-        if isinstance(self._spec.program, CommandProgram):
-            self._publisher.begin()
+    def _begin(self, grant: Grant) -> Program:
+        granted = grant_env(grant, self._nonce, self._vitals.progress.restored_step)
+        if isinstance(self._spec.program, TrainerProgram):
+            assert self._program is not None, "a trainer of ours is warm before its grant"
+            self._program.tell(json.dumps(granted))
+            return self._program
+        program = self._start((SHELL, "-c", self._spec.program.command), {**self._program_env(), **granted})
+        self._publisher.begin()
+        return program
+
+    def _program_env(self) -> dict[str, str]:
+        return program_env(self._machine.env, self._spec, self._place, self._machine.spec_path)
+
+    def _train(self, program: Program) -> Ending:
         watch = StandstillWatch(hang_min=self._spec.hang_min_real, moved_at=time.monotonic())
         told: Told | None = None
         hang: str | None = None
@@ -218,8 +233,8 @@ class _Agent:
         self._vitals.ended_at = time.monotonic()
         return self._wind_up(ended, told, hang)
 
-    def _start(self, command: tuple[str, ...], env: Mapping[str, str]) -> Program:
-        self._program = Program(command, env, self._place.code, self._logs.write_fd)
+    def _start(self, command: tuple[str, ...], env: Mapping[str, str], *, listens: bool = False) -> Program:
+        self._program = Program(command, env, self._place.code, self._logs.write_fd, listens=listens)
         return self._program
 
     def _take_progress(self) -> None:

@@ -36,12 +36,14 @@ class Ended:
 class Program:
     """Starts at once. Call `poll` often; it does what is due and answers `Ended` once nothing of the program lives."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output_fd: int) -> None:
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output_fd: int, *, listens: bool = False
+    ) -> None:
         self._root = subprocess.Popen(
             [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command],
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
             stdout=output_fd,
             stderr=output_fd,
             start_new_session=True,
@@ -50,6 +52,13 @@ class Program:
         self._torn = False
         self._num_ended_well = 0
         self._ended: Ended | None = None
+
+    def tell(self, line: str) -> None:
+        """The one line a program that `listens` waits for. One that has died already shows it by its end."""
+        assert self._root.stdin is not None, "only a program that listens is told something"
+        with contextlib.suppress(BrokenPipeError):
+            self._root.stdin.write(line.encode() + b"\n")
+            self._root.stdin.close()
 
     @property
     def living(self) -> tuple[ProcessId, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import launcher
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
+from launcher.core.contract import AttemptSpec, TrainerProgram
 from launcher.node.orders import Grant
 from launcher.units import Step
 
@@ -56,12 +56,9 @@ class Workspace:
         self.chain_file.write_text(json.dumps(named))
 
 
-def command_of(program: CommandProgram | TrainerProgram) -> tuple[str, ...]:
-    match program:
-        case CommandProgram(command=command):
-            return (SHELL, "-c", command)
-        case TrainerProgram(module=module):
-            return (sys.executable, "-P", "-m", module)  # -P: files of the user's code must not shadow ours
+def warm_command(program: TrainerProgram) -> tuple[str, ...]:
+    """A trainer of ours, begun before its grant: node/warm.py."""
+    return (sys.executable, "-P", "-m", "launcher.node.warm", program.module)  # -P: the user's files must not shadow ours
 
 
 def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> dict[str, str]:
@@ -77,18 +74,12 @@ def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> d
     }
 
 
-def program_env(
-    base: Mapping[str, str], spec: AttemptSpec, place: Workspace, spec_path: Path, grant: Grant, nonce: str, resume_step: Step
-) -> dict[str, str]:
-    """The program contract, and what `launcher.train` needs beyond it (core/contract.py, last section)."""
+def program_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace, spec_path: Path) -> dict[str, str]:
+    """The program contract, and what `launcher.train` needs beyond it (core/contract.py, last section), but for the grant."""
     env = {
         **setup_env(base, spec, place),
-        "LAUNCH_RESUME_STEP": str(resume_step),
         "LAUNCH_TRAINER_DIR": str(place.trainer),
         "LAUNCH_SPEC": str(spec_path),
-        "LAUNCH_GRANT": str(grant.number),
-        "LAUNCH_PARENT": "" if grant.parent is None else str(grant.parent),
-        "LAUNCH_NONCE": nonce,
         "LAUNCH_CHAIN": str(place.chain_file),
     }
     if isinstance(spec.program, TrainerProgram):
@@ -96,3 +87,13 @@ def program_env(
         paths = (str(PACKAGE_ROOT), env.get("PYTHONPATH", ""), str(place.code))
         env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env
+
+
+def grant_env(grant: Grant, nonce: str, resume_step: Step) -> dict[str, str]:
+    """What a program is told of the right to write."""
+    return {
+        "LAUNCH_RESUME_STEP": str(resume_step),
+        "LAUNCH_GRANT": str(grant.number),
+        "LAUNCH_PARENT": "" if grant.parent is None else str(grant.parent),
+        "LAUNCH_NONCE": nonce,
+    }
