@@ -17,6 +17,7 @@ from launcher.app.proof import changed_mathematics
 from launcher.app.requests import unseen
 from launcher.app.signals import Signals
 from launcher.core.contract import Request, RequestKind
+from launcher.core.plan.planner import Plan
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.units import Seconds
@@ -47,13 +48,10 @@ def prepare(history: History, screen: Screen, signals: Signals) -> None:
         at = history.records[-1].at
         history.append(ev.SpeedChosen(at=at, speed=speed, startup_s=known.startup_s, work_s=known.work_s, reason=reason))
     if history.plan is None:
-        _plan(history)
+        made = _plan(history)
+        for line in (show.rehearsal_line(state.recipe, made), *show.plan_lines(made), ""):
+            screen.say(line)
     wiring.make_clock(history)
-    assert history.plan is not None, "made above"
-    screen.say(show.rehearsal_line(state.recipe, history.plan))
-    for line in show.plan_lines(history.plan):
-        screen.say(line)
-    screen.say("")
 
 
 def end_early(history: History, stopped: StoppedEarly) -> None:
@@ -67,12 +65,14 @@ def end_early(history: History, stopped: StoppedEarly) -> None:
         history.append(ev.RunPaused(at=at, exit_code=130, reason="stopped on request, before its first attempt"))
 
 
-def _plan(history: History) -> None:
+def _plan(history: History) -> Plan:
     state = history.state
     step_s = state.work_s / steps if state.work_s is not None and (steps := _steps(state.recipe)) else None
     known = Timing(startup_s=state.startup_s or 0.0, step_s=step_s, work_s=state.work_s, is_measured=True)
     at = history.records[-1].at
-    history.append(ev.PlanMade(at=at, plan=plan_for(state.recipe, known, state.speed, at)))
+    made = plan_for(state.recipe, known, state.speed, at)
+    history.append(ev.PlanMade(at=at, plan=made))
+    return made
 
 
 def _steps(recipe: Recipe) -> int:

@@ -29,21 +29,27 @@ def run(args: argparse.Namespace) -> int:
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
     if args.dry_run:
-        return _say_what_would_happen(found, history, resumed)
+        print(f"would go on {_intention(history, resumed)}")
+        return 0
     with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
         home.make()
         home.note(found)
-    return finish(args, lambda screen: _training(args, home, found, resumed, screen))
+
+    def training(screen: live.Screen) -> Result:
+        recipe = history.state.recipe if history.is_created else frozen_recipe(found.store)
+        screen.say(show.first_line(recipe, found.head.run))
+        screen.say(f"goes on {_intention(history, resumed)}")
+        session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
+        return session.run(lambda opened: _go_on(opened, resumed))
+
+    return finish(args, training)
 
 
-def _training(args: argparse.Namespace, home: Home, found: Found, resumed: ev.RunResumed | None, screen: live.Screen) -> Result:
-    def change(history: History) -> None:
-        if history.state.terminal is not None and resumed is not None:
-            withdraw_unseen(history.store, history.state)
-            history.append(resumed)
-
-    screen.say(show.first_line(frozen_recipe(found.store), found.head.run))
-    return Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0).run(change)
+def _go_on(history: History, resumed: ev.RunResumed | None) -> None:
+    """Journal the resumption, unless another supervisor did meanwhile."""
+    if history.state.terminal is not None and resumed is not None:
+        withdraw_unseen(history.store, history.state)
+        history.append(resumed)
 
 
 def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.RunResumed | None:
@@ -52,11 +58,10 @@ def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.
     return resumption(history, found.market_now(history), args.overrides, args.allow_change, args.from_step)
 
 
-def _say_what_would_happen(found: Found, history: History, resumed: ev.RunResumed | None) -> int:
+def _intention(history: History, resumed: ev.RunResumed | None) -> str:
+    """From where a run goes on, with which changes."""
     if not history.is_created:
-        print(f"would start {found.head.run}, which has no attempt yet")
-        return 0
+        return "from its very start: it has no attempt yet"
     step = resumed.step if resumed is not None and resumed.branched else history.state.newest_step
     changes = "".join(f", {key}={value}" for key, value in (resumed.changes if resumed else {}).items())
-    print(f"would continue {found.head.run} at step {step}{changes}")
-    return 0
+    return f"from step {step}{changes}"

@@ -1,0 +1,221 @@
+"""A rehearsal from recipe to result through the command line: real training, real processes, on the `tiny` recipe."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())"]
+LONG = ["trainer.steps=4000", "trainer.width=64"]  # half a minute of work, for runs that are not meant to finish
+WAIT_MOST_S = 60.0
+
+
+def launch(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*START, *words], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+
+
+@contextmanager
+def launching(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command under way; killed at the end of the block if it still runs."""
+    with subprocess.Popen(
+        [*START, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What `found` gives once it is true."""
+    end = time.monotonic() + WAIT_MOST_S
+    while not (value := found()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def home() -> Path:
+    return Path(os.environ["LAUNCH_HOME"])
+
+
+def commits(run: str) -> list[Path]:
+    return list((home() / "runs" / run).glob("attempts/*/commits/*.json"))
+
+
+def events(run: str, kind: str) -> list[dict[str, Any]]:
+    records = [json.loads(path.read_text())["body"]["event"] for path in sorted((home() / "runs" / run / "journal").iterdir())]
+    return [event for event in records if event["is"] == kind]
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+# --- to the end --------------------------------------------------------------------------------------------------------------
+
+
+def test_train_ends_with_a_proof_and_a_document_on_stdout_and_resume_tells_it_again():
+    done = launch("train", "recipes/tiny.yaml", "--name", "whole", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    result = document(done)
+    assert (result["schema_version"], result["run"], result["state"], result["step"]) == (1, "whole", "SUCCEEDED", 80)
+    assert result["proof"] == {
+        "compared": True,
+        "losses_equal": True,
+        "weights_max_abs_delta": 0.0,
+        "losses": 80,
+        "reason": "",
+    }
+    assert result["cost"]["simulated"] is True
+    assert result["cost"]["spent_usd"] > 0
+    seconds = result["seconds"]
+    parts = sum(seconds[part] for part in ("useful", "redone", "saving", "restoring", "waiting"))
+    assert parts == pytest.approx(seconds["elapsed"], abs=0.01)
+    assert Path(result["weights"][0].removeprefix("file://")).is_file()
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("launch 0.1.0 · run whole · recipe tiny")
+    assert "▶ attempt 1" in done.stderr
+    assert "✓ done        80/80" in done.stderr
+
+    records = len(list((home() / "runs/whole/journal").iterdir()))
+    again = launch("resume", "whole", "-o", "json")
+    assert again.returncode == 0, again.stderr
+    assert document(again) == result
+    assert len(list((home() / "runs/whole/journal").iterdir())) == records, "a finished run is not written to"
+
+    taken = launch("train", "tiny", "--name", "whole")
+    assert taken.returncode == 2
+    assert "launch resume whole" in taken.stderr
+
+
+# --- stop, and on ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_supervisor_is_refused_and_stop_pauses_a_run_that_resume_finishes():
+    with launching("train", "recipes/tiny.yaml", "--name", "paused", "trainer.steps=600", "-o", "json") as train:
+        until(lambda: commits("paused"))
+        second = launch("resume", "paused")
+        assert second.returncode == 7
+        assert re.search(rf"supervised by process {train.pid} on \S+", second.stderr), second.stderr
+        stop = launch("stop", "paused", "-o", "json")
+        assert stop.returncode == 0, stop.stderr
+        assert document(stop)["state"] == "PAUSED"
+        output, said = train.communicate(timeout=WAIT_MOST_S)
+        assert train.returncode == 130, said
+    paused = json.loads(output)
+    assert 0 < paused["step"] < 600
+    done = launch("resume", "-o", "json")  # without a name: the newest unfinished one
+    assert done.returncode == 0, done.stderr
+    result = document(done)
+    assert (result["state"], result["attempts"], result["steps_lost"]) == ("SUCCEEDED", 2, 0)
+    assert result["proof"]["losses_equal"] is True
+    assert result["proof"]["weights_max_abs_delta"] == 0.0
+    assert f"resumed     at step {paused['step']} " in done.stderr
+
+
+def test_a_dead_supervisor_is_replaced_by_stop_and_machines_outlive_it():
+    with launching("train", "recipes/tiny.yaml", "--name", "orphan", *LONG) as train:
+        before = len(until(lambda: commits("orphan")))
+        train.kill()
+        train.wait()
+    until(lambda: len(commits("orphan")) > before)  # the machine goes on without it
+    stop = launch("cancel", "orphan", "-o", "json")
+    assert stop.returncode == 0, stop.stderr
+    assert "nobody supervises the run" in stop.stderr
+    assert document(stop)["state"] == "CANCELLED"
+    assert [e["wait_status"] for e in events("orphan", "InstanceEnded")] != [None]
+
+
+def test_sigterm_saves_and_pauses_with_130():
+    with launching("train", "recipes/tiny.yaml", "--name", "signalled", *LONG) as train:
+        until(lambda: commits("signalled"))
+        train.send_signal(signal.SIGTERM)
+        output, said = train.communicate(timeout=WAIT_MOST_S)
+        assert train.returncode == 130, said
+    assert "launch resume signalled" in output
+    assert "saved step" in said
+    assert events("signalled", "RunPaused")
+
+
+def test_a_signal_before_the_first_attempt_pauses_a_run_that_can_be_resumed():
+    with launching("train", "recipes/tiny.yaml", "--name", "early", "local.speed=60") as train:
+        until((home() / "runs/early/journal/00000002.json").exists)
+        train.send_signal(signal.SIGINT)
+        _, said = train.communicate(timeout=WAIT_MOST_S)
+        assert train.returncode == 130, said
+    done = launch("resume", "early", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert document(done)["proof"]["losses_equal"] is True
+
+
+def test_a_hang_up_leaves_the_machine_running_and_the_resume_line_in_the_log():
+    with launching("train", "recipes/tiny.yaml", "--name", "gone", *LONG) as train:
+        before = len(until(lambda: commits("gone")))
+        train.send_signal(signal.SIGHUP)
+        assert train.wait(timeout=WAIT_MOST_S) == 129
+    assert "launch resume gone" in (home() / "logs/gone.log").read_text()
+    until(lambda: len(commits("gone")) > before)
+    assert launch("cancel", "gone").returncode == 0
+
+
+# --- refused before anything is made -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["train", "recipes/tiny.yaml", "--name", "No Good"], 2, "lower-case"),
+        (["train", "recipes/tiny.yaml", "--keep-failed", "30m"], 2, "later version"),
+        (["train", "recipes/tiny.yaml", "resources.infra=aws"], 5, "resources.infra=local"),
+        (["plan", "recipes/tiny.yaml", "resources.infra=[]", "resources.accelerators=H100:1"], 5, "resources.infra=local"),
+        (["plan", "recipes/tiny.yaml", "resources.max_hourly_cost=0.01"], 3, "max_hourly_cost"),
+        (["train", "recipes/tiny.yaml", "resources.max_hourly_cost=0.01"], 3, "nearest"),
+        (["train", "recipes/tiny.yaml", "checkpoint.dir=s3://bucket/runs"], 2, "use a folder"),
+        (["resume"], 2, "no run was seen"),
+        (["resume", "nobody"], 2, "launch runs"),
+        (["stop", "nobody"], 2, "launch runs"),
+    ],
+)
+def test_refusals_are_one_line_with_their_code_and_leave_nothing(words: list[str], code: int, said: str):
+    done = launch(*words)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert not (home() / "runs").exists()
+
+
+def test_a_home_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = launch("train", "recipes/tiny.yaml", "--home", str(tmp_path / "file" / "home"))
+    assert done.returncode == 2
+    assert "--home or LAUNCH_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_checkpoint_folder_that_cannot_be_written_is_the_stores_failure(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = launch("train", "recipes/tiny.yaml", f"checkpoint.dir={tmp_path / 'file' / 'runs'}")
+    assert done.returncode == 6
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_plan_touches_nothing_and_train_dry_run_is_the_same():
+    plan, dry = launch("plan", "recipes/tiny.yaml"), launch("train", "recipes/tiny.yaml", "--dry-run")
+    assert plan.returncode == dry.returncode == 0
+    assert plan.stdout.splitlines()[2:6] == dry.stdout.splitlines()[2:6]
+    assert "✔" in plan.stdout
+    assert not home().exists()
+    assert document(launch("plan", "recipes/tiny.yaml", "-o", "json"))["plan"]["candidates"][0]["is_chosen"] is True
