@@ -1,0 +1,82 @@
+"""Signals become requests, filed by the waiting loop: once to save and pause, twice to stop at once, three times to leave."""
+
+import signal
+
+import pytest
+
+from launcher.adapters.history import History
+from launcher.adapters.store.memory import MemoryStore
+from launcher.app.attention import Attention
+from launcher.app.live import Screen
+from launcher.app.narrator import Narrator
+from launcher.app.requests import unseen, withdraw_unseen
+from launcher.app.signals import Detached, Signals
+from launcher.core.contract import RequestKind
+from launcher.core.recipe import Recipe
+from launcher.core.run import events as ev
+
+
+@pytest.fixture
+def history() -> History:
+    store = MemoryStore()
+    history = History(store, "i", writer="s")
+    history.open(ev.SupervisorStarted(at=0.0, supervisor="s", host="h", pid=1))
+    recipe = Recipe(name="r", run="true")
+    history.append(ev.RunCreated(at=0.0, run="r", incarnation="i", recipe=recipe, deadline_at=None, code=None))
+    return history
+
+
+def attention(history: History, signals: Signals) -> Attention:
+    screen = Screen(is_quiet=True)
+    return Attention(history, Narrator(screen, history.store, None), signals, screen)
+
+
+def asked(history: History) -> set[RequestKind]:
+    return {request.request for request in unseen(history.store, history.state)}
+
+
+def test_one_ctrl_c_asks_for_a_stop_once(history: History):
+    with Signals() as signals:
+        watcher = attention(history, signals)
+        assert watcher.look(0.0) is False
+        signal.raise_signal(signal.SIGINT)
+        assert watcher.look(0.0) is True, "the loop looks at once"
+        assert watcher.look(0.0) is False
+    assert asked(history) == {RequestKind.STOP}
+
+
+def test_the_second_asks_to_stop_at_once_and_the_third_leaves(history: History):
+    with Signals() as signals:
+        watcher = attention(history, signals)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+            watcher.look(0.0)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            watcher.look(0.0)
+    assert asked(history) == {RequestKind.STOP, RequestKind.STOP_NOW}
+
+
+def test_a_hang_up_leaves_without_asking_for_anything(history: History):
+    with Signals() as signals:
+        watcher = attention(history, signals)
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(Detached):
+            watcher.look(0.0)
+    assert asked(history) == set()
+
+
+def test_the_handlers_of_before_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with Signals():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_what_was_asked_of_an_ended_run_is_not_asked_of_the_resumed_one(history: History):
+    with Signals() as signals:
+        watcher = attention(history, signals)
+        signal.raise_signal(signal.SIGINT)
+        watcher.look(0.0)
+    withdraw_unseen(history.store, history.state)
+    assert asked(history) == set()

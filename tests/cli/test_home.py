@@ -1,0 +1,139 @@
+"""Runs are found by what people type; the code of a run is frozen the same way on every machine."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from launcher import codec
+from launcher.adapters.store.files import FileStore
+from launcher.app import code
+from launcher.app.home import Found, Home, at, checked_name, find
+from launcher.app.opening import create, random_name
+from launcher.core.contract import RUN_KEY, RunHead
+from launcher.core.recipe import Recipe
+from launcher.errors import UsageError
+
+RECIPE = Recipe(name="r", run="true")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def seen(home: Home, run: str, *, created_at: float = 0.0, folder: Path | None = None) -> Found:
+    """A run in the home's index."""
+    store = FileStore((folder or home.path / "runs") / run)
+    head = RunHead(run=run, incarnation=f"i{run}", created_at=created_at, launch_version="0")
+    store.create(RUN_KEY, codec.dumps_digested(head))
+    home.note(Found(store=store, head=head))
+    return at(store.url)
+
+
+def test_a_run_is_found_by_name_unique_prefix_and_store_url(home: Home):
+    run = seen(home, "quiet-otter-7f3a")
+    seen(home, "quick-fox-0001")
+    for text in ("quiet-otter-7f3a", "quie", run.store.url, str(home.path / "runs" / "quiet-otter-7f3a")):
+        assert find(home, text).head == run.head
+
+
+def test_a_whole_name_wins_over_a_longer_one_that_it_begins(home: Home):
+    seen(home, "tuned")
+    seen(home, "tuned-2")
+    assert find(home, "tuned").head.run == "tuned"
+
+
+def test_an_ambiguous_prefix_names_the_candidates(home: Home):
+    seen(home, "quiet-otter-7f3a")
+    seen(home, "quiet-owl-0001")
+    with pytest.raises(UsageError, match=r"quiet-otter-7f3a, quiet-owl-0001"):
+        find(home, "quiet-o")
+
+
+def test_an_unknown_name_suggests_the_nearest(home: Home):
+    seen(home, "quiet-otter-7f3a")
+    with pytest.raises(UsageError, match=r"did you mean quiet-otter-7f3a\?"):
+        find(home, "quite-otter-7f3a")
+
+
+def test_without_a_name_the_newest_run_is_meant_and_lost_ones_are_passed_over(home: Home):
+    seen(home, "old", created_at=1.0)
+    seen(home, "new", created_at=2.0)
+    lost = seen(home, "lost", created_at=3.0)
+    lost.store.delete(RUN_KEY)
+    assert find(home, None).head.run == "new"
+
+
+def test_a_run_in_another_folder_is_found_through_the_index(home: Home, tmp_path: Path):
+    seen(home, "elsewhere", folder=tmp_path / "disk")
+    assert find(home, "else").store.url.endswith("/disk/elsewhere")
+
+
+def test_a_name_is_taken_once_its_run_was_born(home: Home):
+    create(home, RECIPE, "mine")
+    with pytest.raises(UsageError, match="launch resume mine"):
+        create(home, RECIPE, "mine")
+
+
+def test_debris_of_a_run_that_was_never_born_is_no_run(home: Home):
+    FileStore(home.path / "runs" / "mine").create("recipe.yaml", b"half of it")
+    assert create(home, RECIPE, "mine").head.run == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "-x", "x-", "X", "a b", "a/b", "a" * 41, "ä"])
+def test_names_that_clouds_would_refuse_are_refused(name: str):
+    with pytest.raises(UsageError, match="--name"):
+        checked_name(name)
+
+
+def test_random_names_are_names():
+    assert all(checked_name(random_name()) for _ in range(200))
+
+
+# --- code --------------------------------------------------------------------------------------------------------------------
+
+
+def workdir(root: Path, *, touched_at: float) -> Path:
+    for name, text in {"train.py": "print()", "lib/util.py": "x = 1", ".git/HEAD": "ref", "lib/__pycache__/u.pyc": "…"}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (touched_at, touched_at))
+    (root / "train.py").chmod(0o700)
+    return root
+
+
+def test_equal_code_gives_equal_archives_without_what_no_program_needs(tmp_path: Path):
+    first, second = (code.packed(workdir(tmp_path / name, touched_at=at)) for name, at in (("a", 1e9), ("b", 1.5e9)))
+    assert first == second
+    with tarfile.open(fileobj=io.BytesIO(first)) as tar:
+        assert tar.getnames() == ["lib", "lib/util.py", "train.py"]
+        assert tar.getmember("train.py").mode == 0o755
+
+
+def test_frozen_code_is_named_by_its_digest_and_made_once(tmp_path: Path):
+    store = FileStore(tmp_path / "store")
+    folder = str(workdir(tmp_path / "a", touched_at=1e9))
+    key = code.frozen_code(store, folder)
+    assert key is not None
+    assert code.frozen_code(store, folder) == key
+    assert [meta.key for meta in store.list("code/")] == [key]
+    assert code.frozen_code(store, None) is None
+
+
+def test_a_link_that_leads_out_of_the_workdir_is_refused(tmp_path: Path):
+    folder = workdir(tmp_path / "a", touched_at=1e9)
+    (folder / "inside").symlink_to("lib/util.py")
+    code.packed(folder)
+    (folder / "outside").symlink_to("../secret")
+    with pytest.raises(UsageError, match="leads out of it"):
+        code.packed(folder)
+
+
+def test_a_workdir_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(code, "CODE_BYTES_MAX", 10)
+    with pytest.raises(UsageError, match="keep data out of it"):
+        code.packed(workdir(tmp_path / "a", touched_at=1e9))

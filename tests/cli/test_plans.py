@@ -1,0 +1,72 @@
+"""The speed of a rehearsed market makes three lives end before the work does; plans say what is measured and what is assumed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.app import show
+from launcher.app.plans import LIFE_LONGEST, assumed, first_plan, rehearsed, speed_of, timing
+from launcher.core.recipe import LocalSpec, Recipe, Resources
+from launcher.errors import AccessError, NoCapacity
+
+LOCAL = Resources(infra=("local",))
+TRAINER = Recipe(
+    name="r", trainer={"kind": "launcher.trainers.gpt", "steps": 400}, resources=LOCAL, local=LocalSpec(trace="demo")
+)
+PROGRAM = Recipe(name="r", run="python train.py", resources=LOCAL)
+
+
+@given(startup_s=st.floats(0.1, 60), step_s=st.floats(1e-4, 10))
+def test_three_longest_lives_never_train_as_much_as_there_is_to_do(startup_s: float, step_s: float):
+    known = timing(TRAINER, startup_s=startup_s, step_s=step_s, is_measured=True)
+    speed, _ = speed_of(TRAINER, known)
+    assert known.work_s is not None
+    trained_s = 3 * (LIFE_LONGEST / speed - startup_s)
+    assert trained_s < known.work_s
+
+
+def test_a_speed_that_is_written_out_is_taken():
+    recipe = replace(TRAINER, local=LocalSpec(speed=60.0))
+    assert speed_of(recipe, assumed(recipe)) == (60.0, "as local.speed says")
+
+
+def test_a_program_of_ones_own_has_a_fixed_speed_and_totals_for_an_hour():
+    plan, reason = first_plan(PROGRAM)
+    assert plan.task.speed == 300
+    assert "not known" in reason
+    assert any("for 60 min of training" in note for note in plan.notes)
+
+
+def test_a_first_plan_says_that_its_times_are_assumed():
+    plan, reason = first_plan(TRAINER)
+    assert reason.startswith("assumed")
+    assert any("measures both first" in note for note in plan.notes)
+
+
+def test_nothing_that_fits_names_the_nearest_miss():
+    dear = replace(TRAINER, resources=Resources(infra=("local",), max_hourly_cost=0.01))
+    with pytest.raises(NoCapacity, match=r"above resources\.max_hourly_cost"):
+        first_plan(dear)
+
+
+def test_a_recipe_that_names_no_place_runs_here_and_one_that_names_clouds_never_does_in_silence():
+    assert rehearsed(replace(TRAINER, resources=Resources())).is_local
+    for resources in (Resources(infra=("aws",)), Resources(accelerators=("H100:1",)), Resources(infra=("local", "gcp"))):
+        with pytest.raises(AccessError, match=r"resources\.infra=local"):
+            rehearsed(replace(TRAINER, resources=resources))
+
+
+def test_the_plan_is_a_table_with_the_chosen_place_marked():
+    plan, _ = first_plan(TRAINER)
+    lines = show.plan_lines(plan)
+    chosen = [line for line in lines if line.endswith("✔")]
+    assert len(chosen) == 1
+    assert plan.chosen is not None
+    assert str(plan.chosen.offer.placement) in chosen[0]
+    assert any(line.startswith("checkpoint every") for line in lines)
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    assert show.table([("A", "B"), ("long", "1"), ("x", "100")], right=frozenset({1})) == ["A       B", "long    1", "x     100"]
