@@ -3,7 +3,7 @@
 A run is born when its `run.json` is created: before that instant there is only debris under its name, which the next run of that
 name may take over; after it everything that is still missing can be made again, and each step looks whether it was done.
 
-    recipe.yaml, code/  ->  run.json (create-only)  ->  index  ->  journal: SupervisorStarted, RunCreated  ->  rehearsal.py
+    recipe.yaml, code/  ->  index  ->  run.json (create-only)  ->  journal: SupervisorStarted, RunCreated  ->  rehearsal.py
 """
 
 import os
@@ -39,9 +39,7 @@ def create(home: Home, recipe: Recipe, name: str | None) -> Found:
             if name is None:
                 continue
             raise _taken(run)
-        found = _bear(store, run, recipe)
-        home.note(found)
-        return found
+        return _bear(home, store, run, recipe)
     raise UsageError(f"no free name was found in {home.path}; choose one with --name")
 
 
@@ -53,15 +51,17 @@ def _is_born(store: ObjectStore) -> bool:
     return True
 
 
-def _bear(store: ObjectStore, run: str, recipe: Recipe) -> Found:
+def _bear(home: Home, store: ObjectStore, run: str, recipe: Recipe) -> Found:
     frozen_code(store, recipe.workdir)
     store.replace(RECIPE_KEY, recipe_file.dump(recipe).encode())
     head = RunHead(run=run, incarnation=secrets.token_hex(6), created_at=time.time(), launch_version=__version__)
+    found = Found(store=store, head=head)
+    home.note(found)  # before the birth: the name of a run that was born must find it, whatever killed this process
     try:
         store.create(RUN_KEY, codec.dumps_digested(head))
     except KeyExists:
         raise _taken(run) from None
-    return Found(store=store, head=head)
+    return found
 
 
 def _taken(run: str) -> UsageError:

@@ -20,8 +20,8 @@ from scripts.drills.scene import Answer, Scene
 def violations(scene: Scene, last: Answer) -> list[str]:
     """All that is wrong with a run whose last command, with `-o json`, answered `last`."""
     found = [*_answer(last), *_strays(scene)]
-    if not scene.is_born:
-        return [*found, "the run was never born"]
+    if last.code != 0:
+        return found
     return [*found, *_journal(scene), *_proof(scene), *_progress(scene), *_checkpoints(scene)]
 
 
@@ -93,6 +93,8 @@ def _checkpoints(scene: Scene) -> Iterator[str]:
     for manifest in chain[:2]:
         for culprit in verify.verify(store, manifest.ref):
             yield f"checkpoint {manifest.ref}: {culprit}"
+    if (code := scene.launch("ckpt", "verify", scene.run).code) != 0:
+        yield f"launch ckpt verify answers {code}"
     for manifest in chain:
         for bad in manifest.set_aside:
             yield f"attempt {manifest.ref.attempt} set checkpoint {bad.ref} aside: {bad.culprit}"

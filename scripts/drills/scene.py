@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher import processes
-from launcher.adapters.cloud.local_registry import InstanceFolder, instances_of
+from launcher.adapters.cloud.local_registry import InstanceFolder, instances_of, run_registry
 from launcher.adapters.history import History
 from launcher.app.home import Found, at
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
@@ -108,11 +108,10 @@ class Scene:
 
     @property
     def registry(self) -> Path:
-        (registry,) = (self.folder / "state" / "launch" / "local").iterdir()
-        return registry
+        return run_registry(self.folder / "state", self.found().head.incarnation)
 
     def instances(self) -> tuple[InstanceFolder, ...]:
-        return instances_of(self.registry)
+        return instances_of(self.registry) if self.is_born else ()
 
     def living(self) -> tuple[processes.ProcessId, ...]:
         return processes.marked(MARK, self.mark)

@@ -1,0 +1,140 @@
+"""Trouble of every kind ends in one clear sentence, the documented exit code, nothing lost and no stray process.
+
+That no process is left is seen by the guard around every test (tests/conftest.py). A trainer that hangs is tested at the agent
+(tests/node), because the least time that counts as a hang is ten minutes; a bug of ours, exit code 70, with the command line.
+"""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher import clock, codec
+from launcher.adapters.cloud.local_registry import clock_of
+from launcher.core.run import events as ev
+from scripts.drills.scene import Scene, answer_of
+from tests.rehearsal.stages import COMMAND, await_program, await_step, newest, scene_in, train, trained
+
+pytestmark = pytest.mark.slow
+
+
+def requested(scene: Scene) -> int:
+    return sum(isinstance(record.event, ev.AttemptRequested) for record in scene.history().records)
+
+
+def last_words(scene: Scene) -> str:
+    return scene.said().strip().splitlines()[-1]
+
+
+# --- the user's program ------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_error_is_reported_with_its_code_after_the_further_attempts(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended = trained(scene, "trainer.exits_at=50", "retry.error=1")
+    assert (ended.code, ended.json["state"], ended.json["program_exit_code"]) == (1, "FAILED", 3)
+    assert (ended.json["attempts"], ended.json["preemptions"]) == (2, 0)
+    assert newest(scene).step == 40
+
+
+def test_a_program_that_fails_at_once_gets_its_further_attempts_and_no_more(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended = trained(scene, "run=exit 5", recipe=COMMAND)
+    assert (ended.code, ended.json["program_exit_code"], requested(scene)) == (1, 5, 3)
+
+
+def test_a_program_that_dies_at_the_same_checkpoint_is_given_up(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended = trained(scene, "run=kill -9 $$", "retry.same_checkpoint=1", recipe=COMMAND)
+    assert (ended.code, ended.json["state"], requested(scene)) == (1, "FAILED", 2)
+    assert "at its start" in ended.json["reason"]
+
+
+def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = train(scene, "run=trap '' TERM; touch up; while :; do sleep 0.1; done", recipe=COMMAND)
+    await_program(scene)
+    assert scene.launch("stop", scene.run).code == 0
+    assert answer_of(supervisor).code == 130
+
+
+# --- the world ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_pauses_with_6_after_some_failed_saves_and_the_run_goes_on_once_there_is_space(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended = trained(scene, "trainer.disk_full_at=45")
+    assert (ended.code, ended.json["state"], newest(scene).step) == (6, "PAUSED", 40)
+    assert "a file may not grow so large here" in ended.json["reason"]
+
+    ended = scene.launch("resume", scene.run, "-o", "json")
+    assert ended.code == 0, scene.said()
+    assert ended.json["proof"]["losses_equal"] is True
+
+
+def jump(path: Path, by: float) -> None:
+    """Set a clock file that is in use, as a mistaken hand would."""
+    setting = codec.loads(clock.Setting, path.read_bytes())
+    aside = path.with_suffix(".aside")
+    aside.write_bytes(codec.dumps(replace(setting, market_anchor=setting.market_anchor + by)))
+    shutil.copystat(path, aside)
+    aside.replace(path)
+
+
+@pytest.mark.parametrize("jump_s", [7200.0, -120.0])
+def test_a_clock_that_jumps_costs_no_work(jump_s: float, tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = train(scene)
+    await_step(scene, 10)
+    jump(clock_of(scene.registry), jump_s)
+    ended = answer_of(supervisor)
+    assert ended.code == 0, scene.said()
+    assert ended.json["proof"]["losses_equal"] is True
+
+
+def test_a_run_that_differs_from_the_reference_answers_8(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended = trained(scene, "trainer.differs=true", "trainer.steps=30")
+    assert (ended.code, ended.json["state"]) == (8, "SUCCEEDED")
+    assert "the loss of step 1 is" in ended.json["proof"]["reason"]
+
+
+def test_a_home_that_cannot_be_written_answers_2_and_names_it(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    (tmp_path / "file").touch()
+    ended = trained(scene, "--home", str(tmp_path / "file" / "home"))
+    assert ended.code == 2
+    assert f"the home {tmp_path / 'file' / 'home'} cannot be used: Not a directory" in last_words(scene)
+
+
+def test_a_store_that_cannot_be_written_answers_6_and_names_it(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    (tmp_path / "file").touch()
+    ended = trained(scene, f"checkpoint.dir={(tmp_path / 'file').as_uri()}")
+    assert ended.code == 6
+    assert "a part of this path is a file" in last_words(scene)
+
+
+def test_a_limit_that_no_offer_meets_answers_3(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    assert trained(scene, "resources.max_hourly_cost=0.01").code == 3
+    assert re.search(r"0\.01", last_words(scene))
+    assert not scene.is_born
+
+
+def test_a_cloud_without_credentials_answers_5_and_never_falls_back(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    recipe = COMMAND.replace("infra: local", "infra: aws")
+    assert trained(scene, f"checkpoint.dir={tmp_path.as_uri()}", recipe=recipe).code == 5
+    assert not scene.is_born
+
+
+def test_a_recipe_with_an_unknown_key_answers_2(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    assert trained(scene, recipe=RECIPE_WITH_A_SLIP).code == 2
+    assert "checkpoint" in last_words(scene)
+
+
+RECIPE_WITH_A_SLIP = COMMAND + "checkpiont: {every: 5m}\n"

@@ -1,0 +1,105 @@
+"""Who supervises, and what becomes of a run when nobody does, two want to, or somebody asks for its end."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from launcher.core.run import events as ev
+from scripts.drills.scene import Scene, answer_of, eventually
+from tests.rehearsal.stages import (
+    COMMAND,
+    await_program,
+    await_step,
+    instance,
+    kill_machine,
+    newest,
+    resumed_from,
+    scene_in,
+    train,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_second_supervisor_stops_with_7_and_stop_from_elsewhere_saves_and_pauses(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    first = train(scene, "trainer.steps=100000")
+    await_step(scene, 10)
+
+    second = scene.launch("resume", scene.run)
+    assert second.code == 7
+    assert "is supervised by process" in scene.said()
+
+    assert scene.launch("stop", scene.run, "-o", "json").json["state"] == "PAUSED"
+    ended = answer_of(first)
+    assert (ended.code, ended.json["state"]) == (130, "PAUSED")
+    supervisors = [r.event for r in scene.history().records if isinstance(r.event, ev.SupervisorStarted)]
+    assert len(supervisors) == 1, "neither the second nor `stop` wrote to the journal"
+    last = newest(scene)
+    assert (last.urgent, last.step) == (True, ended.json["step"]), "it was saved before it was paused"
+
+
+# Saves when it is told to end, as a program that knows nothing of launch does.
+POLITE = "trap 'echo saved > $LAUNCH_CHECKPOINT_DIR/state; exit 0' TERM; touch up; while :; do sleep 0.05; done"
+
+
+def up(scene: Scene) -> subprocess.Popen[str]:
+    """A supervisor whose program runs."""
+    supervisor = train(scene, f"run={POLITE}", recipe=COMMAND)
+    await_program(scene)
+    return supervisor
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_pauses(number: signal.Signals, tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = up(scene)
+    supervisor.send_signal(number)
+    ended = answer_of(supervisor)
+    assert (ended.code, ended.json["state"]) == (130, "PAUSED")
+    assert [file.path for file in newest(scene).files] == ["state"]
+
+
+def test_a_hang_up_leaves_the_machine_running(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = up(scene)
+    supervisor.send_signal(signal.SIGHUP)
+    assert answer_of(supervisor).code == 129
+    assert instance(scene).ended() is None
+    assert scene.launch("stop", scene.run, "-o", "json").json["state"] == "PAUSED"
+
+
+def test_cancel_ends_a_run_that_nobody_supervises_any_more(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = up(scene)
+    supervisor.kill()
+    supervisor.communicate()
+    cancelled = scene.launch("cancel", scene.run, "-o", "json")
+    assert (cancelled.code, cancelled.json["state"]) == (0, "CANCELLED")
+
+
+def test_train_answers_131_where_it_was_cancelled(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = up(scene)
+    assert scene.launch("cancel", scene.run).code == 0
+    assert answer_of(supervisor).code == 131
+
+
+def test_a_save_that_landed_in_the_last_instant_and_was_never_reported_is_resumed_from(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = train(scene)
+    await_step(scene, 10)
+    supervisor.kill()
+    supervisor.communicate()
+    known = {r.event.ref for r in scene.history().records if isinstance(r.event, ev.CheckpointSeen)}
+    eventually(lambda: newest(scene).ref not in known, "a save that nobody knows of")
+    kill_machine(scene)
+    last = newest(scene)
+
+    ended = scene.launch("resume", scene.run, "-o", "json")
+
+    assert ended.code == 0, scene.said()
+    assert resumed_from(scene) == last.ref
+    assert ended.json["proof"]["losses_equal"] is True
