@@ -65,9 +65,7 @@ def refuse_if_alive(remains: Remains) -> None:
     run = remains.run
     held_by = holder(remains.store)
     if held_by is not None:
-        raise UsageError(
-            f"{run} is supervised by process {held_by.pid} (supervisor {held_by.supervisor}); `launch cancel {run}` ends it, then rm deletes it"
-        )
+        raise UsageError(f"process {held_by.pid} supervises {run}; `launch cancel {run}` ends it, then rm deletes it")
     busy = next(_hosts_alive(remains.removal.incarnation), None)
     if busy is not None:
         raise UsageError(f"the instance {busy} of {run} still lives here; `launch cancel {run}` ends it, then rm deletes it")

@@ -9,10 +9,11 @@ from launcher.adapters.history import History
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import moment, span
-from launcher.app.proof import Proof, not_compared, proof_of
+from launcher.app.proof import proof_of
 from launcher.app.result import Result, as_json, result_of
 from launcher.app.show import final_block
 from launcher.codec import Json
+from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import Ledger, ledger
 from launcher.units import Usd, Utc, show_usd
 
@@ -51,7 +52,7 @@ def report_on(found: Found, history: History) -> Report:
     """Raises UsageError for a run that was never started."""
     state, now = history.state, found.market_now(history)
     return Report(
-        result=result_of(history, now, _proof(history)),
+        result=result_of(history, now, proof_of(history)),
         books=ledger(state, now),
         lives=lives_of(state, now, {}),
         speed=state.speed,
@@ -61,20 +62,14 @@ def report_on(found: Found, history: History) -> Report:
     )
 
 
-def _proof(history: History) -> Proof | None:
-    try:
-        return proof_of(history)
-    except ValueError as error:
-        return not_compared(f"reference.json is not whole: {error}")
-
-
 def report_lines(report: Report) -> list[str]:
     r, books = report.result, report.books
     steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
     took = span(books.times.elapsed, report.speed)
     head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {r.attempts} attempts"
-    last, *_ = reversed(block := final_block(r))
-    return [head, "", *block[:-1], *_more(report), "", *life_lines(report.lives, report.speed), "", last]
+    *block, following = final_block(r)
+    lines = [head, "", *block, *_more(report), "", *life_lines(report.lives, report.speed)]
+    return lines if r.state is Phase.SUCCEEDED else [*lines, "", following]
 
 
 def _more(report: Report) -> list[str]:

@@ -81,7 +81,7 @@ def cells(row: Row) -> tuple[str, ...]:
         return (row.found.head.run, NEVER_STARTED, "", "0", "", age, f"never started; launch resume {row.found.head.run}")
     r = row.result
     steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
-    return (r.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, _where(row, r))
+    return (row.found.head.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, _where(row, r))
 
 
 def _where(row: Readable, result: Result) -> str:

@@ -1,0 +1,95 @@
+"""What a run was worth, in text and as a document that holds all that `train` says and more."""
+
+import pytest
+
+from launcher.app import result
+from launcher.app.home import at
+from tests.cli.past import document, failed, keep, launch, note, preempted, preempted_silently
+
+
+def test_the_document_holds_all_of_trains_and_more(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    found = at(store.url)
+    history = found.read()
+    trains = result.as_json(result.result_of(history, found.market_now(history)))
+    told = document(capsys, "report", "r")
+    assert {key: told[key] for key in trains if key != "proof"} == {key: trains[key] for key in trains if key != "proof"}
+    assert told["goodput"] == pytest.approx(5400 / 5550, abs=1e-3)
+
+
+def test_attempts_are_told_with_place_life_steps_cost_and_cause(capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    first, second = document(capsys, "report", "r")["attempts_detail"]
+    assert (first["zone"], first["life_s"], first["state"], first["wait_status"]) == (
+        "us-east-1a",
+        3600.0,
+        "preempted",
+        "signal 9",
+    )
+    assert (first["from_step"], first["to_step"], first["noticed"], first["steps_lost"]) == (0, 3440, True, 0)
+    assert (second["from_step"], second["to_step"], second["state"]) == (3440, 5400, "finished")
+    assert first["cost_usd"] == pytest.approx(0.90)
+
+
+def test_the_costs_of_the_attempts_add_up_to_the_runs(capsys: pytest.CaptureFixture[str]):
+    keep(preempted_silently())
+    told = document(capsys, "report", "r")
+    assert sum(a["cost_usd"] for a in told["attempts_detail"]) == pytest.approx(told["cost"]["spent_usd"], abs=1e-3)
+    assert sum(a["steps_lost"] for a in told["attempts_detail"]) == told["steps_lost"] > 0
+
+
+def test_preemptions_with_and_without_notice_are_told_apart(capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "noticed")
+    keep(preempted_silently(), "silent")
+    noticed, silent = document(capsys, "report", "noticed"), document(capsys, "report", "silent")
+    assert (noticed["preemptions_with_notice"], noticed["preemptions_without_notice"]) == (1, 0)
+    assert silent["preemptions_with_notice"] == 0
+    assert silent["preemptions_without_notice"] == silent["preemptions"] > 0
+
+
+def test_the_text_says_money_time_and_attempts(capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert launch("report", "r") == 0
+    out = capsys.readouterr().out
+    assert "$1.48 rehearsed" in out
+    assert "goodput 97 %" in out
+    assert "1 of 1 preemptions were announced" in out
+    assert "killed by SIGKILL" in out
+
+
+def test_a_failed_run_is_reported_with_the_programs_own_code(capsys: pytest.CaptureFixture[str]):
+    keep(failed())
+    told = document(capsys, "report", "r")
+    assert (told["state"], told["exit_code"], told["program_exit_code"]) == ("FAILED", 1, 3)
+    assert {a["state"] for a in told["attempts_detail"]} == {"failed"}
+
+
+@pytest.mark.parametrize("output", ["html", "md"])
+def test_pictures_come_later_and_say_so(output: str, capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert launch("report", "r", "-o", output) == 2
+    assert "later version" in capsys.readouterr().err
+
+
+def test_all_runs_are_reported_together_and_bad_ones_left_out_with_a_word(capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "new")
+    keep(failed(), "old", age_s=40 * 86400)
+    note("bad").replace("run.json", b"{")
+    assert launch("report", "--all") == 0
+    said = capsys.readouterr()
+    assert "rehearsed money is not counted" in said.out
+    assert "bad is left out" in said.err
+    assert len(document(capsys, "report", "--all")["runs"]) == 2
+    assert [run["state"] for run in document(capsys, "report", "--all", "--since", "30d")["runs"]] == ["SUCCEEDED"]
+
+
+@pytest.mark.parametrize("words", [["--since", "30d"], ["--all", "--since", "soon"], ["r", "--all"]])
+def test_senseless_ranges_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert launch("report", *words) == 2
+
+
+def test_a_broken_reference_is_no_proof_and_no_traceback(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    store.replace("reference.json", b"?")
+    assert "cannot be read" in document(capsys, "report", "r")["proof"]["reason"]

@@ -1,0 +1,185 @@
+"""Deleting a run: only what is dead, only when it is meant, and finished whenever it was interrupted."""
+
+import json
+import shutil
+
+import pytest
+
+from launcher.adapters.cloud.local_registry import instance_of, locked
+from launcher.app.home import Home, find
+from launcher.app.removal import Remains, remains_of, remove
+from launcher.app.wiring import registry_of
+from launcher.beacon import Lamp
+from launcher.clock import SystemClock
+from launcher.core.contract import RUN_KEY, SUPERVISOR_KEY
+from launcher.core.run import events as ev
+from launcher.core.tempo import Tempo
+from launcher.errors import UsageError
+from tests.cli.past import (
+    INCARNATION,
+    cut,
+    document,
+    everything,
+    home,
+    keep,
+    launch,
+    number_of,
+    preempted,
+    store_of,
+    with_checkpoints,
+)
+
+
+def test_nothing_of_a_deleted_run_is_left(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    registry = registry_of(INCARNATION)
+    registry.mkdir(parents=True)
+    (registry / "clock.json").write_text("{}")
+    Home(home()).log_of("r").parent.mkdir()
+    Home(home()).log_of("r").write_text("log")
+    num_objects = sum(1 for _ in store.list(""))
+    told = document(capsys, "rm", "r", "-y")
+    assert (told["deleted"], told["objects"]) == (True, num_objects)
+    assert everything() == {}
+    assert not (home() / "runs" / "r").exists()
+    assert launch("status", "r") == 2
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_deleted(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    before = everything()
+    assert launch("rm", "r") == 2
+    err = capsys.readouterr().err
+    assert "objects" in err
+    assert "kB" in err
+    assert "add -y" in err
+    assert everything() == before
+
+
+def test_pins_are_named_before_they_go(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    assert launch("ckpt", "pin", "r", "newest") == 0
+    assert launch("rm", "r", "--dry-run") == 0
+    assert "1 pinned checkpoints among them" in capsys.readouterr().out
+
+
+# --- while something lives -----------------------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    before = {path: data for path, (_, data) in everything().items()}
+    assert launch("rm", "r", "-y") == 2
+    assert {path: data for path, (_, data) in everything().items()} == before
+    return capsys.readouterr().err
+
+
+def test_a_supervised_run_is_not_deleted(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    Lamp(store, SystemClock(), "s1").burn(Tempo(), 0.0)
+    assert "launch cancel r" in refused(capsys)
+
+
+def test_a_run_with_an_attempt_that_has_not_ended_is_not_deleted(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    assert "attempt 1 of r has not ended" in refused(capsys)
+
+
+def test_a_run_with_an_instance_that_is_still_billed_is_not_deleted(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.InstanceEnded) - 1)
+    assert "has not ended" in refused(capsys)
+
+
+def test_a_run_whose_local_instance_lives_is_not_deleted(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    instance = instance_of(registry_of(INCARNATION), "r-inc-1")
+    instance.path.mkdir(parents=True)
+    with locked(instance.lock) as is_mine:
+        assert is_mine
+        assert "r-inc-1" in refused(capsys)
+    assert launch("rm", "r", "-y") == 0
+
+
+def test_a_dead_supervisors_beacon_does_not_protect_a_run():
+    store, _ = with_checkpoints()
+    Lamp(store, SystemClock(), "s1").burn(Tempo(), 0.0)
+    beacon = json.loads(store.get(SUPERVISOR_KEY)) | {"pid_started": "another process had this pid"}
+    store.replace(SUPERVISOR_KEY, json.dumps(beacon).encode())
+    assert launch("rm", "r", "-y") == 0
+
+
+# --- killed in the middle ------------------------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    """As a kill would, it lets nothing of the deletion run on."""
+
+
+def one_step(remains: Remains, done: set[str]) -> bool:
+    """Delete until one thing has been done that is not in `done`; True when all was done."""
+
+    def passed(what: str) -> None:
+        if what not in done:
+            done.add(what)
+            raise Killed
+
+    try:
+        remove(Home(home()), remains, passed=passed)
+    except Killed:
+        return False
+    return True
+
+
+def test_killed_after_any_step_it_leaves_no_run_and_can_be_finished(capsys: pytest.CaptureFixture[str]):
+    store, made = with_checkpoints()
+    assert launch("ckpt", "pin", "r", "newest") == 0
+    done: set[str] = set()
+    while not one_step(remains_of(Home(home()), "r"), done):
+        with pytest.raises(UsageError):
+            find(Home(home()), "r")  # what `resume` would open
+        assert launch("runs") == 0
+        assert "PAUSED" not in capsys.readouterr().out
+        has_objects = any(meta.key != RUN_KEY for meta in store.list(""))
+        assert not has_objects or store.get(RUN_KEY), "no object is left without the word that it is to go"
+    assert len(done) > 3 * len(made)
+    assert everything() == {}
+
+
+def test_the_journal_goes_after_the_checkpoints():
+    with_checkpoints()
+    deleted: list[str] = []
+    remove(Home(home()), remains_of(Home(home()), "r"), passed=deleted.append)
+    first = next(i for i, key in enumerate(deleted) if key.startswith("journal/"))
+    assert not any(key.startswith(("attempts/", "pins/")) for key in deleted[first:])
+    assert deleted[-1] == RUN_KEY
+
+
+def test_a_half_deleted_run_is_finished_by_name_or_by_url(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    assert not one_step(remains_of(Home(home()), "r"), set())
+    assert launch("status", "r") == 2
+    assert "is being deleted" in capsys.readouterr().err
+    assert launch("rm", store.url, "-y") == 0
+    assert everything() == {}
+
+
+def test_a_run_whose_store_is_gone_leaves_the_index(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    shutil.rmtree(home() / "runs" / "r")
+    assert launch("rm", "r", "-y") == 0
+    assert "index entry" in capsys.readouterr().out
+    assert Home(home()).entries() == ()
+
+
+def test_a_folder_that_holds_no_run_is_never_deleted(capsys: pytest.CaptureFixture[str], tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert launch("rm", str(tmp_path), "-y") == 2
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_run_with_a_garbled_head_is_left_alone():
+    store, _ = with_checkpoints()
+    store.replace(RUN_KEY, b"{")
+    assert launch("rm", "r", "-y") == 6
+    assert list(store_of("r").list("journal/"))

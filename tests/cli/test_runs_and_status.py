@@ -1,0 +1,213 @@
+"""Looking at runs: all of them in a table, one in detail; whatever cannot be read is said, and nothing is changed by looking."""
+
+import json
+import shutil
+
+import pytest
+
+from launcher.adapters.history import History
+from launcher.app.home import Home
+from launcher.app.looking import UNDRIVEN_MOST_S, looks
+from launcher.beacon import Lamp
+from launcher.clock import SystemClock
+from launcher.core.run import events as ev
+from launcher.core.tempo import Tempo
+from tests.cli.past import (
+    INCARNATION,
+    cut,
+    document,
+    everything,
+    failed,
+    home,
+    keep,
+    launch,
+    note,
+    number_of,
+    out_of_budget,
+    preempted,
+    store_of,
+    with_checkpoints,
+)
+
+LOOKS = [
+    ["runs"],
+    ["status", "r"],
+    ["status"],
+    ["events", "r"],
+    ["logs", "r"],
+    ["report", "r"],
+    ["report", "--all"],
+    ["ckpt", "ls", "r"],
+    ["ckpt", "verify", "r"],
+    ["ckpt", "pin", "r", "newest", "--dry-run"],
+    ["rm", "r", "--dry-run"],
+    ["recipes", "ls"],
+    ["config", "show", "quickstart"],
+]
+
+
+@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_looking_changes_nothing(words: list[str], output: str, capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    before = everything()
+    assert launch(*words, "-o", output) == 0
+    assert everything() == before
+    out = capsys.readouterr().out
+    assert "schema_version" in out if output != "table" else "schema_version" not in out
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_shows_each_run_in_a_line_the_newest_first(capsys: pytest.CaptureFixture[str]):
+    keep(failed(), "older", age_s=7200)
+    keep(preempted(), "newer")
+    assert launch("runs") == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "SPENT", "AGE", "WHERE"]
+    assert first.split()[:4] == ["newer", "SUCCEEDED", "5400/5400", "2"]
+    assert "FAILED" in second
+    assert "120 min" in second or "2.0 h" in second
+    assert "the program failed" in second
+
+
+def test_an_empty_home_says_how_to_begin(capsys: pytest.CaptureFixture[str]):
+    assert launch("runs") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "launch train quickstart" in said.err
+    assert document(capsys, "runs")["runs"] == []
+
+
+def test_runs_that_cannot_be_read_are_listed_with_the_reason(capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "whole")
+    note("garbage").replace("run.json", b"{")
+    note("gone")
+    shutil.rmtree(home() / "runs" / "gone")
+    (home() / "index" / "broken.json").write_bytes(b"?")
+    rows = {row["run"]: row for row in document(capsys, "runs")["runs"]}
+    assert rows["whole"]["error"] is None
+    assert "run.json is damaged" in rows["garbage"]["error"]
+    assert "there is no run at" in rows["gone"]["error"]
+    assert "cannot be read" in rows["broken"]["error"]
+
+
+def test_a_run_without_an_index_entry_is_found_in_the_home(capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "r")
+    Home(home()).forget("r")
+    assert [row["run"] for row in document(capsys, "runs")["runs"]] == ["r"]
+
+
+def test_a_run_that_was_never_started_says_how_to_start_it(capsys: pytest.CaptureFixture[str]):
+    note("born")
+    assert launch("runs") == 0
+    assert "launch resume born" in capsys.readouterr().out
+
+
+# --- status --------------------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_finished_run_tells_its_attempts_and_what_to_type_next(capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert launch("status", "r") == 0
+    out = capsys.readouterr().out
+    assert "SUCCEEDED" in out
+    assert "killed by SIGKILL" in out
+    assert out.rstrip().endswith("launch report r")
+
+
+def test_status_without_a_name_is_of_the_newest_run_even_if_it_is_done(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints("unfinished")
+    keep(preempted())
+    assert document(capsys, "status")["run"] == "r"
+
+
+def test_status_takes_a_prefix_and_a_store_url(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints("quiet-otter")
+    assert document(capsys, "status", "quiet")["run"] == "quiet-otter"
+    assert document(capsys, "status", store.url)["run"] == "quiet-otter"
+
+
+def test_an_unknown_run_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
+    assert launch("status", "nobody") == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_run_that_ran_out_of_budget_is_told_the_command_that_raises_it(capsys: pytest.CaptureFixture[str]):
+    keep(out_of_budget())
+    told = document(capsys, "status", "r")
+    assert (told["state"], told["exit_code"], told["budget_usd"]) == ("PAUSED", 4, 0.5)
+    assert told["next"] == "launch resume r policy.budget=1"
+
+
+def test_a_run_whose_supervisor_died_says_that_nobody_supervises(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    told = document(capsys, "status", "r")
+    assert told["state"] == "RUNNING"
+    assert told["supervisor"]["alive"] is False
+    assert told["next"] == "launch resume r"
+    assert told["then"].startswith("nobody supervises")
+
+
+def test_a_living_supervisor_is_seen(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.NoticeSeen))
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    told = document(capsys, "status", "r")
+    assert told["supervisor"]["alive"] is True
+    assert told["state"] == "DRAINING"
+    assert "notice" in told["doing"]
+
+
+def test_the_loss_and_the_step_of_a_living_writer_come_from_its_heartbeat(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    key = "attempts/0001/heartbeat.json"
+    beat = json.loads(store.get(key)) | {"step": 777, "loss": 2.5, "steps_per_s": 3.0}
+    store.replace(key, json.dumps(beat).encode())
+    told = document(capsys, "status", "r")
+    assert (told["reached_step"], told["loss"], told["steps_per_s"]) == (777, 2.5, 3.0)
+    assert told["newest_checkpoint"] == {"ref": "0001-0001", "step": 300, "bytes": 0, "age_s": 0.0}
+
+
+def test_an_unreadable_record_is_a_warning_and_not_the_end(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    store.replace("journal/00000012.json", b"?")
+    assert launch("status", "r") == 0
+    assert "record 12 cannot be read" in capsys.readouterr().out
+
+
+def test_watching_a_run_that_has_ended_prints_it_once(capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert document(capsys, "status", "-w", "r")["state"] == "SUCCEEDED"
+
+
+def test_a_watch_goes_on_while_somebody_supervises_and_ends_with_the_run():
+    whole = keep(preempted())
+    records = {meta.key: whole.get(meta.key) for meta in whole.list("journal/")}
+    cut(whole, 10)
+    Lamp(whole, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            for key, data in records.items():
+                whole.replace(key, data)
+
+    seen = list(looks(History(store_of("r"), INCARNATION), wait=wait))
+    assert seen == [False, False, False, True]
+
+
+def test_a_watch_ends_when_nobody_has_supervised_for_a_while():
+    store = keep(preempted())
+    cut(store, 10)
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    assert list(looks(History(store, INCARNATION), wait=wait, monotonic=lambda: now[0]))[-1]
+    assert now[0] > UNDRIVEN_MOST_S
