@@ -53,7 +53,7 @@ def moment(at_utc: Utc) -> str:
 
 def span(market: Seconds, speed: float) -> str:
     """A duration of the market; in a rehearsal with the real one beside it."""
-    return show_duration(market) if speed == 1 else f"{show_duration(market)} there = {show_duration(market / speed)} here"
+    return show_duration(market) if speed == 1 else f"{show_duration(market)} ({show_duration(market / speed)} here)"
 
 
 def unreadable_records(history: History, now: Utc) -> tuple[int, ...]:
