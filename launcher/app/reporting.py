@@ -66,7 +66,8 @@ def report_lines(report: Report) -> list[str]:
     r, books = report.result, report.books
     steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
     took = span(books.times.elapsed, report.speed)
-    head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {r.attempts} attempt{'' if r.attempts == 1 else 's'}"
+    attempts = f"{r.attempts} attempt{'' if r.attempts == 1 else 's'}"
+    head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {attempts}"
     *block, following = final_block(r)
     lines = [head, "", *block, *_more(report), "", *life_lines(report.lives, report.speed)]
     return lines if r.state is Phase.SUCCEEDED else [*lines, "", following]
