@@ -1,0 +1,142 @@
+"""The pages say what is there: every key, exit code and module, and nothing that is gone."""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher import errors
+from launcher.adapters import recipe_file
+from launcher.adapters.recipe_units import without_none
+from launcher.app import grammar
+from launcher.app.commands.help import EXIT_CODES
+from launcher.core.recipe import Recipe
+from tests.architecture.test_tidy import MACHINE_PATH, ROOT, UNFINISHED, name_of
+
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PACKAGE = ROOT / "launcher"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# --- docs/recipe.md ----------------------------------------------------------------------------------------------------------
+
+
+def key_paths(kind: type, prefix: str = "") -> Iterator[str]:
+    """The path of every key of the recipe that is written by itself: "policy.budget", "notify.*.url"."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        inner = without_none(hints[field.name])
+        items = [item for item in typing.get_args(inner) if dataclasses.is_dataclass(item)]
+        if field.metadata.get("unit") == "derived":
+            continue
+        if dataclasses.is_dataclass(inner):
+            yield from key_paths(typing.cast(type, inner), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+            for item in items:
+                yield from key_paths(item, f"{prefix}{field.name}.*.")
+
+
+def documented_keys(page: str) -> list[str]:
+    """The first cell of each row under "Every key"."""
+    section = page.partition("## Every key")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+
+
+def test_the_recipe_page_has_every_key_once_and_no_other():
+    assert sorted(documented_keys(text("docs/recipe.md"))) == sorted([*key_paths(Recipe), "defaults"])
+
+
+def test_a_key_missing_in_the_page_is_found():
+    page = text("docs/recipe.md").replace("| `policy.budget` |", "| budget |")
+    assert set(key_paths(Recipe)) - set(documented_keys(page)) == {"policy.budget"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_complete_recipe_on_a_page_is_accepted(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DATA_URL", raising=False)
+    blocks = re.findall(r"^```yaml\n(# \S+\.yaml.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        recipe_file.parse(block, f"a recipe in {path.name}")
+
+
+# --- docs/exit-codes.md ------------------------------------------------------------------------------------------------------
+
+
+def known_codes() -> set[int]:
+    """Those of our errors, of the help, and success."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LaunchError)]
+    return {kind.exit_code for kind in kinds} | {int(code) for code in re.findall(r"^ +(\d+) ", EXIT_CODES, re.MULTILINE)}
+
+
+def documented_codes(page: str) -> set[int]:
+    return {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+
+
+def test_the_exit_code_page_has_every_code():
+    assert known_codes() - documented_codes(text("docs/exit-codes.md")) == set()
+
+
+def test_an_exit_code_missing_in_the_page_is_found():
+    page = text("docs/exit-codes.md").replace("| 7 |", "| seven |")
+    assert known_codes() - documented_codes(page) == {7}
+
+
+# --- ARCHITECTURE.md ---------------------------------------------------------------------------------------------------------
+
+
+def drawn_modules(page: str) -> list[str]:
+    """The paths at the line starts of the tree; "folder/*.py" stands for all modules of a folder."""
+    tree = page.partition("## Tree")[2].partition("```\n")[2].partition("```")[0]
+    return re.findall(r"^  (\S+\.py) ", tree, re.MULTILINE)
+
+
+def modules() -> list[str]:
+    return [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+
+
+def is_drawn(module: str, drawn: list[str]) -> bool:
+    return module in drawn or f"{module.rpartition('/')[0]}/*.py" in drawn
+
+
+def test_every_module_is_in_the_tree_of_architecture():
+    drawn = drawn_modules(text("ARCHITECTURE.md"))
+    assert [module for module in modules() if not is_drawn(module, drawn)] == []
+
+
+def test_the_tree_of_architecture_names_no_module_that_is_gone():
+    drawn = [path for path in drawn_modules(text("ARCHITECTURE.md")) if not path.endswith("*.py")]
+    assert [path for path in drawn if path not in modules()] == []
+    assert len(drawn) == len(set(drawn))
+
+
+def test_a_module_missing_in_the_tree_is_found():
+    page = text("ARCHITECTURE.md").replace("  core/tempo.py ", "  core/ ")
+    assert not is_drawn("core/tempo.py", drawn_modules(page))
+
+
+# --- all pages ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_page_leads_nowhere_that_is_not_there(path: Path):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_page_types_only_commands_that_are_in_the_grammar(path: Path):
+    typed = re.findall(r"(?:^\$ |`)(?:\S*/)?launch ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [word for word in typed if grammar.find(word) is None] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_page_leaves_nothing_for_later_and_names_no_machine_of_ours(path: Path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if UNFINISHED.search(line) or MACHINE_PATH.search(line)] == []
