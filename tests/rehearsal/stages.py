@@ -57,6 +57,16 @@ def await_step(scene: Scene, step: int) -> None:
     eventually(lambda: scene.is_born and any(m.step >= step for m in commits(scene)), f"step {step} is durable")
 
 
+def await_training(scene: Scene, number: int) -> None:
+    """Return once the program of the attempt is seen to work."""
+
+    def look() -> bool:
+        attempt = state_of(scene).attempts.get(number)
+        return attempt is not None and attempt.is_alive and attempt.training_at is not None
+
+    eventually(look, f"attempt {number} trains")
+
+
 def await_program(scene: Scene) -> None:
     """Return once the program has made a file named "up"."""
     eventually(lambda: any((i.work / "code" / "up").exists() for i in scene.instances()), "the program runs")

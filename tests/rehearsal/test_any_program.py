@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts.drills.scene import ROOT, answer_of
-from tests.rehearsal.stages import scene_in
+from scripts.drills.scene import PATIENCE_S, ROOT, answer_of, eventually
+from tests.rehearsal.stages import await_training, commits, kill_machine, scene_in
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = ROOT / "recipes" / "any_program.py"
-STEPS = "4500"
+STEPS = "5000"
 DONE = re.compile(rf"done: {STEPS} steps, weights ([0-9a-f]{{64}})")
 
 
@@ -23,10 +23,17 @@ def test_any_program_ends_with_the_same_weights_under_kills_as_without(tmp_path:
         [sys.executable, str(SCRIPT), "--dir", str(tmp_path / "alone"), "--steps", STEPS], stdout=subprocess.PIPE, text=True
     )
     scene = scene_in(tmp_path / "scene")
-    words = (f"run=python any_program.py --steps {STEPS}", "local.speed=700", "-n", scene.run, "-o", "json")
-    ended = answer_of(scene.start("train", "any-program", *words, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"))
+    words = (f"run=python any_program.py --steps {STEPS}", "local.trace=calm", "local.speed=60", "retry.same_checkpoint=9")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    supervisor = scene.start("train", "any-program", *words, "-n", scene.run, "-o", "json", PATH=path)
+    eventually(lambda: scene.is_born and commits(scene), "its folder is published")
+    for attempt in (1, 2, 3):
+        await_training(scene, attempt)
+        kill_machine(scene)
+    ended = answer_of(supervisor, at_most=2 * PATIENCE_S)
     undisturbed, _ = alone.communicate()
 
     assert ended.code == 0, scene.said()
-    assert ended.json["kills"] >= 3
+    assert ended.json["attempts"] == 4
+    assert ended.json["checkpoints"] >= 2
     assert DONE.findall(scene.launch("logs", scene.run).text) == DONE.findall(undisturbed) != []

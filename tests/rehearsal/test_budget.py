@@ -9,9 +9,10 @@ from tests.rehearsal.stages import await_step, instance, newest, scene_in, train
 
 pytestmark = pytest.mark.slow
 
-BUDGET = 1.10  # dollars
-# At speed 600 a second here costs 7 cents at 0.40 $/h: a start, some steps and the reserve fit, the whole training does not.
-DEAR = ("local.speed=600", f"policy.budget={BUDGET}", "trainer.steps=600")
+BUDGET = 8.0  # dollars
+# At speed 600 a second here costs 61 cents on demand, and nothing takes the machine before the budget ends. A start, some steps
+# and the reserve for saving and deletion fit into it; the whole training does not.
+DEAR = ("local.speed=600", "resources.use_spot=false", f"policy.budget={BUDGET}", "trainer.steps=600")
 
 
 def test_a_budget_that_ends_pauses_with_4_and_goes_on_with_a_larger_one(tmp_path: Path):

@@ -20,8 +20,9 @@ from tests.rehearsal.stages import COMMAND, await_program, await_step, newest, s
 pytestmark = pytest.mark.slow
 
 
-def requested(scene: Scene) -> int:
-    return sum(isinstance(record.event, ev.AttemptRequested) for record in scene.history().records)
+def granted(scene: Scene) -> int:
+    """How many attempts ran the program."""
+    return sum(isinstance(record.event, ev.WriterGranted) for record in scene.history().records)
 
 
 def last_words(scene: Scene) -> str:
@@ -42,13 +43,13 @@ def test_a_user_error_is_reported_with_its_code_after_the_further_attempts(tmp_p
 def test_a_program_that_fails_at_once_gets_its_further_attempts_and_no_more(tmp_path: Path):
     scene = scene_in(tmp_path / "scene")
     ended = trained(scene, "run=exit 5", recipe=COMMAND)
-    assert (ended.code, ended.json["program_exit_code"], requested(scene)) == (1, 5, 3)
+    assert (ended.code, ended.json["program_exit_code"], granted(scene)) == (1, 5, 3)
 
 
 def test_a_program_that_dies_at_the_same_checkpoint_is_given_up(tmp_path: Path):
     scene = scene_in(tmp_path / "scene")
     ended = trained(scene, "run=kill -9 $$", "retry.same_checkpoint=1", recipe=COMMAND)
-    assert (ended.code, ended.json["state"], requested(scene)) == (1, "FAILED", 2)
+    assert (ended.code, ended.json["state"], granted(scene)) == (1, "FAILED", 2)
     assert "at its start" in ended.json["reason"]
 
 
