@@ -24,7 +24,8 @@ STALL_ASSUMED_S: Seconds = 0.02
 DURABLE_ASSUMED_S: Seconds = 0.15
 
 # With a life of this (the longest of the trace `demo`) lasting S + W/3.5 here, each life trains W/3.5 at most, since a start
-# takes S of it at least: three lives end before the work does.
+# takes S of it at least, the agent's included: three lives end before the work does.
+AGENT_START_S: Seconds = 0.25  # from an instance's start to its trainer's: two Python processes, measured on an idle machine
 LIFE_LONGEST: Seconds = 75 * MINUTE
 LIVES_WANTED = 3.5
 SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute here is five hours there
@@ -86,7 +87,7 @@ def speed_of(recipe: Recipe, known: Timing) -> tuple[float, str]:
         return recipe.local.speed, "as local.speed says"
     if known.work_s is None:
         return SPEED_UNMEASURED, "the work of a program under `run:` is not known beforehand"
-    life_s = known.startup_s + known.work_s / LIVES_WANTED
+    life_s = AGENT_START_S + known.startup_s + known.work_s / LIVES_WANTED
     how = "measured" if known.is_measured else "assumed"
     reason = (
         f"{how}: start-up {known.startup_s:.2f} s, work {known.work_s:.1f} s here; "

@@ -24,6 +24,8 @@ class Pace:
     median: Seconds | None = None
     low: Seconds | None = None  # the 20th percentile: what a step costs when nothing disturbs it
     steps_per_s: float | None = None
+    cpu: Seconds | None = None  # CPU seconds of a step, the mean
+    load: float = 1.0  # seconds on the wall for each CPU second of the steps: 1 where they have a core to themselves
 
 
 class StepMeter:
@@ -34,15 +36,23 @@ class StepMeter:
         self.startup_cpu_s: Seconds = 0.0
         self._steps: deque[Seconds] = deque(maxlen=NUM_STEPS_MEASURED)
         self._began: Seconds = 0.0
+        self._began_cpu: Seconds = 0.0
+        self._num_steps = 0
+        self._wall_s: Seconds = 0.0
+        self._cpu_s: Seconds = 0.0
 
     def begin(self) -> None:
-        self._began = time.monotonic()
+        self._began, self._began_cpu = time.monotonic(), time.process_time()
         if self.first_step_mono is None:
             self.first_step_mono = self._began
-            self.startup_cpu_s = time.process_time()
+            self.startup_cpu_s = self._began_cpu
 
     def end(self) -> None:
-        self._steps.append(time.monotonic() - self._began)
+        took = time.monotonic() - self._began
+        self._steps.append(took)
+        self._num_steps += 1
+        self._wall_s += took
+        self._cpu_s += time.process_time() - self._began_cpu
 
     def pace(self) -> Pace:
         if not self._steps:
@@ -53,6 +63,8 @@ class StepMeter:
             median=statistics.median(ordered),
             low=ordered[len(ordered) // 5],
             steps_per_s=1 / max(statistics.fmean(newest), 1e-9),
+            cpu=self._cpu_s / self._num_steps,
+            load=max(1.0, self._wall_s / max(self._cpu_s, 1e-9)),
         )
 
 

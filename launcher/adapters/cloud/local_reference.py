@@ -107,8 +107,9 @@ def progress(registry: Path) -> TrainerProgress | None:
 def measure(registry: Path) -> Measured | None:
     """What start-up and a step cost here, once enough steps are done.
 
-    Start-up is the time on the wall or the CPU time, whichever is less: the first is long on a busy machine, the second
-    where libraries start threads.
+    A step is counted in CPU time where that is less: what it costs when the others leave. A start-up counts as it is on this
+    machine with the others, its CPU time at the load that the steps met, since the attempts will start beside them too; but not
+    what only the first start of all takes, reading files that nobody has read yet.
     """
     hosted, seen = read(ReferenceHosted, reference_folder(registry) / "host.json"), progress(registry)
     if hosted is None or hosted.trainer_started_mono is None or seen is None:
@@ -118,7 +119,8 @@ def measure(registry: Path) -> Measured | None:
     if seen.step < min(MEASURED_STEPS, seen.total_steps or MEASURED_STEPS):
         return None
     wall = max(0.0, seen.first_step_mono - hosted.trainer_started_mono)
-    return Measured(startup_s=min(wall, seen.startup_cpu_s) if seen.startup_cpu_s > 0 else wall, step_s=seen.step_s_low)
+    startup_s = min(wall, seen.startup_cpu_s * seen.load) if seen.startup_cpu_s > 0 else wall
+    return Measured(startup_s=startup_s, step_s=min(seen.step_s_low, seen.step_cpu_s or seen.step_s_low))
 
 
 def _is_hosted(folder: Path) -> bool:
