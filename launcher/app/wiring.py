@@ -1,38 +1,41 @@
 """The composition root: which concrete store, cloud, feed, trace and policy a run gets, and what the environment says.
 
 Everything else in `app/` takes these through here, so that this one page answers "what runs when I say infra: local?".
+What only a run that really starts needs is imported then: the first line of `launch train` must not wait for it.
 """
 
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher import clock
-from launcher.adapters.cloud import local_reference
-from launcher.adapters.cloud.local import LocalCloud
-from launcher.adapters.cloud.local_registry import clock_of, run_registry
-from launcher.adapters.history import History
 from launcher.adapters.market.listed import ListedFeed, listed
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, open_store
-from launcher.clock import ScaledClock
 from launcher.core.market.offer import Offer
 from launcher.core.market.trace import GENERATED, Trace, from_csv, generated
 from launcher.core.policy.base import Policy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import LocalSpec
-from launcher.core.run.state import RunState
 from launcher.errors import RecipeError
-from launcher.supervisor import World
 from launcher.units import Step, Utc
 
-__all__ = ["child", "clock_of", "open_store"]
+if TYPE_CHECKING:
+    from launcher.adapters.cloud.local_reference import Measured
+    from launcher.adapters.history import History
+    from launcher.core.run.state import RunState
+    from launcher.supervisor import World
+
+__all__ = ["child", "open_store"]
 
 STATE_HOME_DEFAULT = "~/.local/state"
 
 
 def registry_of(incarnation: str) -> Path:
     """Where the local instances of a run are written down: with this user on this machine, not in the home."""
+    from launcher.adapters.cloud.local_registry import run_registry
+
     state_home = os.environ.get("XDG_STATE_HOME") or STATE_HOME_DEFAULT
     return run_registry(Path(state_home).expanduser(), incarnation)
 
@@ -61,31 +64,40 @@ def policy_named(strategy: str) -> Policy:
     return POLICIES[strategy]()
 
 
-def policy_of(state: RunState) -> Policy:
+def policy_of(state: "RunState") -> Policy:
     return policy_named(state.recipe.policy.strategy)
 
 
-def local_clock(incarnation: str) -> ScaledClock:
+def local_clock(incarnation: str) -> clock.ScaledClock:
     """The run's rehearsed clock, set going. Raises FileNotFoundError where none was made here."""
-    return ScaledClock(clock_of(registry_of(incarnation)))
+    return clock.ScaledClock(_clock_file(incarnation))
 
 
-def make_clock(history: History) -> None:
+def make_clock(history: "History") -> None:
     """The run's clock on this machine, going on from its newest record; one that is there is left as it is."""
-    registry = registry_of(history.incarnation)
-    registry.mkdir(parents=True, exist_ok=True)
-    clock.create(clock_of(registry), speed=history.state.speed, market_start=history.records[-1].at)
+    path = _clock_file(history.incarnation)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clock.create(path, speed=history.state.speed, market_start=history.records[-1].at)
 
 
 def clock_position(incarnation: str) -> Utc | None:
     """Where the run's clock on this machine stands, None where there is none; for lookers-on, it is not kept going."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return clock.position(clock_of(registry_of(incarnation)))
+        return clock.position(_clock_file(incarnation))
     return None
 
 
-def local_world(state: RunState, store: ObjectStore, market_clock: clock.Clock) -> World:
+def _clock_file(incarnation: str) -> Path:
+    from launcher.adapters.cloud.local_registry import clock_of
+
+    return clock_of(registry_of(incarnation))
+
+
+def local_world(state: "RunState", store: ObjectStore, market_clock: clock.Clock) -> "World":
     """The world of a rehearsal: processes of this machine as instances, their lives and prices from trace and list."""
+    from launcher.adapters.cloud.local import LocalCloud
+    from launcher.supervisor import World
+
     trace = trace_of(state.recipe.local)
     return World(
         clock=market_clock,
@@ -98,8 +110,10 @@ def local_world(state: RunState, store: ObjectStore, market_clock: clock.Clock) 
 # --- the uninterrupted run beside it -------------------------------------------------------------------------------------------
 
 
-def start_reference(state: RunState, store: ObjectStore) -> None:
+def start_reference(state: "RunState", store: ObjectStore) -> None:
     """Have the reference run begin or go on, unless it has ended."""
+    from launcher.adapters.cloud import local_reference
+
     assert state.recipe.trainer is not None, "only a trainer of ours has a reference"
     order = local_reference.ReferenceOrder(
         run=state.run,
@@ -108,23 +122,32 @@ def start_reference(state: RunState, store: ObjectStore) -> None:
         module=str(state.recipe.trainer["kind"]),
         args={name: value for name, value in state.recipe.trainer.items() if name != "kind"},
         envs=state.recipe.envs,
+        code=state.code,
     )
     local_reference.start(registry_of(state.incarnation), order)
 
 
-def stop_reference(state: RunState) -> None:
+def stop_reference(state: "RunState") -> None:
+    from launcher.adapters.cloud import local_reference
+
     local_reference.stop(registry_of(state.incarnation))
 
 
-def reference_measured(state: RunState) -> local_reference.Measured | None:
+def reference_measured(state: "RunState") -> "Measured | None":
+    from launcher.adapters.cloud import local_reference
+
     return local_reference.measure(registry_of(state.incarnation))
 
 
-def reference_failure(state: RunState) -> str | None:
+def reference_failure(state: "RunState") -> str | None:
+    from launcher.adapters.cloud import local_reference
+
     return local_reference.failure(registry_of(state.incarnation))
 
 
-def reference_steps(state: RunState) -> tuple[Step, Step | None]:
+def reference_steps(state: "RunState") -> tuple[Step, Step | None]:
     """How far it is, of how many."""
+    from launcher.adapters.cloud import local_reference
+
     seen = local_reference.progress(registry_of(state.incarnation))
     return (seen.step, seen.total_steps) if seen is not None else (0, None)

@@ -41,6 +41,7 @@ class ReferenceOrder:
     module: str
     args: dict[str, Json]
     envs: dict[str, str] = field(default_factory=dict)
+    code: str | None = None  # key of the frozen workdir, a tar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

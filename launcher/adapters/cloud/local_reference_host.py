@@ -6,18 +6,21 @@ A trainer that was killed begins at step 0 again, since what resumed would be no
 """
 
 import functools
+import io
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import uuid
 from pathlib import Path
 
 import xxhash
 
+import launcher
 from launcher import processes
 from launcher.adapters import durable, retry
 from launcher.adapters.cloud.local_host import inherited_environment
@@ -37,6 +40,7 @@ from launcher.codec import dumps
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, REFERENCE_KEY, REFERENCE_PREFIX, Reference
 from launcher.errors import KeyExists, KeyMissing, LaunchError
 
+PACKAGE_ROOT = Path(launcher.__file__).parent.parent
 RESTARTS_MAX = 5  # a trainer killed this often is killed by something that does not stop, such as a lack of memory
 _LENGTH_BYTES = 8  # safetensors: the header's length comes first, as a little-endian number of 8 bytes
 
@@ -89,7 +93,11 @@ def _train(folder: Path, order: ReferenceOrder, hosted: ReferenceHosted, restart
     """One trainer's life, in an empty folder. Gives its exit code, negative for a signal."""
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    code = work / "code"
+    code.mkdir(parents=True)
+    if order.code is not None:
+        with tarfile.open(fileobj=io.BytesIO(retry.store_calls()(open_store(order.store).get, order.code))) as tar:
+            tar.extractall(code, filter="data")
     now = ReferenceHosted(
         host=hosted.host,
         boot_id=hosted.boot_id,
@@ -101,7 +109,7 @@ def _train(folder: Path, order: ReferenceOrder, hosted: ReferenceHosted, restart
     with (folder / "trainer.log").open("ab") as log:
         trainer = subprocess.Popen(
             [sys.executable, "-P", "-m", order.module],
-            cwd=work,
+            cwd=code,
             env=_environment(order, hosted.mark, work),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -109,15 +117,17 @@ def _train(folder: Path, order: ReferenceOrder, hosted: ReferenceHosted, restart
             start_new_session=True,
             preexec_fn=functools.partial(processes.bind_to, os.getpid()),
         )
-    code = trainer.wait()
+    exit_code = trainer.wait()
     processes.kill_descendants(at_most=KILL_AT_MOST_S)
-    return code
+    return exit_code
 
 
 def _environment(order: ReferenceOrder, mark: str, work: Path) -> dict[str, str]:
+    inherited = {**inherited_environment(), **order.envs}
+    paths = (str(PACKAGE_ROOT), inherited.get("PYTHONPATH", ""), str(work / "code"))  # as an agent starts a trainer
     return {
-        **inherited_environment(),
-        **order.envs,
+        **inherited,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "LAUNCH_TRAINER_DIR": str(work),
         "LAUNCH_TRAINER": json.dumps(order.args),
         REFERENCE_VARIABLE: mark,
