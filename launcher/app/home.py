@@ -10,7 +10,6 @@ local runs, and logs. So losing a home loses no work: a run is found by its stor
 
 import contextlib
 import difflib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,13 +149,3 @@ def _unknown(home: Home, text: str, names: list[str]) -> str:
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else "`launch runs` lists them, and a store URL names any other"
     return f"no run {text!r} was seen in {home.path}; {hint}"
-
-
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-
-
-def checked_name(name: str) -> str:
-    """A name for a run that clouds take as a label too. Raises UsageError."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"--name {name!r}: use up to 40 lower-case letters, digits and dashes, such as tuned-llama-2")
-    return name

@@ -41,6 +41,10 @@ class Screen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the moving line away. May be repeated."""
         if self._live is not None:
             with contextlib.suppress(OSError):
                 self._live.stop()

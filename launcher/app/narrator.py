@@ -96,8 +96,9 @@ class Narrator:
             parts.append(f"{beat.steps_per_s:.0f} it/s")
         parts.append(str(writer.offer.placement))
         if beat.last_commit:
-            size = f"{show_size(beat.last_commit_bytes)}, verified"
-            parts.append(f"saved step {beat.last_commit_step} ({size}{_age(writer, now, state.speed)})")
+            parts.append(
+                f"saved step {beat.last_commit_step} ({show_size(beat.last_commit_bytes)}{_age(writer, now, state.speed)})"
+            )
         money = show_usd(spent(state, now).likely)
         chosen = self._plan.chosen if self._plan else None
         parts.append(f"{money} of about {show_usd(chosen.estimate.usd)}" if chosen else money)

@@ -7,7 +7,6 @@ name may take over; after it everything that is still missing can be made again,
 """
 
 import os
-import random
 import secrets
 import socket
 import time
@@ -26,21 +25,14 @@ from launcher.core.run import events as ev
 from launcher.errors import Damaged, KeyExists, KeyMissing, UsageError
 from launcher.units import Utc
 
-NAME_TRIES = 20  # of 65,536 endings for each pair of words; a home with so many runs has other troubles
 
-
-def create(home: Home, recipe: Recipe, name: str | None) -> Found:
-    """A new run of `recipe`, its journal not begun. Raises UsageError where `name` is taken."""
+def create(home: Home, recipe: Recipe, run: str) -> Found:
+    """A new run of `recipe`, its journal not begun. Raises UsageError where the name is taken."""
     home.make()
-    for _ in range(NAME_TRIES):
-        run = name or random_name()
-        store = open_store(home.store_url(recipe, run))
-        if _is_born(store):
-            if name is None:
-                continue
-            raise _taken(run)
-        return _bear(home, store, run, recipe)
-    raise UsageError(f"no free name was found in {home.path}; choose one with --name")
+    store = open_store(home.store_url(recipe, run))
+    if _is_born(store):
+        raise _taken(run)
+    return _bear(home, store, run, recipe)
 
 
 def _is_born(store: ObjectStore) -> bool:
@@ -96,18 +88,3 @@ def frozen_recipe(store: ObjectStore) -> Recipe:
         return recipe_file.parse(store.get(RECIPE_KEY).decode(), f"{store.url}/{RECIPE_KEY}")
     except (KeyMissing, UnicodeDecodeError) as error:
         raise Damaged(RECIPE_KEY, str(error)) from error
-
-
-def random_name() -> str:
-    return f"{random.choice(_ADJECTIVES)}-{random.choice(_NOUNS)}-{secrets.token_hex(2)}"
-
-
-_ADJECTIVES = """amber brave brisk calm clear clever cosmic crisp dapper eager early fair fleet gentle glad golden grand happy
-    hardy honest jolly keen kind lively lucky mellow merry mild neat noble patient plucky polite prime proud quick quiet rapid
-    ready sage serene sharp shy silver sleek smooth snug solid spry steady still sturdy sunny swift tidy trusty vivid warm
-    wise witty young zesty""".split()
-_NOUNS = """badger beaver bison bobcat buffalo camel caribou cheetah condor coyote crane dolphin eagle egret elk falcon ferret
-    finch fox gazelle gecko gibbon goose grouse heron hornet ibex jackal jaguar kestrel koala lark lemur leopard lion lizard
-    llama lynx magpie marmot marten moose newt ocelot oriole osprey otter owl panda panther pelican penguin puffin puma quail
-    rabbit raven robin salmon seal sparrow stork swan tapir tern tiger toucan turtle walrus weasel whale wolf wombat wren
-    zebra""".split()

@@ -13,13 +13,13 @@ def screen_for(args: argparse.Namespace) -> Screen:
     return Screen(is_quiet=args.quiet)
 
 
-def finish(args: argparse.Namespace, training: Callable[[Screen], Result]) -> int:
-    """Run `training` with a screen and print what became of it."""
-    with screen_for(args) as screen:
-        try:
-            result = training(screen)
-        except Detached:
-            return EXIT_DETACHED
+def finish(args: argparse.Namespace, screen: Screen, training: Callable[[], Result]) -> int:
+    """Run `training`, take the moving line away, and print what became of it."""
+    try:
+        result = training()
+    except Detached:
+        return EXIT_DETACHED
+    screen.close()
     return print_result(args, result)
 
 

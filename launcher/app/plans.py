@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 
 from launcher.adapters import recipe_file
-from launcher.app.wiring import offers_of, policy_named, trace_of
+from launcher.app.wiring import offers_of, open_store, policy_named, trace_of
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import Plan, plan
@@ -47,7 +47,10 @@ def wanted(args: argparse.Namespace) -> Recipe:
     if getattr(args, "keep_failed", None):
         raise UsageError("--keep-failed comes in a later version, together with `launch ssh`; leave it out for now")
     envs = dict(pair.partition("=")[::2] for pair in args.env)
-    return rehearsed(recipe_file.load(args.recipe, args.overrides, envs).recipe)
+    recipe = rehearsed(recipe_file.load(args.recipe, args.overrides, envs).recipe)
+    if recipe.checkpoint.dir is not None:
+        open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
+    return recipe
 
 
 def rehearsed(recipe: Recipe) -> Recipe:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from launcher import __version__
 from launcher.adapters.recipe_yaml import write_yaml
 from launcher.app.proof import Proof
 from launcher.app.result import Parts, Result
@@ -36,20 +35,6 @@ def _cell(text: str, width: int, is_right: bool) -> str:
 
 
 # --- before the run ------------------------------------------------------------------------------------------------------------
-
-
-def first_line(recipe: Recipe, run: str | None) -> str:
-    named = f"run {run} · " if run else ""
-    return f"launch {__version__} · {named}recipe {recipe.name} ({_program(recipe)})"
-
-
-def _program(recipe: Recipe) -> str:
-    if recipe.trainer is None:
-        return f"run: {(recipe.run or '').strip().splitlines()[0][:50]}"
-    steps = recipe.trainer.get("steps")
-    kind = str(recipe.trainer["kind"])
-    what = "small GPT on the Python standard library" if kind == "launcher.trainers.gpt" else kind
-    return f"{what}, {steps} steps" if steps else what
 
 
 def rehearsal_line(recipe: Recipe, plan: Plan) -> str:

@@ -13,7 +13,7 @@ from launcher.adapters.history import History
 from launcher.app.holding import holder
 from launcher.app.home import Found, Home, find
 from launcher.app.live import Screen
-from launcher.app.output import finish, print_result
+from launcher.app.output import finish, print_result, screen_for
 from launcher.app.requests import ask, withdraw_unseen
 from launcher.app.result import Result, result_of, with_exit_code
 from launcher.app.session import Session
@@ -39,7 +39,8 @@ def end_run(args: argparse.Namespace, kind: RequestKind) -> int:
         print(f"would ask the supervisor of {found.head.run} to {kind.value}")
         return 0
     ask(found.store, kind)
-    return finish(args, lambda screen: _see_it_end(args, home, found, history, screen))
+    with screen_for(args) as screen:
+        return finish(args, screen, lambda: _see_it_end(args, home, found, history, screen))
 
 
 def _see_it_end(args: argparse.Namespace, home: Home, found: Found, history: History, screen: Screen) -> Result:

@@ -10,8 +10,9 @@ import pytest
 from launcher import codec
 from launcher.adapters.store.files import FileStore
 from launcher.app import code
-from launcher.app.home import Found, Home, at, checked_name, find
-from launcher.app.opening import create, random_name
+from launcher.app.home import Found, Home, at, find
+from launcher.app.names import checked_name, random_name
+from launcher.app.opening import create
 from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError

@@ -202,14 +202,14 @@ def test_a_home_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     done = launch("train", "recipes/tiny.yaml", "--home", str(tmp_path / "file" / "home"))
     assert done.returncode == 2
     assert "--home or LAUNCH_HOME" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2  # the first names the run
 
 
 def test_a_checkpoint_folder_that_cannot_be_written_is_the_stores_failure(tmp_path: Path):
     (tmp_path / "file").write_text("")
     done = launch("train", "recipes/tiny.yaml", f"checkpoint.dir={tmp_path / 'file' / 'runs'}")
     assert done.returncode == 6
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_plan_touches_nothing_and_train_dry_run_is_the_same():

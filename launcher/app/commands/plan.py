@@ -3,7 +3,8 @@
 import argparse
 
 from launcher.app import show
-from launcher.app.home import checked_name
+from launcher.app.banner import first_line
+from launcher.app.names import checked_name
 from launcher.app.plans import first_plan, wanted
 
 
@@ -15,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output != "table":
         print(show.document(show.plan_json(recipe, made, speed_reason), args.output))
         return 0
-    print(show.first_line(recipe, args.name))
+    print(first_line(recipe, args.name))
     print(show.rehearsal_line(recipe, made))
     print("\n".join(show.plan_lines(made)))
     return 0

@@ -5,14 +5,14 @@ import contextlib
 from pathlib import Path
 
 from launcher.adapters.history import History
-from launcher.app import live, show
+from launcher.app.banner import first_line
 from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
 from launcher.app.opening import frozen_recipe
-from launcher.app.output import finish, print_result
+from launcher.app.output import finish, print_result, screen_for
 from launcher.app.proof import proof_of
 from launcher.app.requests import withdraw_unseen
-from launcher.app.result import Result, result_of
+from launcher.app.result import result_of
 from launcher.app.resuming import resumption
 from launcher.app.session import Session
 from launcher.core.policy.base import Phase
@@ -35,14 +35,12 @@ def run(args: argparse.Namespace) -> int:
         home.make()
         home.note(found)
 
-    def training(screen: live.Screen) -> Result:
-        recipe = history.state.recipe if history.is_created else frozen_recipe(found.store)
-        screen.say(show.first_line(recipe, found.head.run))
+    recipe = history.state.recipe if history.is_created else frozen_recipe(found.store)
+    with screen_for(args) as screen:
+        screen.say(first_line(recipe, found.head.run))
         screen.say(f"goes on {_intention(history, resumed)}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
-        return session.run(lambda opened: _go_on(opened, resumed))
-
-    return finish(args, training)
+        return finish(args, screen, lambda: session.run(lambda opened: _go_on(opened, resumed)))
 
 
 def _go_on(history: History, resumed: ev.RunResumed | None) -> None:

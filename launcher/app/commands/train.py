@@ -3,27 +3,34 @@
 import argparse
 from pathlib import Path
 
-from launcher.app import live, show  # `live` first of all: the time shown counts from here
-from launcher.app.commands import plan
-from launcher.app.home import Home, checked_name
-from launcher.app.opening import create
-from launcher.app.output import finish
+from launcher.app.banner import first_line
+from launcher.app.live import Screen  # early: the time shown counts from here
+from launcher.app.names import checked_name, random_name
 from launcher.app.plans import first_plan, wanted
-from launcher.app.result import Result
+from launcher.core.recipe import Recipe
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.dry_run:
-        return plan.run(args)
     recipe = wanted(args)
     first_plan(recipe)  # nothing is made where nothing fits
+    if args.dry_run:
+        from launcher.app.commands import plan
+
+        return plan.run(args)
+    name = checked_name(args.name) if args.name else random_name()
+    with Screen(is_quiet=args.quiet) as screen:
+        screen.say(first_line(recipe, name))
+        return _train(args, recipe, name, screen)
+
+
+def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) -> int:
+    # Imported behind the first line, which is to stand there within half a second.
+    from launcher.app.home import Home
+    from launcher.app.opening import create
+    from launcher.app.output import finish
+    from launcher.app.session import Session
+
     home = Home(Path(args.home))
-    found = create(home, recipe, checked_name(args.name) if args.name else None)
-
-    def training(screen: live.Screen) -> Result:
-        screen.say(show.first_line(recipe, found.head.run))
-        from launcher.app.session import Session
-
-        return Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0).run()
-
-    return finish(args, training)
+    found = create(home, recipe, name)
+    session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
+    return finish(args, screen, session.run)
