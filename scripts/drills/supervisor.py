@@ -20,10 +20,10 @@ KILLS_PER_RUN = 8
 EXACT_SHARE = 0.65
 LIFE_MOST_S = 3.0  # of a supervisor that is killed from outside
 KILLED = -9
-# The second market takes machines every few seconds, so that there is more to seal, stop and start.
+# The second market takes machines every ten seconds, so that there is more to seal, stop and start.
 MARKETS = (
     ("trainer.steps=400",),
-    ("trainer.steps=1200", "local.trace=demo", "local.speed=700"),
+    ("trainer.steps=1500", "local.trace=demo", "local.speed=400"),
 )
 
 
