@@ -27,7 +27,7 @@ from scripts.drills.scene import LOOK_S, Scene, answer_of, eventually
 KILLS_PER_RUN = 8
 RUN = ("train", "tiny", "trainer.steps=2000", "retry.same_checkpoint=1000", "-o", "json")
 MOMENTS = ("at any time", "in a save", "in a commit", "in a restore")
-TARGETS = {"trainer": (b"launcher.trainers",), "agent": (b"launcher.node",), "both": (b"launcher.trainers", b"launcher.node")}
+TARGETS = {"trainer": (b"launcher.trainers",), "agent": (b"launcher.node\0",), "both": (b"launcher.trainers", b"launcher.node\0")}
 LIFE_MOST_S = 4.0  # of an attempt that is killed at any time; restoring takes about half of it
 WAIT_MOST_S = 20.0
 

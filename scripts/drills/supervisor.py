@@ -17,7 +17,7 @@ from scripts.drills.scene import Scene, answer_of
 from scripts.drills.suicide import DOORS
 
 KILLS_PER_RUN = 8
-EXACT_SHARE = 0.65
+EXACT_SHARE = 0.75
 LIFE_MOST_S = 3.0  # of a supervisor that is killed from outside
 KILLED = -9
 # The second market takes machines every ten seconds, so that there is more to seal, stop and start.
