@@ -5,13 +5,14 @@ Production, the rehearsal, `launch simulate` and the fault tests run this same c
 Every wait is on the world's clock. The retry rules are tenacity's: the loop *is* a `Retrying` of the tick.
 """
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
 
-from launcher import log
+from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
@@ -20,7 +21,7 @@ from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Lamp
 from launcher.clock import Clock
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
-from launcher.core.contract import Heartbeat, commit_key
+from launcher.core.contract import Heartbeat, commit_key, spec_key
 from launcher.core.instance import InstanceName, attempt_of, instance_name
 from launcher.core.policy.base import Policy
 from launcher.core.run import events as ev
@@ -255,7 +256,10 @@ class Loop:
                 cloud.stop(name)
                 self._watch = _told(self._watch, attempt.number)
             case StartInstance():
-                cloud.start(name, attempt_spec(state, attempt, self._world.store.url))
+                spec = attempt_spec(state, attempt, self._world.store.url)
+                with contextlib.suppress(KeyExists):  # told by an earlier tick: the same, since it follows from the journal
+                    self._world.store.create(spec_key(attempt.number), codec.dumps(spec))
+                cloud.start(name, spec)
 
     def _stop_strangers(self) -> None:
         """Instances of ours with an attempt number that no record knows: the request was in a voided record."""

@@ -207,7 +207,7 @@ class Checkpointer:
         )
         self._set_aside = restored.set_aside
         for bad in restored.set_aside:
-            self._warn(f"checkpoint {bad.ref} set aside: {bad.culprit}")
+            log.warning("checkpoint_set_aside", checkpoint=str(bad.ref), culprit=bad.culprit)
         manifest = restored.manifest
         facts.refuse_other_training(manifest.facts, self._must_match)
         for warning in facts.warnings(manifest.facts, self._facts):

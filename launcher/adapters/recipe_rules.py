@@ -60,6 +60,10 @@ def _check_program(values: dict[str, Json], origins: Origins) -> None:
         raise RecipeError(f"neither run nor trainer is set ({origins.file}); write one, such as `run: python train.py`")
     if not str(values.get("run", "x")).strip():
         origins.refuse("run", values["run"], "write the command that trains, such as `run: python train.py`")
+    if "trainer" in values and values.get("outputs") is not None:
+        origins.refuse(
+            "outputs", values["outputs"], "leave it out: it is published for `run:`; a trainer's weights are its checkpoints"
+        )
     if values.get("trainer", {}).get("kind", "").startswith(_OURS):
         _check_trainer(values["trainer"], origins)
 

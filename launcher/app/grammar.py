@@ -58,7 +58,7 @@ GLOBAL_FLAGS = (
     Flag(("--home",), "where runs are kept (LAUNCH_HOME; default ~/.launch)", "DIR"),
     Flag(("-o", "--output"), "what stdout carries: table, json or yaml", "FORMAT"),
     Flag(("-q", "--quiet"), "say less on stderr"),
-    Flag(("-v", "--verbose"), "say more on stderr; twice for all", is_repeatable=True),
+    Flag(("-v", "--verbose"), "say more on stderr", is_repeatable=True),
     Flag(("-y", "--yes"), "do not ask"),
     Flag(("--dry-run", "--dryrun"), "say what would happen, and do nothing", dest="dry_run"),
 )

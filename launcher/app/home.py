@@ -76,7 +76,12 @@ class Home:
             ) from None
 
     def store_url(self, recipe: Recipe, run: str) -> str:
-        return child(recipe.checkpoint.dir or (self.path / "runs").as_uri(), run)
+        return child(recipe.checkpoint.dir or self.runs_url, run)
+
+    @property
+    def runs_url(self) -> str:
+        """Where runs lie whose recipe names no other place."""
+        return (self.path / "runs").as_uri()
 
     def log_of(self, run: str) -> Path:
         return self.path / "logs" / f"{run}.log"
@@ -117,9 +122,11 @@ def find(home: Home, text: str | None) -> Found:
     if len(names) > 1:
         shown = ", ".join(names[:SHOWN_MOST]) + (" …" if len(names) > SHOWN_MOST else "")
         raise UsageError(f"{text!r} fits {len(names)} runs: {shown}; write more of the name")
-    if not names:
-        raise UsageError(_unknown(home, text, list(entries)))
-    return at(entries[names[0]].store)
+    if names:
+        return at(entries[names[0]].store)
+    with contextlib.suppress(UsageError):  # its supervisor died between creating it and noting where it is
+        return at(child(home.runs_url, text))
+    raise UsageError(_unknown(home, text, list(entries)))
 
 
 def at(url: str) -> Found:

@@ -61,7 +61,7 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         from_step=attempt.restored_step,
         to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0),
         steps_lost=steps_lost(state, attempt.number, now),
-        usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely * state.recipe.num_nodes,
+        usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,
         reason=end.reason if end is not None else attempt.unwanted_reason,
         noticed=attempt.notice is not None,

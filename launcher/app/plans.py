@@ -14,7 +14,7 @@ from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import Plan, plan
 from launcher.core.recipe import Recipe
-from launcher.errors import AccessError, NoCapacity, UsageError
+from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
 from launcher.units import HOUR, MINUTE, Seconds, Utc, show_duration
 
 # Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
@@ -57,14 +57,20 @@ def rehearsed(recipe: Recipe) -> Recipe:
     """The recipe as this version can run it: here. Raises AccessError where it names clouds: never a silent fallback."""
     resources = recipe.resources
     if recipe.is_local:
-        return recipe
+        return _alone(recipe)
     if resources.infra or resources.accelerators:
         named = ", ".join((*resources.infra, *resources.accelerators))
         raise AccessError(
             f"the recipe asks for {named}, and this version of launch cannot start machines on clouds; "
             "add resources.infra=local to rehearse it on this machine"
         )
-    return replace(recipe, resources=replace(resources, infra=("local",)))
+    return _alone(replace(recipe, resources=replace(resources, infra=("local",))))
+
+
+def _alone(recipe: Recipe) -> Recipe:
+    if recipe.num_nodes > 1:
+        raise RecipeError(f"num_nodes is {recipe.num_nodes}, and a rehearsal has one machine; add num_nodes=1 to rehearse it")
+    return recipe
 
 
 def assumed(recipe: Recipe) -> Timing:

@@ -24,7 +24,6 @@ class Report:
     books: Ledger
     lives: tuple[Life, ...]
     speed: float
-    num_nodes: int
     created_at: Utc
     ended_at: Utc | None
 
@@ -56,7 +55,6 @@ def report_on(found: Found, history: History) -> Report:
         books=ledger(state, now),
         lives=lives_of(state, now, {}),
         speed=state.speed,
-        num_nodes=state.recipe.num_nodes,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
     )
@@ -75,7 +73,7 @@ def report_lines(report: Report) -> list[str]:
 
 def _more(report: Report) -> list[str]:
     r, books = report.result, report.books
-    spent, nodes = books.spent, report.num_nodes
+    spent = books.spent
     lines = [f" goodput {100 * report.goodput:.0f} % of the time was useful training"]
     if r.preemptions:
         lines.append(
@@ -85,15 +83,13 @@ def _more(report: Report) -> list[str]:
     if books.times.overlap > 0:
         lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")
     if spent.high - spent.low >= 0.005:
-        lines.append(
-            f" range   {show_usd(spent.low * nodes)} to {show_usd(spent.high * nodes)}: not every end of a bill is known"
-        )
+        lines.append(f" range   {show_usd(spent.low)} to {show_usd(spent.high)}: not every end of a bill is known")
     return lines
 
 
 def report_json(report: Report) -> dict[str, Json]:
     """`train`'s document and more; keys are only ever added."""
-    spent, nodes = report.books.spent, report.num_nodes
+    spent = report.books.spent
     saved = report.saved_usd
     return {
         **as_json(report.result),
@@ -101,7 +97,7 @@ def report_json(report: Report) -> dict[str, Json]:
         "preemptions_with_notice": report.num_noticed,
         "preemptions_without_notice": report.num_silent,
         "overlap_s": round(report.books.times.overlap / report.speed, 3),
-        "spent_usd_range": [round(spent.low * nodes, 4), round(spent.high * nodes, 4)],
+        "spent_usd_range": [round(spent.low, 4), round(spent.high, 4)],
         "saved_usd": None if saved is None else round(saved, 4),
         "speed": report.speed,
         "created_at": moment(report.created_at),

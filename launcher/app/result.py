@@ -184,7 +184,7 @@ def _cost(history: History, books: Ledger) -> Cost:
     price = plan.on_demand_price if plan else None
     start = (state.startup_s or 0.0) * state.speed
     return Cost(
-        spent=books.spent.likely * state.recipe.num_nodes,
+        spent=books.spent.likely,
         on_demand=None if price is None else (books.times.useful + start) / HOUR * price,
         simulated=state.recipe.is_local,
     )

@@ -57,7 +57,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = table([head, *(_row(number, c) for number, c in numbered)], right=frozenset({0, 4, 5, 6, 7}))
     hidden = len(plan.candidates) - len(numbered)
     if hidden:
-        lines.append(f"   and {hidden} dearer ones")
+        lines.append(f"   and {hidden} dearer one{'s' if hidden > 1 else ''}")
     return [*lines, str(plan.saving), f"policy {plan.policy}: {plan.reason}", *(f"note: {note}" for note in plan.notes)]
 
 

@@ -123,7 +123,7 @@ def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...
         raise UsageError(f"the bytes of {chosen[0].ref} were let go by checkpoint.keep; there is nothing to verify")
     if not args.quiet:
         total = show_size(sum(c.manifest.size for c in chosen if c.manifest))
-        print(f"reading {len(chosen)} checkpoints, {total}", file=sys.stderr)
+        print(f"reading {len(chosen)} checkpoint{'s' if len(chosen) > 1 else ''}, {total}", file=sys.stderr)
     culprits = {c.ref: verify.verify(found.store, c.ref) for c in chosen}
     good = next((c for c in chosen if not culprits[c.ref]), None)
     document: dict[str, Json] = {

@@ -192,7 +192,8 @@ def committed(state: RunState, now: Utc) -> Usd:
     for attempt in state.living:
         if attempt.stop_at is not None:
             start = attempt.billed_from if attempt.billed_from is not None else attempt.requested_at
-            total += cost_cap(attempt.offer, max(start, now), max(now, attempt.stop_at + reserve(state)))
+            end = max(now, attempt.stop_at + reserve(state))
+            total += state.recipe.num_nodes * cost_cap(attempt.offer, max(start, now), end)
     return total
 
 
@@ -210,4 +211,5 @@ def budget_ends_at(state: RunState, offer: Offer, now: Utc) -> Utc | None:
         return None
     if offer.price_cap <= 0:
         return FOREVER
-    return now + (budget - committed(state, now)) / offer.price_cap * HOUR - reserve(state)
+    left = budget - committed(state, now)
+    return now + left / (state.recipe.num_nodes * offer.price_cap) * HOUR - reserve(state)

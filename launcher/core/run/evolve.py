@@ -147,7 +147,7 @@ def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
 def _grant(state: RunState, old: Attempt, event: ev.WriterGranted) -> RunState:
     assert state.writer is None or state.writer < event.attempt, "the right to write only moves forward"
     assert old.granted_at is None, "an attempt is granted once"
-    granted = replace(old, granted_at=event.at, parent=event.parent)
+    granted = replace(old, granted_at=event.at, parent=event.parent, restored_step=state.newest_step)
     return replace(
         _with(state, granted),
         writer=event.attempt,

@@ -64,22 +64,22 @@ class Ledger:
 
 
 def spent(state: RunState, now: Utc) -> Range:
-    """What all instances cost so far; those still up are counted to `now`."""
+    """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
     total = NOTHING
     for attempt in state.attempts.values():
-        total += _attempt_cost(attempt, now)
+        total += _attempt_cost(attempt, now, state.recipe.num_nodes)
     return total
 
 
-def _attempt_cost(attempt: Attempt, now: Utc) -> Range:
+def _attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     start = attempt.billed_from
     if start is None:
         return NOTHING
     if attempt.bill is None:
-        so_far = cost(attempt.offer, start, now, EndCause.UNTOLD)
+        so_far = num_nodes * cost(attempt.offer, start, now, EndCause.UNTOLD)
         return Range(low=so_far, likely=so_far, high=so_far)
     bill = attempt.bill
-    low, likely, high = (cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.likely, bill.high))
+    low, likely, high = (num_nodes * cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.likely, bill.high))
     return Range(low=low, likely=likely, high=high)
 
 
