@@ -75,7 +75,7 @@ class Result:
 def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
     """The result at `now`, on the market's clock. A failed proof is the run's exit code."""
     state = history.state
-    books = ledger(state, now)
+    books = ledger(state, now, on_demand_price=history.plan.on_demand_price if history.plan else None)
     terminal = state.terminal
     exit_code = terminal.exit_code if terminal else 0
     return Result(
@@ -96,7 +96,7 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         checkpoints=sum(a.num_commits for a in state.attempts.values()),
         rehearsed_hours=books.times.elapsed / HOUR if state.recipe.is_local else None,
         seconds=_parts(books, state.speed),
-        cost=_cost(history, books),
+        cost=Cost(spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local),
         proof=proof,
         store=history.store.url,
         weights=_weights(history),
@@ -176,18 +176,6 @@ def _parts(books: Ledger, speed: float) -> Parts:
     parts = (times.elapsed, times.useful, times.redone, times.saving, times.restoring, times.waiting)
     elapsed, useful, redone, saving, restoring, waiting = (market / speed for market in parts)
     return Parts(elapsed=elapsed, useful=useful, redone=redone, saving=saving, restoring=restoring, waiting=waiting)
-
-
-def _cost(history: History, books: Ledger) -> Cost:
-    """The comparison is with the plan's cheapest on-demand price, whether or not the recipe would have bought there."""
-    state, plan = history.state, history.plan
-    price = plan.on_demand_price if plan else None
-    start = (state.startup_s or 0.0) * state.speed
-    return Cost(
-        spent=books.spent.likely,
-        on_demand=None if price is None else (books.times.useful + start) / HOUR * price,
-        simulated=state.recipe.is_local,
-    )
 
 
 def _weights(history: History) -> tuple[str, ...]:

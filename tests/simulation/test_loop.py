@@ -18,7 +18,7 @@ from launcher.core.run.state import EndKind
 from launcher.errors import Overtaken
 from launcher.sim.machine import Pace
 from launcher.units import HOUR
-from tests.simulation.worlds import OFFERS, START, FixedTrace, Sim, recipe
+from tests.simulation.worlds import START, FixedTrace, Sim, recipe
 
 
 def chain(sim: Sim) -> list[CommitRef]:
@@ -202,14 +202,14 @@ def test_a_cloud_that_does_not_answer_for_an_hour_ends_nothing():
 def test_the_books_agree_with_the_clouds_own_bill():
     sim = Sim(trace=FixedTrace(up=90 * 60))
     state = sim.run()
-    books = ledger(state, sim.clock.utc_s(), OFFERS)
+    books = ledger(state, sim.clock.utc_s(), on_demand_price=3.0)
     own = sum((end or 0) - start for _, start, end in sim.cloud.lives())
     counted = sum(a.bill.likely - a.billed_from for a in state.attempts.values() if a.bill and a.billed_from)
     assert counted == pytest.approx(own)
     assert books.spent.low == books.spent.high
     parts = books.times
     assert parts.useful + parts.redone + parts.saving + parts.restoring + parts.waiting == pytest.approx(parts.elapsed)
-    assert books.saved_fraction is not None
+    assert books.on_demand == pytest.approx((parts.useful + 90) / HOUR * 3.0)
 
 
 def test_a_commit_nobody_saw_is_found_by_the_seal_and_one_after_it_cannot_exist():

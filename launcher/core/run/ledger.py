@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from launcher.core.instance import EndCause
-from launcher.core.market.offer import Capacity, Offer
 from launcher.core.run.billing import cost
 from launcher.core.run.state import Attempt, EndKind, RunState
-from launcher.units import HOUR, Seconds, Step, Usd, Utc
+from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +50,10 @@ class Times:
 class Ledger:
     times: Times
     spent: Range
-    on_demand: Usd | None  # (useful + one start) x the cheapest on-demand candidate; None where none is known
+    on_demand: Usd | None  # (useful + one start) x the cheapest on-demand price, spot or not; None where that is not known
     steps_lost: Step
     preemptions: int
     just_in_time: int  # preemptions whose attempt lost no step
-
-    @property
-    def saved_fraction(self) -> float | None:
-        if not self.on_demand:
-            return None
-        return 1 - self.spent.likely / self.on_demand
 
 
 def spent(state: RunState, now: Utc) -> Range:
@@ -83,14 +76,13 @@ def _attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     return Range(low=low, likely=likely, high=high)
 
 
-def ledger(state: RunState, now: Utc, offers: tuple[Offer, ...] = ()) -> Ledger:
-    """The books at `now`, or at the run's end where it has ended. `offers` price the on-demand comparison."""
+def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = None) -> Ledger:
+    """The books at `now`, or at the run's end where it has ended. `on_demand_price` is of all nodes together."""
     end = min(now, state.terminal.at) if state.terminal else now
     lives = [_life_of(attempt, following, end) for attempt, following in _with_following(state)]
     times = _partition(state, lives, end)
-    cheapest = min((o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND), default=None)
     start_s = (state.startup_s or 0.0) * state.speed
-    on_demand = None if cheapest is None else (times.useful + start_s) / HOUR * cheapest
+    on_demand = None if on_demand_price is None else (times.useful + start_s) / HOUR * on_demand_price
     preempted = [life for life in lives if life.preempted]
     return Ledger(
         times=times,
