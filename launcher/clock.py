@@ -69,8 +69,10 @@ class Setting:
 
 
 def create(path: Path, *, speed: float, market_start: Utc, monotonic: Callable[[], float] = time.monotonic) -> None:
-    """Make the clock file of a new rehearsal, going from `market_start`. One that is there already is left as it is."""
-    if not path.exists():
+    """Make the clock file of a rehearsal, going from `market_start`. One that is there already and whole is left as it is."""
+    try:
+        _read(path)
+    except (FileNotFoundError, ValueError):
         now = monotonic()
         setting = Setting(boot_id=processes.boot_id(), monotonic_anchor=now, market_anchor=market_start, speed=speed)
         _publish(path, setting, touched=now)
@@ -133,7 +135,8 @@ class ScaledClock:
         now = self._monotonic()
         if now - self._touched >= CLOCK_REFRESH_S:
             self._touched = now
-            with contextlib.suppress(FileNotFoundError):  # the run was deleted: this process ends soon, by its own time
+            # The run was deleted, or the file is damaged: this process goes on, and ends, by the setting it has.
+            with contextlib.suppress(FileNotFoundError, ValueError):
                 self._setting, _ = _read(self._path)
                 _touch(self._path, now)
 

@@ -354,7 +354,7 @@ class Checkpointer:
             startup_cpu_s=self._meter.startup_cpu_s,
             step_s_median=pace.median,
             step_s_low=pace.low,
-            step_cpu_s=pace.cpu,
+            step_s_alone=pace.alone,
             load=pace.load,
             last_commit=last.ref.commit if last else 0,
             last_commit_step=last.step if last else 0,

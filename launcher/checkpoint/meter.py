@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from launcher.units import Seconds, Step
 
@@ -24,8 +25,8 @@ class Pace:
     median: Seconds | None = None
     low: Seconds | None = None  # the 20th percentile: what a step costs when nothing disturbs it
     steps_per_s: float | None = None
-    cpu: Seconds | None = None  # CPU seconds of a step, the mean
-    load: float = 1.0  # seconds on the wall for each CPU second of the steps: 1 where they have a core to themselves
+    alone: Seconds | None = None  # what a step would take, on average, if it never waited for a core
+    load: float = 1.0  # how much longer the steps' CPU time took for waiting: 1 where they have a core to themselves
 
 
 class StepMeter:
@@ -36,13 +37,15 @@ class StepMeter:
         self.startup_cpu_s: Seconds = 0.0
         self._steps: deque[Seconds] = deque(maxlen=NUM_STEPS_MEASURED)
         self._began: Seconds = 0.0
+        self._began_queued: Seconds = 0.0
         self._began_cpu: Seconds = 0.0
         self._num_steps = 0
         self._wall_s: Seconds = 0.0
         self._cpu_s: Seconds = 0.0
+        self._queued_s: Seconds = 0.0
 
     def begin(self) -> None:
-        self._began, self._began_cpu = time.monotonic(), time.process_time()
+        self._began, self._began_cpu, self._began_queued = time.monotonic(), time.process_time(), queued_s()
         if self.first_step_mono is None:
             self.first_step_mono = self._began
             self.startup_cpu_s = self._began_cpu
@@ -53,6 +56,7 @@ class StepMeter:
         self._num_steps += 1
         self._wall_s += took
         self._cpu_s += time.process_time() - self._began_cpu
+        self._queued_s += queued_s() - self._began_queued
 
     def pace(self) -> Pace:
         if not self._steps:
@@ -63,9 +67,17 @@ class StepMeter:
             median=statistics.median(ordered),
             low=ordered[len(ordered) // 5],
             steps_per_s=1 / max(statistics.fmean(newest), 1e-9),
-            cpu=self._cpu_s / self._num_steps,
-            load=max(1.0, self._wall_s / max(self._cpu_s, 1e-9)),
+            alone=max(0.0, self._wall_s - self._queued_s) / self._num_steps,
+            load=1.0 + self._queued_s / max(self._cpu_s, 1e-3),
         )
+
+
+def queued_s() -> Seconds:
+    """How long this process's main thread was ready to run and had no core; 0 where the system does not tell (not Linux)."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 class LossCurve:

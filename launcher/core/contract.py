@@ -350,8 +350,8 @@ class TrainerProgress:
     startup_cpu_s: float = 0.0  # CPU seconds of the process until then
     step_s_median: float | None = None  # of the steps of this process
     step_s_low: float | None = None  # their 20th percentile: what a step costs when nothing disturbs it
-    step_cpu_s: float | None = None  # CPU seconds of a step, the mean
-    load: float = 1.0  # wall seconds for each CPU second of the steps, at least 1: above it others use the machine
+    step_s_alone: float | None = None  # what a step would take, on average, if it never waited for a core
+    load: float = 1.0  # how much longer CPU time takes here for waiting; above 1 others use the machine
     last_commit: int = 0
     last_commit_step: Step = 0
     last_commit_bytes: Bytes = 0

@@ -108,7 +108,7 @@ def progress(registry: Path) -> TrainerProgress | None:
 def measure(registry: Path) -> Measured | None:
     """What start-up and a step cost here, once enough steps are done.
 
-    A step is counted in CPU time where that is less: what it costs when the others leave. A start-up counts as it is on this
+    A step counts without the time it waited for a core: what it costs when the others leave. A start-up counts as it is on this
     machine with the others, its CPU time at the load that the steps met, since the attempts will start beside them too; but not
     what only the first start of all takes, reading files that nobody has read yet.
     """
@@ -121,7 +121,7 @@ def measure(registry: Path) -> Measured | None:
         return None
     wall = max(0.0, seen.first_step_mono - hosted.trainer_started_mono)
     startup_s = min(wall, seen.startup_cpu_s * seen.load) if seen.startup_cpu_s > 0 else wall
-    return Measured(startup_s=startup_s, step_s=min(seen.step_s_low, seen.step_cpu_s or seen.step_s_low))
+    return Measured(startup_s=startup_s, step_s=min(seen.step_s_low, seen.step_s_alone or seen.step_s_low))
 
 
 def _is_hosted(folder: Path) -> bool:

@@ -211,7 +211,7 @@ def _notes(recipe: Recipe, best: Candidate | None) -> tuple[str, ...]:
         notes.append(f"about {show_duration(cost.elapsed)} are needed, the deadline is {show_duration(goal.deadline)}")
     if goal.budget is not None and cost.usd > goal.budget:
         notes.append(f"about {show_usd(cost.usd)} are needed, the budget is {show_usd(goal.budget)}: the run would pause there")
-    if cost.restarts > 0 and best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / cost.restarts:
+    if best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / (1 + cost.restarts):
         notes.append(
             f"machines there live {show_duration(best.life)} on average, hardly longer than a start: the estimate is rough"
         )

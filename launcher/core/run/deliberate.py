@@ -141,7 +141,12 @@ def _ask(state: RunState, policy: Policy, market: MarketView, now: Utc) -> Delib
 
 
 def _may_request(state: RunState) -> bool:
-    """One successor at a time: not while one that is neither leaving nor missed is still on its way up."""
+    """One successor at a time: not while one that is neither leaving nor missed is still on its way up.
+
+    Nor between the end of the writer and its seal, a matter of one look: the seal may show that the run is given up.
+    """
+    if any(a.needs_seal for a in state.attempts.values()):
+        return False
     rising = [a for a in state.wanted if not a.is_granted and a.notice is None and not a.missed]
     return not rising and len(state.living) < LIVING_MOST
 
