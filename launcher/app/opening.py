@@ -17,8 +17,9 @@ from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.code import frozen_code
 from launcher.app.home import Found, Home
+from launcher.app.looking import unreadable_records
 from launcher.app.wiring import open_store
-from launcher.core.contract import RECIPE_KEY, RUN_KEY, RunHead
+from launcher.core.contract import RECIPE_KEY, RUN_KEY, RunHead, journal_key
 from launcher.core.plan.planner import deadline_of
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
@@ -63,11 +64,25 @@ def _taken(run: str) -> UsageError:
 def begin(found: Found, *, supervisor: str, at: Utc, insist: bool = False) -> History:
     """The run's journal, opened by `supervisor`, its creation journaled. Raises Overtaken where another opens too."""
     history = found.history(writer=supervisor)
+    history.poll()
+    check_beginning(history, at)
     started = ev.SupervisorStarted(at=at, supervisor=supervisor, host=socket.gethostname(), pid=os.getpid())
     history.open(started, insist=insist)
     if not history.is_created:
         history.append(_creation(found))
+        history.copy_all()  # of all records this one is missed most: without it nobody knows what the run is
     return history
+
+
+def check_beginning(history: History, at: Utc) -> None:
+    """Raises Damaged where the record of the run's creation is lost: a new one would begin the run anew, over all its work."""
+    if history.is_created:
+        return
+    bad = unreadable_records(history, at)
+    if bad:
+        raise Damaged(journal_key(bad[0]), "it cannot be read, has no copy, and without it nobody knows how the run was created")
+    if not all(isinstance(record.event, ev.SupervisorStarted) for record in history.records):
+        raise Damaged(journal_key(1), "the journal goes on, and no record tells how the run was created")
 
 
 def _creation(found: Found) -> ev.RunCreated:

@@ -8,7 +8,7 @@ from launcher.adapters.history import History
 from launcher.app.banner import first_line
 from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
-from launcher.app.opening import frozen_recipe
+from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.proof import proof_of
 from launcher.app.requests import withdraw_unseen
@@ -52,6 +52,7 @@ def _go_on(history: History, resumed: ev.RunResumed | None) -> None:
 
 def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.RunResumed | None:
     if not history.is_created:
+        check_beginning(history, found.market_now(history))
         return None
     return resumption(history, found.market_now(history), args.overrides, args.allow_change, args.from_step)
 
