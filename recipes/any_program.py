@@ -95,7 +95,7 @@ def digest(model: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         sha.update(name.encode())
-        sha.update(tensor.contiguous().numpy().tobytes())
+        sha.update(bytes(tensor.contiguous().flatten().view(torch.uint8).tolist()))  # torch alone does not bring numpy
     return sha.hexdigest()
 
 
