@@ -5,7 +5,6 @@ its parent and that one's SHA-256; where the manifest itself is gone, the chain 
 then the parent with which that attempt was granted.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,11 +12,9 @@ from launcher.adapters.store.base import ObjectStore
 from launcher.checkpoint import verify
 from launcher.checkpoint.commit import Parent
 from launcher.core.checkpoint import manifest as manifests
-from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Grants, Manifest, SetAside
 from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing, StoreError
-
-Grants = Mapping[int, CommitRef | None]  # attempt -> the parent it was granted with
 
 
 class NothingValid(StoreError):
@@ -82,7 +79,7 @@ def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef
             return Restored(manifest=manifest, sha256=found, set_aside=tuple(set_aside))
         except Damaged as error:
             set_aside.append(SetAside(ref=ref, culprit=error.culprit))
-        ref, sha256 = (manifest.parent, manifest.parent_sha256) if manifest else (_before(ref, grants), None)
+        ref, sha256 = manifests.before(ref, manifest, grants), manifest.parent_sha256 if manifest else None
     raise NothingValid(tuple(set_aside))
 
 
@@ -90,11 +87,6 @@ def _fetch(store: ObjectStore, manifest: Manifest, sink: Sink) -> None:
     for entry in manifest.files:
         for piece in verify.verified_pieces(store, entry):
             sink.write(entry, piece)
-
-
-def _before(ref: CommitRef, grants: Grants) -> CommitRef | None:
-    """The ancestor of a commit whose manifest cannot be read."""
-    return CommitRef(ref.attempt, ref.commit - 1) if ref.commit > 1 else grants.get(ref.attempt)
 
 
 def _trusted(

@@ -10,7 +10,7 @@ from launcher.checkpoint.restore import NothingValid
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import commit_key
-from launcher.errors import StoreUnknown
+from launcher.errors import StoreUnknown, StoreUnusable
 from tests.training import scene
 
 
@@ -170,3 +170,12 @@ def test_an_ancestor_is_refused_where_its_child_was_built_on_another():
 
     with pytest.raises(NothingValid, match="not the manifest that the commit after it was built on"):
         scene.restored(store, newest.ref)
+
+
+def test_a_whole_manifest_by_a_newer_launch_is_never_taken_for_damage():
+    store, newest = store_with_two_commits()
+    store.replace(commit_key(newest.ref), manifests.write(replace(newest, version=manifests.MANIFEST_VERSION + 1)))
+
+    for read in (scene.restored, verify.verify, verify.read_commit):
+        with pytest.raises(StoreUnusable, match="newer launch; upgrade this one"):
+            read(store, newest.ref)

@@ -5,9 +5,12 @@ names every shard with its digests. So a reader that sees a manifest may trust w
 `Sealed` ends an attempt's commits by taking the next number: after it no manifest of that attempt can exist.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launcher import codec
+from launcher.codec import Json
+from launcher.errors import StoreUnusable
 from launcher.units import Bytes, Seconds, Step
 
 MANIFEST_VERSION = 1
@@ -111,8 +114,23 @@ def sha256_of(data: bytes) -> str:
 
 
 def read(data: bytes) -> Commit:
-    """Raises ValueError where the bytes are not a whole commit."""
-    commit: Commit = codec.loads_digested(Commit, data)
-    if isinstance(commit, Manifest) and commit.version > MANIFEST_VERSION:
-        raise ValueError(f"manifest version {commit.version}: written by a newer launch; upgrade this one")
+    """Raises ValueError where the bytes are not a whole commit; StoreUnusable for a whole one by a newer launch: no damage."""
+    raw: Json = codec.loads_digested(Json, data)
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > MANIFEST_VERSION:
+        raise StoreUnusable(f"the manifest of a checkpoint, version {version}, was written by a newer launch; upgrade this one")
+    commit: Commit = codec.decode(Commit, raw)
     return commit
+
+
+Grants = Mapping[int, CommitRef | None]  # attempt -> the parent it was granted with
+
+
+def before(ref: CommitRef, found: Manifest | None, grants: Grants) -> CommitRef | None:
+    """One step down the history: the parent that the manifest at `ref` names.
+
+    Where that cannot be read, the chain is still known: the number below, and below the first the parent of the attempt's grant.
+    """
+    if found is not None:
+        return found.parent
+    return CommitRef(ref.attempt, ref.commit - 1) if ref.commit > 1 else grants.get(ref.attempt)
