@@ -1,60 +1,76 @@
 """Deleting what no restore will need: shards of sealed attempts, never a commit, a seal, a claim or a curve.
 
 An agent deletes only saves of its own attempt; what lies in sealed attempts is the supervisor's to delete. A save that no commit
-names was never a checkpoint. The others go by `checkpoint.keep` over the chain of grants.
+names was never a checkpoint. The others go by `checkpoint.keep` over the chain of grants. While a restore is ahead nothing goes:
+only a restore reads every byte, so until one has succeeded nobody knows how far down the chain it has to go.
 """
 
-import contextlib
 from collections.abc import Iterator
 
 from launcher.adapters.store.base import ObjectStore
+from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
-from launcher.core.checkpoint.rules import expendable, keep_rule
+from launcher.core.checkpoint.rules import expendable, keep_rule, pinned
 from launcher.core.contract import METRICS_FILE, PINS_PREFIX, attempt_prefix
 from launcher.core.run.state import RunState
 from launcher.observe import read_commit
 
+NUM_INTACT_KEPT = 2  # the newest whole commit and the one to fall back to should its bytes turn out damaged
+
 
 def chain_of(state: RunState, store: ObjectStore) -> Iterator[Manifest]:
-    """The commits that are history, newest first: from the newest one down its parents. Unreadable ones end the walk early."""
+    """The commits that are history, newest first: from the newest one down its parents. Unreadable ones are passed over."""
+    grants = {a.number: a.parent for a in state.attempts.values()}
     ref = state.newest_commit
     while ref is not None:
         found = read_commit(store, ref)
-        if not isinstance(found, Manifest):
-            # Its own number tells the one before it, as restore does; before the first, the grant's parent.
-            ref = CommitRef(ref.attempt, ref.commit - 1) if ref.commit > 1 else _parent(state, ref.attempt)
-            continue
-        yield found
-        ref = found.parent
+        manifest = found if isinstance(found, Manifest) else None
+        if manifest is not None:
+            yield manifest
+        ref = manifests.before(ref, manifest, grants)
 
 
-def _parent(state: RunState, attempt: int) -> CommitRef | None:
-    known = state.attempts.get(attempt)
-    return known.parent if known else None
+def may_retain(state: RunState) -> bool:
+    """Whether the chain's top is proven: its writer has restored and committed, and nobody else is about to restore.
+
+    A run that goes back (`--from`) has a new top only after the next grant; the old line stays whole until then.
+    """
+    writer = state.last_writer
+    has_committed = writer is not None and writer.commit is not None and not state.branched
+    return has_committed and all(a.training_at is not None for a in state.living)
 
 
 def retain(state: RunState, store: ObjectStore) -> int:
     """Deletes what may go now; returns the number of objects deleted. Safe to repeat and to be killed in."""
-    pinned = frozenset(_pins(store))  # before anything else: a pin set later protects from the next time on
+    if not may_retain(state):
+        return 0
+    pins = pinned(meta.key for meta in store.list(PINS_PREFIX))  # before all else: one set later protects from the next time on
     chain = list(chain_of(state, store))
-    sealed = {a.number for a in state.attempts.values() if a.sealed}
-    protected = {*pinned, *(m.ref for m in chain[:2]), *(a.parent for a in state.living if a.parent)}
+    sizes = {n: _sizes_of_saves(store, n) for n in state.attempts}
+    protected = {*pins, *_newest_intact(chain, sizes), *(a.parent for a in state.living if a.parent)}
     candidates = [(m.ref, m.step, m.loss) for m in chain]
     dropped = expendable(candidates, keep_rule(state.recipe.checkpoint.keep), protected)
     kept = [m for m in chain if m.ref not in dropped]
-    pinned_elsewhere = [m for ref in pinned if isinstance(m := read_commit(store, ref), Manifest)]
-    keep_keys = {f.key for m in (*kept, *pinned_elsewhere) for f in m.files}
-    keep_keys |= {f.key for m in chain for f in m.files if f.path == METRICS_FILE}
-    count = 0
-    for number in sorted(sealed):
-        for meta in store.list(f"{attempt_prefix(number)}saves/"):
-            if meta.key not in keep_keys:
-                store.delete(meta.key)
-                count += 1
-    return count
+    kept += [m for ref in pins if isinstance(m := read_commit(store, ref), Manifest)]
+    keep_keys = {f.key for m in kept for f in m.files}
+    sealed = sorted(a.number for a in state.attempts.values() if a.sealed)
+    gone = [key for n in sealed for key in sizes[n] if key not in keep_keys and not _is_curve(key)]
+    for key in gone:
+        store.delete(key)
+    return len(gone)
 
 
-def _pins(store: ObjectStore) -> Iterator[CommitRef]:
-    for meta in store.list(PINS_PREFIX):
-        with contextlib.suppress(ValueError):
-            yield CommitRef.parse(meta.key.removeprefix(PINS_PREFIX).removesuffix(".json"))
+def _sizes_of_saves(store: ObjectStore, attempt: int) -> dict[str, int]:
+    return {meta.key: meta.size for meta in store.list(f"{attempt_prefix(attempt)}saves/")}
+
+
+def _newest_intact(chain: list[Manifest], sizes: dict[int, dict[str, int]]) -> list[CommitRef]:
+    """Those of the chain whose files are all there in full length. Their bytes are for a restore to read."""
+    known = {key: size for of_attempt in sizes.values() for key, size in of_attempt.items()}
+    intact = [m.ref for m in chain if all(known.get(f.key) == f.size for f in m.files)]
+    return intact[:NUM_INTACT_KEPT]
+
+
+def _is_curve(key: str) -> bool:
+    """Whether it is `attempts/0003/saves/0017/metrics.jsonl`: without one of them the run's curve has a hole."""
+    return key.split("/")[4:] == [METRICS_FILE]

@@ -5,12 +5,13 @@ an interval that loses least. It needs two measured times, the stall and the mea
 Deleting is the reverse question: a run is resumed from its newest checkpoint, so older ones are kept only because somebody asked.
 """
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import KeepRule, SaveRule
+from launcher.core.contract import PINS_PREFIX, KeepRule, SaveRule
 from launcher.core.recipe import CheckpointSpec, Keep, every_seconds, every_steps
 from launcher.units import Seconds, Step
 
@@ -55,6 +56,17 @@ def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: Abstract
     chain = sorted(commits)
     kept = _last(chain, max(rule.last, 1)) | _best(chain, rule.best) | _milestones(chain, rule.every_steps) | set(protected)
     return frozenset(ref for ref, _, _ in chain if ref not in kept)
+
+
+def pinned(keys: Iterable[str]) -> frozenset[CommitRef]:
+    """The commits that the keys under `pins/` keep; a key that names none is nobody's pin."""
+    return frozenset(_refs(keys))
+
+
+def _refs(keys: Iterable[str]) -> Iterator[CommitRef]:
+    for key in keys:
+        with contextlib.suppress(ValueError):
+            yield CommitRef.parse(key.removeprefix(PINS_PREFIX).removesuffix(".json"))
 
 
 def _last(chain: list[Candidate], count: int) -> set[CommitRef]:
