@@ -129,7 +129,7 @@ class Committer:
 
     def retire(self) -> None:
         """Delete the files of this attempt that neither the rule nor a pin keeps. Call after a success of `publish`."""
-        pinned = {pin for meta in self._store.list(PINS_PREFIX) if (pin := _pinned(meta.key)) is not None}
+        pinned = rules.pinned(meta.key for meta in self._store.list(PINS_PREFIX))
         newest = {manifest.ref for manifest in self.manifests[-NUM_NEWEST_KEPT:]}
         chain = [(manifest.ref, manifest.step, manifest.loss) for manifest in self.manifests]
         expendable = rules.expendable(chain, self._keep, pinned | newest)
@@ -206,10 +206,3 @@ def _who_took(ref: CommitRef, found: bytes) -> LaunchError:
     if isinstance(commit, Sealed):
         return SealedMet(f"attempt {ref.attempt} was sealed at {ref} by {commit.supervisor}: it is no longer the writer")
     return SealedMet(f"another process has committed {ref}: this one is not the writer")
-
-
-def _pinned(key: str) -> CommitRef | None:
-    try:
-        return CommitRef.parse(key.removeprefix(PINS_PREFIX).removesuffix(".json"))
-    except ValueError:
-        return None
