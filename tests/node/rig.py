@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,8 @@ class Agent:
         self.attempt = spec.attempt
         self.root = root
         self.notice_source = root.with_suffix(".notice")
+        # A name of nobody else's: `kill` ends all that carry it, and other workers of these tests have machines of the same name.
+        self.instance_id = f"{root.name}-{uuid.uuid4().hex}"
         spec_path = root.with_suffix(".spec.json")
         spec_path.write_bytes(codec.dumps(spec))
         self.process = subprocess.Popen(
@@ -129,7 +132,7 @@ class Agent:
                 "PYTHONPATH": str(ROOT),
                 "LAUNCH_CLOCK": str(rig.clock_path),
                 "LAUNCH_NOTICE_SOURCE": str(self.notice_source),
-                "LAUNCH_INSTANCE_ID": root.name,
+                "LAUNCH_INSTANCE_ID": self.instance_id,
                 "LAUNCH_HOST_PID": str(os.getpid()),
                 **env,
             },
@@ -178,4 +181,4 @@ class Agent:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        assert not processes.kill_marked("LAUNCH_INSTANCE_ID", self.root.name, at_most=PATIENCE_S)
+        assert not processes.kill_marked("LAUNCH_INSTANCE_ID", self.instance_id, at_most=PATIENCE_S)

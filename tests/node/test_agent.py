@@ -204,7 +204,7 @@ def test_program_that_ignores_sigterm_is_killed_with_all_it_started(rig: Rig) ->
     report = agent.report()
     assert (report.outcome, report.signal) == (ExitKind.DRAINED, 9)
     assert agent.exit_code() == 0
-    assert processes.marked("LAUNCH_INSTANCE_ID", agent.root.name) == ()
+    assert processes.marked("LAUNCH_INSTANCE_ID", agent.instance_id) == ()
 
 
 def test_program_dies_with_a_killed_agent(rig: Rig) -> None:
