@@ -85,6 +85,12 @@ def position(path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> 
     return setting.market_at(now if _is_going(setting, touched, now, processes.boot_id()) else touched)
 
 
+def still_s(path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> Seconds | None:
+    """Real seconds since anybody kept the clock going; None across a start of the machine. Raises FileNotFoundError."""
+    setting, touched = _read(path)
+    return max(0.0, monotonic() - touched) if setting.boot_id == processes.boot_id() else None
+
+
 class ScaledClock:
     """The clock of a rehearsal, kept going by use. Raises FileNotFoundError where `create` has not been.
 

@@ -126,8 +126,9 @@ def _commit(ref: CommitRef | None) -> str:
 def _plan(plan: Plan) -> str:
     if plan.chosen is None:
         return f"plan made: wait; {plan.reason}"
-    total = show_usd(plan.chosen.estimate.usd)
-    return f"plan made: {_offer(plan.chosen.offer)}, about {total} to finish; {plan.policy}: {plan.reason}"
+    what = "to finish" if plan.task.step is not None else f"for {show_duration(plan.task.work)} of training"  # unknown work
+    total = f"{show_usd(plan.chosen.estimate.usd)} {what}"
+    return f"plan made: {_offer(plan.chosen.offer)}, about {total}; {plan.policy}: {plan.reason}"
 
 
 def _resumed(event: ev.RunResumed) -> str:

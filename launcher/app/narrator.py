@@ -10,6 +10,7 @@ import time
 from launcher import codec
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.live import Screen
+from launcher.app.result import log_tail
 from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.planner import Plan
@@ -21,6 +22,7 @@ from launcher.errors import StoreError
 from launcher.units import Seconds, Step, Utc, show_duration, show_rate, show_size, show_usd
 
 LOOK_EVERY_S: Seconds = 0.4  # real; heartbeats come twice a second at most
+TELLING_FRACTION = 0.1  # of the work; before that one start-up or one loss would sway the estimate
 
 _ENDS = {
     EndKind.KILLED: ("✗", "killed"),
@@ -72,8 +74,10 @@ class Narrator:
         if time.monotonic() - self._looked_mono >= LOOK_EVERY_S:
             self._looked_mono = time.monotonic()
             self._beat = self._newest_beat(state) or self._beat
-            beat = self._beat
-            if beat is not None and beat.attempt == state.writer and beat.training_s > 0:
+            beat, writer = self._beat, state.last_writer
+            # Only once its start is journaled, so that "resumed at step 100" is said before the line tells of step 103.
+            trains = writer is not None and writer.is_alive and writer.training_at is not None
+            if beat is not None and trains and beat.attempt == state.writer:
                 self._screen.move(self._progress(state, beat, now))
             else:
                 self._screen.move(_standing(state), is_progress=False)
@@ -89,7 +93,7 @@ class Narrator:
 
     def _progress(self, state: RunState, beat: Heartbeat, now: Utc) -> str:
         writer = state.attempts[beat.attempt]
-        parts = [f"training    step {_of_total(state, beat.step)}"]
+        parts = [f"training    step {_of_total(state, beat.step)}" if beat.step else "training"]
         if beat.loss is not None:
             parts.append(f"loss {beat.loss:.2f}")
         if beat.steps_per_s is not None:
@@ -99,10 +103,17 @@ class Narrator:
             parts.append(
                 f"saved step {beat.last_commit_step} ({show_size(beat.last_commit_bytes)}{_age(writer, now, state.speed)})"
             )
-        money = show_usd(spent(state, now).likely)
-        chosen = self._plan.chosen if self._plan else None
-        parts.append(f"{money} of about {show_usd(chosen.estimate.usd)}" if chosen else money)
+        parts.append(self._money(state, beat, now))
         return "  ".join(parts)
+
+    def _money(self, state: RunState, beat: Heartbeat, now: Utc) -> str:
+        """What was spent, and of what: as planned, once enough is done as it went so far; nothing where the work is not known."""
+        paid, total = spent(state, now).likely, total_steps(state)
+        chosen = self._plan.chosen if self._plan else None
+        if not total or chosen is None or state.work_s is None:
+            return show_usd(paid)
+        done = min(1.0, beat.step / total)
+        return f"{show_usd(paid)} of about {show_usd(paid / done if done > TELLING_FRACTION else chosen.estimate.usd)}"
 
     def _training(self, beat: Heartbeat) -> None:
         for bad in beat.set_aside:
@@ -135,6 +146,8 @@ class Narrator:
                 self._screen.event("‖", "paused", f"{reason}; at step {state.newest_step}")
             case ev.RunFailed(reason=reason):
                 self._screen.event("✗", "failed", reason)
+                for line in log_tail(self._store, state):
+                    self._screen.say(f"          {line}")
             case ev.RunCancelled():
                 self._screen.event("✗", "cancelled", f"at step {state.newest_step}; checkpoints stay")
             case _:
@@ -155,7 +168,7 @@ def _place(attempt: Attempt) -> str:
 def _notice(event: ev.NoticeSeen, speed: float) -> str:
     left = event.notice.ends_at - event.at
     here = f" = {left / speed:.1f} s here" if speed != 1 else ""
-    stretched = ", stretched to leave a real second" if event.notice.stretched else ""
+    stretched = " (stretched to a second from its start)" if event.notice.stretched else ""
     return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
 
 

@@ -5,6 +5,7 @@ Everything is read off the journal's fold and the ledger, so a report of a run t
 
 from dataclasses import dataclass
 
+from launcher import beacon
 from launcher.adapters.history import History
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
@@ -12,6 +13,7 @@ from launcher.app.looking import moment, span
 from launcher.app.proof import proof_of
 from launcher.app.result import Result, as_json, result_of
 from launcher.app.show import final_block
+from launcher.app.standing import what_next
 from launcher.codec import Json
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import Ledger, ledger
@@ -26,6 +28,7 @@ class Report:
     speed: float
     created_at: Utc
     ended_at: Utc | None
+    command: str  # what a person types to go on
 
     @property
     def goodput(self) -> float:
@@ -57,6 +60,7 @@ def report_on(found: Found, history: History) -> Report:
         speed=state.speed,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
+        command=what_next(state, beacon.judge(beacon.read(found.store)))[1],
     )
 
 
@@ -66,9 +70,9 @@ def report_lines(report: Report) -> list[str]:
     took = span(books.times.elapsed, report.speed)
     attempts = f"{r.attempts} attempt{'' if r.attempts == 1 else 's'}"
     head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {attempts}"
-    *block, following = final_block(r)
+    *block, _ = final_block(r)
     lines = [head, "", *block, *_more(report), "", *life_lines(report.lives, report.speed)]
-    return lines if r.state is Phase.SUCCEEDED else [*lines, "", following]
+    return lines if r.state is Phase.SUCCEEDED else [*lines, "", f" next    {report.command}"]
 
 
 def _more(report: Report) -> list[str]:

@@ -7,6 +7,8 @@ so `rehearsed_hours` and `simulated` stand beside them.
 from dataclasses import dataclass, replace
 
 from launcher.adapters.history import History
+from launcher.adapters.store.base import ObjectStore
+from launcher.app.logbook import Logbook
 from launcher.app.proof import Proof, weight_files
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import Manifest
@@ -15,11 +17,13 @@ from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import Ledger, ledger
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
+from launcher.errors import StoreError
 from launcher.observe import read_commit
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
 
 EXIT_PROOF = 8
 SCHEMA_VERSION = 1
+TAIL_LINES = 5  # the end of a traceback: where, what, why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,8 @@ class Result:
     exit_code: int
     reason: str
     program_exit_code: int | None
+    log_tail: tuple[str, ...]  # the last lines that the program of a failed run printed
+    resume: str  # the command by which it goes on
 
 
 def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
@@ -103,7 +109,26 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         exit_code=EXIT_PROOF if proof is not None and proof.has_failed else exit_code,
         reason=terminal.reason if terminal else "",
         program_exit_code=terminal.program_exit_code if terminal else None,
+        log_tail=log_tail(history.store, state) if state.phase is Phase.FAILED else (),
+        resume=resume_command(state),
     )
+
+
+def resume_command(state: RunState) -> str:
+    """What a person types to go on. A program that failed is mended first, and its frozen copy would fail again."""
+    mended = state.phase is Phase.FAILED and state.code is not None
+    return f"launch resume {state.run}{' --allow-change workdir' if mended else ''}"
+
+
+def log_tail(store: ObjectStore, state: RunState) -> tuple[str, ...]:
+    """The last lines of the newest attempt that trained, which are where a program says why it failed."""
+    if state.writer is None:
+        return ()
+    try:
+        pieces = Logbook(store).tail([state.writer], TAIL_LINES)
+    except StoreError:  # a help to the eye
+        return ()
+    return tuple(b"".join(piece.data for piece in pieces).decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
 
 
 def with_exit_code(result: Result, exit_code: int, reason: str) -> Result:
@@ -148,6 +173,7 @@ def as_json(result: Result) -> dict[str, Json]:
         "exit_code": result.exit_code,
         "reason": result.reason,
         "program_exit_code": result.program_exit_code,
+        "log_tail": list(result.log_tail),
     }
 
 

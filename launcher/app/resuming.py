@@ -4,10 +4,12 @@ Everything is checked on a read of the journal, before it is opened for writing,
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
+from launcher.app.code import frozen_code
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.plan.planner import deadline_of
@@ -38,6 +40,17 @@ def resumption(
         parent=branch.ref if branch else None,
         step=branch.step if branch else 0,
     )
+
+
+def with_new_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str]) -> ev.RunResumed:
+    """With the workdir frozen again where `--allow-change workdir` says so: files may differ though the folder's name does not.
+
+    Raises UsageError where the folder is gone.
+    """
+    code = frozen_code(history.store, resumed.recipe.workdir) if "workdir" in allowed else None
+    if code is None or code == history.state.code:
+        return resumed
+    return replace(resumed, code=code, changes={**resumed.changes, "workdir": f"{resumed.recipe.workdir} (its files as of now)"})
 
 
 def _intact(state: RunState, store: ObjectStore, step: Step) -> Manifest:

@@ -154,6 +154,6 @@ def _next(result: Result) -> list[str]:
         case Phase.SUCCEEDED:
             return [f"launch report {result.run}"]
         case Phase.FAILED:
-            return [f"launch logs {result.run}", f"launch resume {result.run}"]
+            return [f"launch logs {result.run}", result.resume]
         case _:
-            return [f"launch resume {result.run}"]
+            return [result.resume]

@@ -12,8 +12,10 @@ from launcher.adapters.store.base import ObjectStore
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import moment, span, unreadable_records
-from launcher.app.result import Result, as_json, result_of
+from launcher.app.result import Result, as_json, result_of, resume_command
+from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder
+from launcher.clock import CLOCK_STALE_S
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Beacon, Heartbeat, heartbeat_key
@@ -59,14 +61,15 @@ def standing_of(found: Found, history: History) -> Standing:
     beats = {a.number: beat for a in state.living if (beat := _beat(found.store, a)) is not None}
     writer = state.last_writer
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
-    then, command = _next(state, driver)
+    silent_s = _silent_s(found, state, driver)
+    then, command = what_next(state, driver, silent_s)
     return Standing(
         result=result_of(history, now),
         now=now,
         speed=state.speed,
-        doing=_doing(state),
+        doing=_doing(state, silent_s),
         loss=beat.loss if beat else None,
-        steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive else None,
+        steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
         newest=_newest(state, now),
         budget=state.recipe.policy.budget,
@@ -105,7 +108,18 @@ def _warnings(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, 
 # --- what happens next ---------------------------------------------------------------------------------------------------------
 
 
-def _doing(state: RunState) -> str:
+def _silent_s(found: Found, state: RunState, driver: Holder) -> Seconds | None:
+    """How long (real) nothing was heard of a run whose supervisor is gone too; None where it lives, or who knows."""
+    if driver is not Holder.NOBODY or state.phase.is_ended:
+        return None
+    still_s = clock_still_s(found.head.incarnation)
+    return still_s if still_s is not None and still_s > CLOCK_STALE_S else None
+
+
+def _doing(state: RunState, silent_s: Seconds | None) -> str:
+    if silent_s is not None and state.living:
+        last = state.living[-1]
+        return f"attempt {last.number} at {last.offer.placement} was not heard of for {show_duration(silent_s)}"
     coming = [a for a in state.wanted if not a.is_granted]
     match state.phase:
         case Phase.RUNNING:
@@ -125,12 +139,12 @@ def _doing(state: RunState) -> str:
             return state.terminal.reason or "training reached its end"
 
 
-def _next(state: RunState, driver: Holder) -> tuple[str, str]:
+def what_next(state: RunState, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
     """What happens next, and the command to go on with."""
     if state.phase.is_ended:
         return _after_end(state)
     if driver is Holder.NOBODY:
-        trains = state.phase is Phase.RUNNING
+        trains = state.phase is Phase.RUNNING and silent_s is None
         alone = "training goes on alone until the machine goes" if trains else "nothing happens until somebody does"
         return f"nobody supervises; {alone}", f"launch resume {state.run}"
     if driver is Holder.UNSURE:
@@ -145,7 +159,7 @@ def _after_end(state: RunState) -> tuple[str, str]:
         case Phase.SUCCEEDED, _:
             return "nothing; it is done", f"launch report {run}"
         case Phase.FAILED, _:
-            return f"nothing until it is resumed; what the program said: launch logs {run}", f"launch resume {run}"
+            return f"nothing until it is resumed; what the program said: launch logs {run}", resume_command(state)
         case _, 4 if policy.budget is not None and "budget" in state.terminal.reason:
             return "nothing until the budget is raised", f"launch resume {run} policy.budget={2 * policy.budget:g}"
         case _, 4:

@@ -19,7 +19,7 @@ from launcher.core.policy.base import Policy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import LocalSpec
 from launcher.errors import RecipeError
-from launcher.units import Step, Utc
+from launcher.units import Seconds, Step, Utc
 
 if TYPE_CHECKING:
     from launcher.adapters.cloud.local_reference import Measured
@@ -84,6 +84,13 @@ def clock_position(incarnation: str) -> Utc | None:
     """Where the run's clock on this machine stands, None where there is none; for lookers-on, it is not kept going."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         return clock.position(_clock_file(incarnation))
+    return None
+
+
+def clock_still_s(incarnation: str) -> Seconds | None:
+    """Real seconds since any process of the run on this machine showed that it lives; None where that cannot be known here."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return clock.still_s(_clock_file(incarnation))
     return None
 
 

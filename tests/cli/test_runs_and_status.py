@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
+from launcher import clock
+from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
 from launcher.app.home import Home
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
+from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.run import events as ev
@@ -149,6 +153,27 @@ def test_a_run_whose_supervisor_died_says_that_nobody_supervises(capsys: pytest.
     assert told["supervisor"]["alive"] is False
     assert told["next"] == "launch resume r"
     assert told["then"].startswith("nobody supervises")
+
+
+def test_a_run_whose_supervisor_and_machine_are_gone_says_how_long_nothing_was_heard(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    folder = registry_of(INCARNATION)
+    folder.mkdir(parents=True)
+    clock.create(clock_of(folder), speed=1.0, market_start=0.0, monotonic=lambda: time.monotonic() - 40)
+    told = document(capsys, "status", "r")
+    assert told["doing"].startswith("attempt 1 at ")
+    assert told["doing"].endswith("was not heard of for 40 s")
+    assert "trains" not in told["then"] + told["doing"]
+    assert told["steps_per_s"] is None
+
+
+def test_a_report_on_a_supervised_run_does_not_send_anybody_to_resume_it(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    assert launch("report", "r") == 0
+    assert capsys.readouterr().out.rstrip().endswith("next    launch status -w r")
 
 
 def test_a_living_supervisor_is_seen(capsys: pytest.CaptureFixture[str]):

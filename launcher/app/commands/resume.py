@@ -13,7 +13,7 @@ from launcher.app.output import finish, print_result, screen_for
 from launcher.app.proof import proof_of
 from launcher.app.requests import withdraw_unseen
 from launcher.app.result import result_of
-from launcher.app.resuming import resumption
+from launcher.app.resuming import resumption, with_new_code
 from launcher.app.session import Session
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(f"would go on {_intention(history, resumed)}")
         return 0
+    if resumed is not None:
+        resumed = with_new_code(resumed, history, args.allow_change)
     with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
         home.make()
         home.note(found)

@@ -1,0 +1,75 @@
+"""A program that failed says why on the screen, and once it is mended the run goes on with the mended code."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.adapters.history import History
+from launcher.app.home import Home
+from launcher.app.live import Screen
+from launcher.app.narrator import Narrator
+from launcher.app.opening import begin, create
+from launcher.app.resuming import resumption, with_new_code
+from launcher.core.recipe import Recipe
+from launcher.core.run import events as ev
+from tests.builders import NOW
+from tests.cli.past import document, failed, keep, launch, log
+
+SAID = "".join(f"line {n}\n" for n in range(8)) + "ValueError: no such file\n"
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    """Of a run that failed, its program in a folder."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.py").write_text("bug\n")
+    found = create(Home(tmp_path / "home"), Recipe(name="r", run="python train.py", workdir=str(folder)), "run")
+    history = begin(found, supervisor="s1", at=NOW)
+    history.append(ev.RunFailed(at=NOW, exit_code=1, reason="it failed"))
+    return history
+
+
+def resumed(history: History, *overrides: str, allowed: tuple[str, ...] = ("workdir",)) -> ev.RunResumed:
+    event = resumption(history, NOW, overrides, allowed, None)
+    assert event is not None
+    return with_new_code(event, history, allowed)
+
+
+def test_a_file_mended_in_place_is_frozen_anew_where_that_is_allowed_and_the_journal_says_so(history: History, tmp_path: Path):
+    (tmp_path / "mine" / "train.py").write_text("mended\n")
+    event = resumed(history)
+    assert event.code != history.state.code
+    assert b"mended" in history.store.get(str(event.code))
+    assert event.changes["workdir"].startswith(str(tmp_path / "mine"))
+    assert resumed(history, allowed=()).code is None
+
+
+def test_another_folder_named_on_resume_is_the_one_whose_code_runs(history: History, tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "train.py").write_text("other\n")
+    event = resumed(history, f"workdir={tmp_path / 'new'}")
+    assert b"other" in history.store.get(str(event.code))
+    assert event.recipe.workdir == str(tmp_path / "new")
+
+
+def test_code_that_is_the_same_is_no_change(history: History):
+    assert (resumed(history).code, resumed(history).changes) == (None, {})
+
+
+def test_a_failed_run_with_code_of_its_own_names_the_command_that_takes_it_mended(history: History, capsys):
+    assert launch("status", history.store.url) == 0
+    assert capsys.readouterr().out.rstrip().endswith("launch resume run --allow-change workdir")
+
+
+def test_the_end_of_what_a_failed_program_printed_is_on_the_screen_and_in_the_document(capsys: pytest.CaptureFixture[str]):
+    store = keep(failed())
+    state = failed().history.state
+    log(store, state.writer, SAID[:20], SAID[20:])
+    assert document(capsys, "report", "r")["log_tail"] == SAID.splitlines()[-5:]
+    with Screen() as screen:
+        last = next(record.event for record in failed().history.records[::-1] if isinstance(record.event, ev.RunFailed))
+        Narrator(screen, store, None).hear(last, state)
+    said = capsys.readouterr().err
+    assert said.index("✗ failed") < said.index("line 4") < said.index("ValueError: no such file")
+    assert "line 3" not in said
