@@ -4,11 +4,10 @@ Only the object store joins client and machine, so everything is read by key: th
 the next number of what is numbered. Listings are hints and are used for requests only.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from launcher import codec
+from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.market.base import Feed
 from launcher.adapters.store.base import ObjectStore
@@ -26,7 +25,7 @@ from launcher.core.contract import (
     heartbeat_key,
     notice_key,
 )
-from launcher.core.instance import InstanceStatus, attempt_of
+from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus, attempt_of
 from launcher.core.market.offer import Offer
 from launcher.core.run.observation import SealSighted, Sightings
 from launcher.core.run.state import Attempt, RunState
@@ -46,7 +45,8 @@ class Observer:
         self._newest: dict[int, Manifest] = {}
         self._seals: dict[int, SealSighted] = {}
         self._requests: dict[str, Request] = {}
-        self.strangers: tuple[str, ...] = ()  # instances of this run whose attempt the state does not know
+        self._complained: set[str] = set()
+        self.strangers: tuple[InstanceName, ...] = ()  # instances of this run that nobody wants and no command would stop
 
     def look(self, state: RunState, now: Utc) -> Sightings:
         # The cloud first: a machine that is seen dead wrote its last word before that, so the reads below find it.
@@ -73,9 +73,8 @@ class Observer:
             listed = self._cloud.poll(state.run, state.incarnation)
         except CloudUnreachable:
             return None
-        by_attempt = {attempt_of(name): (name, status) for name, status in listed.items()}
-        self.strangers = tuple(name for n, (name, _) in by_attempt.items() if n not in state.attempts)
-        return {n: status for n, (_, status) in by_attempt.items()}
+        self.strangers = tuple(name for name, status in listed.items() if _is_stranger(state, attempt_of(name), status))
+        return {attempt_of(name): status for name, status in listed.items()}
 
     def _offers(self, now: Utc) -> tuple[Offer, ...] | None:
         try:
@@ -86,9 +85,23 @@ class Observer:
     def _read(self, kind: type[T], key_of: Callable[[int], str], numbers: Iterable[int]) -> dict[int, T]:
         found: dict[int, T] = {}
         for number in numbers:
-            with contextlib.suppress(KeyMissing):
-                found[number] = codec.loads(kind, self._store.get(key_of(number)))
+            value = self._decoded(kind, key_of(number))
+            if value is not None:
+                found[number] = value
         return found
+
+    def _decoded(self, kind: type[T], key: str) -> T | None:
+        """None where there is nothing, or nothing that can be read: one rotten or foreign object must not end the loop."""
+        try:
+            value: T = codec.loads(kind, self._store.get(key))
+        except KeyMissing:
+            return None
+        except ValueError as error:
+            if key not in self._complained:
+                self._complained.add(key)
+                log.warning("object_unreadable", key=key, error=str(error))
+            return None
+        return value
 
     def _exits(self, watched: list[Attempt]) -> dict[int, ExitReport]:
         """Reports by the agent that holds the claim; nobody else's word counts."""
@@ -100,15 +113,16 @@ class Observer:
     def _notices(self, watched: list[Attempt]) -> Iterable[Notice]:
         for attempt in watched:
             if attempt.is_alive:
-                with contextlib.suppress(KeyMissing):
-                    key = notice_key(attempt.number, attempt.num_notices + 1)
-                    yield codec.loads(Notice, self._store.get(key))
+                notice = self._decoded(Notice, notice_key(attempt.number, attempt.num_notices + 1))
+                if notice is not None:
+                    yield notice
 
     def _read_requests(self) -> tuple[Request, ...]:
         for meta in self._store.list(REQUESTS_PREFIX):
             if meta.key not in self._requests:
-                with contextlib.suppress(KeyMissing):
-                    self._requests[meta.key] = codec.loads(Request, self._store.get(meta.key))
+                request = self._decoded(Request, meta.key)
+                if request is not None:
+                    self._requests[meta.key] = request
         return tuple(self._requests.values())
 
     def _follow_commits(self, attempt: Attempt) -> None:
@@ -128,6 +142,12 @@ class Observer:
             elif isinstance(found, Manifest):
                 self._newest[number] = found
             at += 1
+
+
+def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:
+    """Up, though its attempt is unknown (its request was in a voided record) or its bill was closed (it came up too late)."""
+    known = state.attempts.get(number)
+    return status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING) and (known is None or known.bill is not None)
 
 
 class UnreadableCommit:

@@ -22,7 +22,7 @@ from launcher.beacon import Lamp
 from launcher.clock import Clock
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
 from launcher.core.contract import Heartbeat, commit_key, spec_key
-from launcher.core.instance import InstanceName, attempt_of, instance_name
+from launcher.core.instance import InstanceName, instance_name
 from launcher.core.policy.base import Policy
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
@@ -32,12 +32,13 @@ from launcher.core.run.reconcile import Command, SealCommits, StartInstance, Sto
 from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
-from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
+from launcher.errors import CloudUnreachable, FeedStale, KeyExists, Overtaken, StoreError, StoreUnknown
 from launcher.observe import Observer, read_commit
 from launcher.retention import retain
 from launcher.units import Seconds, Utc
 
 ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another
+COMMITS_AHEAD_MOST = 100_000  # of an attempt beyond the newest one seen: a supervisor may have been away for days
 BLIP_WAIT_FIRST_S: Seconds = 1.0  # waits after an error of the world grow from this (market time, floored like all reads)
 BLIP_WAIT_MOST_S: Seconds = 60.0
 
@@ -90,14 +91,18 @@ def supervise(
     )
     try:
         ended = retrying(loop.tick)
-    finally:
+    except Overtaken:
+        raise  # the beacon is another's now
+    except BaseException:
         loop.release()
+        raise
+    loop.release()
     assert isinstance(ended, RunState), "a pause is retried"
     return ended
 
 
 class _Outage:
-    """Errors of the world in a row: one blip ends nothing, waits grow, an outage of hours ends the loop with its own error."""
+    """Errors of the world in a row: one blip ends nothing, waits grow, and hours without the store end the loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -106,13 +111,15 @@ class _Outage:
 
     def note(self, call: RetryCallState) -> None:
         assert call.outcome is not None
-        if not call.outcome.failed:
+        error = call.outcome.exception()
+        if error is None:
             self._since, self._in_a_row = None, 0
             return
         self._in_a_row += 1
-        if self._since is None:
+        if self._in_a_row == 1:
+            log.warning("world_unreachable", error=str(error))
+        if self._since is None and isinstance(error, StoreUnknown):
             self._since = self._clock.monotonic_s()
-            log.warning("world_unreachable", error=str(call.outcome.exception()))
 
     def wait(self, call: RetryCallState, tempo: Tempo) -> Seconds:
         """Until the tick's `wake_at`; after an error, growing."""
@@ -156,8 +163,8 @@ class Loop:
 
     def tick(self) -> RunState | _Pause:
         """One pass. Returns the state once the run has ended and nothing of it is up any more."""
-        self._lamp.burn(self.tempo, self._world.clock.utc_s())
         self._hear(self._history.poll())
+        self._lamp.burn(self.tempo, self._world.clock.utc_s())
         self._observe()
         wake_at = self._decide()
         has_acted = self._act()
@@ -180,11 +187,11 @@ class Loop:
         clock = self._world.clock
         state = self._history.state
         seen = self._observer.look(state, clock.utc_s())
-        watched = tuple(a.number for a in state.attempts.values() if a.bill is None)
-        self._watch = look(self._watch, seen, watched, clock.monotonic_s())
+        watched = [a for a in state.attempts.values() if a.bill is None]
+        self._watch = look(self._watch, seen, watched, clock.monotonic_s(), 2 * self.tempo.read_slow)
         self._void(seen.heartbeats.values())
         for _ in range(ROUNDS_MOST):
-            facts = interpret(self._history.state, seen, self._watch, self._history.market, clock.utc_s(), clock.monotonic_s())
+            facts = interpret(self._history.state, seen, self._watch, self._history.market, clock.utc_s())
             if not facts:
                 return
             for fact in facts:
@@ -217,7 +224,6 @@ class Loop:
                 history.market,
                 self._watch,
                 clock.utc_s(),
-                clock.monotonic_s(),
             )
             self._say(thought.decision.reason if thought.decision else "")
             for event in thought.events:
@@ -262,11 +268,9 @@ class Loop:
                 cloud.start(name, spec)
 
     def _stop_strangers(self) -> None:
-        """Instances of ours with an attempt number that no record knows: the request was in a voided record."""
         for name in self._observer.strangers:
-            if attempt_of(name) not in self._history.state.attempts:
-                log.warning("stranger_stopped", instance=name)
-                self._world.cloud.stop(name)
+            log.warning("stranger_stopped", instance=name)
+            self._world.cloud.stop(name)
 
     def _name(self, attempt: int) -> InstanceName:
         state = self._history.state
@@ -275,9 +279,13 @@ class Loop:
     def _retain(self) -> None:
         """Once per sealed attempt: that is when something becomes the supervisor's to delete."""
         sealed = tuple(a.number for a in self._history.state.attempts.values() if a.sealed)
-        if sealed != self._retained_at:
+        if sealed == self._retained_at:
+            return
+        try:
             retain(self._history.state, self._world.store)
-            self._retained_at = sealed
+        except StoreError as error:  # room that is not given back costs a little; what trains meanwhile is worth more
+            log.warning("nothing_deleted", error=str(error))
+        self._retained_at = sealed
 
     def _next_look(self, wake_at: Utc, has_acted: bool) -> Utc:
         state, tempo, now = self._history.state, self.tempo, self._world.clock.utc_s()
@@ -289,13 +297,13 @@ class Loop:
 
 def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str) -> None:
     """Creates `Sealed` at the first free commit number of an ended attempt. Repeating it finds the seal and does nothing."""
-    number = state.attempts[attempt].num_commits + 1
-    while True:
+    first = state.attempts[attempt].num_commits + 1
+    for number in range(first, first + COMMITS_AHEAD_MOST):
         ref = CommitRef(attempt, number)
         found = read_commit(store, ref)
         if isinstance(found, Sealed) or (found is None and _create_seal(store, state, ref, supervisor)):
             return
-        number += found is not None
+    raise StoreUnknown(f"no free number above {commit_key(CommitRef(attempt, first))} to seal attempt {attempt} at")
 
 
 def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor: str) -> bool:
@@ -303,7 +311,7 @@ def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor
     try:
         store.create(commit_key(ref), write(sealed))
     except KeyExists:
-        return False  # a manifest won this number in the last instant: it counts, and the next number is tried
+        return False  # a manifest won this number in the last instant: it counts
     return True
 
 

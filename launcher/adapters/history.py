@@ -66,6 +66,9 @@ class History:
     def open(self, event: ev.Event, *, insist: bool = False) -> None:
         """Opens for writing, with `event` appended behind all there is. Raises Overtaken where another opens too."""
         self._refold(self._journal.open(event, event.at, insist=insist))
+        void = self.voiding(event.at, ())
+        if void is not None:  # nothing may be decided on a journal with a hole that is not owned to
+            self.append(void)
 
     def poll(self) -> list[Record]:
         """Folds what was appended since, and returns it; our own record too, where its answer had been lost."""
@@ -79,11 +82,14 @@ class History:
 
     def append(self, event: ev.Event) -> None:
         """Journals `event`, then folds it. Raises Overtaken, and StoreUnknown: then `poll` comes first."""
+        before = self._state
         record = self._journal.append(event, event.at)
         if _voids(record):
             self._refold(self._journal.known())
-        else:
-            self._take([record])
+            return
+        self._take([record])
+        if before is not None and self._state is not None:
+            invariants.check_step(before, self._state)
 
     def voiding(self, at: Utc, also: Iterable[int]) -> ev.RecordVoided | None:
         """The record that must be appended next, where numbers cannot be read here or, as `also` says, by an agent."""
@@ -115,7 +121,6 @@ class History:
         if isinstance(event, ev.PlanMade):
             self.plan = event.plan
         if before is not None and after is not None:
-            invariants.check_step(before, after)
             for sighting in (learnt(before, event), learnt_at_end(before, after, event)):
                 if sighting is not None:
                     self.market = update(self.market, sighting)

@@ -15,7 +15,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.deliberate import budget_ends_at, committed, deliberate, reserve
 from launcher.core.run.observation import Pulse, Watch
 from launcher.core.run.reconcile import SealCommits, StartInstance, StopInstance, reconcile
-from launcher.core.run.state import RunState
+from launcher.core.run.state import EndKind, RunState
 from launcher.core.run.verdict import judge
 from launcher.units import HOUR
 from tests.builders import (
@@ -41,7 +41,7 @@ MARKET = market(spot("us-east-1a", 0.9), spot("us-east-1b", 1.0), spot("us-west-
 
 
 def decide(state: RunState, *, watch: Watch | None = None, view: MarketView = MARKET, mono: float = 0.0) -> tuple[ev.Event, ...]:
-    return deliberate(state, POLICIES["spot"](), view, watch or Watch(), NOW + mono, mono).events
+    return deliberate(state, POLICIES["spot"](), view, watch or Watch(), NOW + mono).events
 
 
 def ask(kind: RequestKind) -> ev.RequestSeen:
@@ -141,9 +141,9 @@ def test_an_attempt_with_a_claim_is_never_started_again():
 
 
 def test_a_machine_whose_heart_stands_still_is_let_go_without_waiting_for_a_save():
-    watch = Watch(pulses={1: Pulse(heartbeat=heartbeat(1), moved_mono=0.0)})
-    assert decide(training_run(), watch=watch, mono=179) == ()
-    event = decide(training_run(), watch=watch, mono=180)[0]
+    almost, still = (Watch(pulses={1: Pulse(heartbeat=heartbeat(1), still_s=s)}) for s in (179.0, 180.0))
+    assert decide(training_run(), watch=almost) == ()
+    event = decide(training_run(), watch=still)[0]
     assert isinstance(event, ev.AttemptUnwanted)
     assert not event.drain
 
@@ -240,3 +240,62 @@ def test_the_grant_of_an_attempt_whose_request_was_voided_still_makes_history():
     state = after(new_run(), claimed(1), granted(1), commit(1, 1, 50))
     assert state.newest_commit == CommitRef(1, 1)
     assert not state.wanted
+
+
+def test_a_wait_for_other_places_lets_no_missed_writer_go():
+    state = after(training_run(), ev.InstanceMissed(at=NOW, attempt=1))
+    assert decide(state, view=MarketView()) == ()
+
+
+def test_of_two_requests_the_harder_stands():
+    later = ev.RequestSeen(at=NOW, request=Request(uuid="v", request=RequestKind.STOP, by="me"))
+    assert after(training_run(), ask(RequestKind.CANCEL), later).request is RequestKind.CANCEL
+
+
+def test_an_agent_that_ends_again_and_again_without_a_word_is_given_up():
+    state = new_run(recipe(retry=RetrySpec(same_checkpoint=2)))
+    for n in range(1, 4):
+        assert judge(state, NOW) is None
+        state = after(state, requested(state), started(n), claimed(n), lost(n, EndCause.EXITED))
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    assert verdict.exit_code == 1
+
+
+def test_giving_up_does_not_depend_on_the_clock():
+    state = after(
+        training_run(recipe(retry=RetrySpec(error=0))), exited(1, ExitKind.PROGRAM_FAILED, at=NOW - 6 * HOUR), sealed(1)
+    )
+    verdict = judge(state, NOW - 6 * HOUR)
+    assert verdict is not None
+    assert verdict.phase is Phase.FAILED
+
+
+def test_our_own_stop_is_no_preemption_though_it_sounds_like_a_notice():
+    unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="stopped at once", drain=False)
+    state = after(training_run(), unwanted, noticed(1), exited(1, ExitKind.DRAINED))
+    end = state.attempts[1].end
+    assert end is not None
+    assert end.end is EndKind.STOPPED
+
+
+def test_a_number_the_cloud_knows_is_never_used_again():
+    [event] = decide(new_run(), watch=Watch(newest_listed=7))
+    assert isinstance(event, ev.AttemptRequested)
+    assert event.attempt == 8
+
+
+def test_no_machine_is_bought_between_the_writers_end_and_its_seal():
+    assert decide(after(training_run(), lost(1))) == ()
+
+
+@pytest.mark.parametrize("missing", range(6))
+def test_any_one_record_may_be_void_and_the_rest_still_folds(missing: int):
+    state = new_run()
+    told: list[ev.Event] = [requested(state), started(1), claimed(1), granted(1), exited(1, ExitKind.DRAINED), sealed(1)]
+    state = after(state, *(e for n, e in enumerate(told) if n != missing))
+    state = after(state, ev.RecordVoided(at=NOW, numbers=(missing + 2,), digests=("d",)))
+    state = after(state, requested(state), started(3), claimed(3), granted(3), lost(3), sealed(3))
+    state = after(state, ev.RunPaused(at=NOW, exit_code=130, reason="test"))
+    assert state.phase is Phase.PAUSED
+    assert after(state, ev.RunResumed(at=NOW, recipe=state.recipe, deadline_at=None)).phase is Phase.WAITING

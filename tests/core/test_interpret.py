@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.contract import ExitKind
+from launcher.core.contract import ExitKind, Request, RequestKind
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.belief import MarketView
 from launcher.core.run import events as ev
@@ -15,6 +15,7 @@ from tests.builders import (
     NOW,
     after,
     claim,
+    claimed,
     exited,
     gone,
     heartbeat,
@@ -36,11 +37,11 @@ class Looker:
         self.watch = Watch()
         self.mono = 0.0
 
-    def look(self, seen: Sightings, after_s: float = 10.0) -> list[ev.Event]:
+    def look(self, seen: Sightings, after_s: float = 10.0, *, clock_step_s: float = 0.0) -> list[ev.Event]:
         self.mono += after_s
-        watched = tuple(a.number for a in self.state.attempts.values() if a.bill is None)
-        self.watch = look(self.watch, seen, watched, self.mono)
-        facts = interpret(self.state, seen, self.watch, MarketView(), NOW + self.mono, self.mono)
+        watched = [a for a in self.state.attempts.values() if a.bill is None]
+        self.watch = look(self.watch, seen, watched, self.mono, 1e9)
+        facts = interpret(self.state, seen, self.watch, MarketView(), NOW + self.mono + clock_step_s)
         self.state = after(self.state, *facts)
         return list(facts)
 
@@ -75,7 +76,7 @@ def test_an_older_heartbeat_does_not_count_as_a_sign_of_life():
     looker = Looker(training_run())
     looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 9)}))
     looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 3)}))
-    assert looker.watch.pulses[1].moved_mono == 10.0
+    assert looker.watch.pulses[1].still_s == 10.0
 
 
 def test_unknown_is_not_gone():
@@ -131,14 +132,47 @@ def test_an_unwanted_attempt_is_given_up_after_drain_max_though_its_heart_beats(
     unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="test", drain=True)
     looker = Looker(after(training_run(), unwanted))
     limit = drain_max(looker.state, looker.state.attempts[1])
-    seen = Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 1)})
-    assert looker.look(seen, after_s=limit - 1) == []
-    assert kinds(looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 2)}), after_s=2)) == ["AttemptLost"]
+    beating = [Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, n)}) for n in range(3)]
+    assert looker.look(beating[0]) == []
+    assert looker.look(beating[1], after_s=limit - 1) == []
+    assert kinds(looker.look(beating[2], after_s=2)) == ["AttemptLost"]
+
+
+def test_a_clock_that_jumps_ends_no_drain_and_no_boot():
+    unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="test", drain=True)
+    draining = Looker(after(training_run(), unwanted))
+    booting = Looker(after(new_run(), requested(new_run())))
+    for looker, seen in ((draining, Sightings(instances={1: running(1)})), (booting, Sightings(instances={}))):
+        assert looker.look(seen) == []
+        assert looker.look(seen, clock_step_s=1e6) == []
+
+
+def test_the_end_of_the_claims_loser_is_not_the_attempts():
+    state = after(new_run(), requested(new_run()), claimed(1))
+    looker = Looker(state)
+    looker.look(Sightings(instances={1: running(1, instance_id="i-other")}))
+    assert looker.state.attempts[1].instance_id == "i-1"
+
+
+def test_after_the_runs_end_only_money_is_a_fact():
+    state = after(training_run(), exited(1, ExitKind.FINISHED), sealed(1))
+    looker = Looker(after(state, ev.RunSucceeded(at=NOW, commit=None, step=0)))
+    request = Request(uuid="u", request=RequestKind.STOP, by="me")
+    facts = looker.look(Sightings(instances={1: gone(1)}, requests=(request,), offers=()))
+    assert kinds(facts) == ["InstanceEnded"]
+
+
+def test_an_instance_that_ended_before_it_was_seen_up_is_billed_all_the_same():
+    state = new_run()
+    state = after(state, requested(state), exited(1, ExitKind.DRAINED))
+    looker = Looker(state)
+    assert kinds(looker.look(Sightings(instances={1: gone(1)}))) == ["AttemptStarted", "InstanceEnded"]
 
 
 def test_a_request_that_brings_no_instance_is_refused_after_boot_wait():
     state = new_run()
     looker = Looker(after(state, requested(state)))
+    assert looker.look(Sightings(instances={})) == []
     assert looker.look(Sightings(instances={}), after_s=boot_wait(state) - 1) == []
     assert kinds(looker.look(Sightings(instances={}), after_s=2)) == ["AttemptRefused"]
 

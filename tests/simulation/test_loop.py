@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
-from launcher import codec
+from launcher import beacon, codec
 from launcher.adapters.history import History
+from launcher.adapters.store.base import Span
+from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, read
 from launcher.core.contract import Request, RequestKind, commit_key, request_key
 from launcher.core.instance import EndCause
@@ -15,7 +17,8 @@ from launcher.core.run import events as ev
 from launcher.core.run.evolve import replay
 from launcher.core.run.ledger import ledger, spent
 from launcher.core.run.state import EndKind
-from launcher.errors import Overtaken
+from launcher.core.tempo import Tempo
+from launcher.errors import Overtaken, StoreUnknown
 from launcher.sim.machine import Pace
 from launcher.units import HOUR
 from tests.simulation.worlds import START, FixedTrace, Sim, recipe
@@ -77,9 +80,6 @@ def test_the_successor_boots_while_the_old_one_still_saves():
 
 @pytest.mark.parametrize("number", range(1, 40, 4))
 def test_a_supervisor_that_dies_after_any_record_is_replaced_by_one_that_finishes(number: int):
-    class Died(BaseException):
-        pass
-
     sim = Sim(trace=FixedTrace(up=HOUR))
     seen = 0
 
@@ -249,3 +249,80 @@ def test_a_damaged_record_is_voided_and_the_run_goes_on():
     fresh = History(sim.store, "inc")
     fresh.poll()
     assert fresh.state == state
+
+
+class Died(BaseException):
+    """The supervisor's process is gone."""
+
+
+def run_until(sim: Sim, kind: type, count: int) -> None:
+    """Supervise until the `count`-th event of a kind is journaled, then die."""
+    seen = 0
+
+    def die(event: ev.Event, state: object) -> None:
+        nonlocal seen
+        seen += isinstance(event, kind)
+        if seen == count:
+            raise Died
+
+    with pytest.raises(Died):
+        sim.run(die)
+
+
+@pytest.mark.parametrize("victim", range(3, 30))
+def test_whichever_record_rots_the_run_is_opened_again_and_ends_well(victim: int):
+    sim = Sim(trace=FixedTrace(up=HOUR), pace=Pace(total_steps=7200, save_every=900))
+    run_until(sim, ev.TrainingStarted, 3)
+    if victim > sim.history.records[-1].number:
+        return
+    key = f"journal/{victim:08d}.json"
+    sim.store.replace(key, sim.store.get(key)[:-9])
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert len(sim.cloud.starts) == len(set(sim.cloud.starts))
+    fresh = History(sim.store, "inc")
+    fresh.poll()
+    assert fresh.state == state
+
+
+def test_an_outage_of_the_store_is_nobodys_silence():
+    class Outage(MemoryStore):
+        until = 0.0
+
+        def get(self, key: str, span: Span | None = None) -> bytes:
+            if sim.clock.utc_s() < self.until:
+                raise StoreUnknown("the store does not answer")
+            return super().get(key, span)
+
+    store = Outage()
+    sim = Sim(trace=FixedTrace(up=100 * HOUR), store=store)
+
+    def cut(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.CheckpointSeen) and event.ref == CommitRef(1, 2):
+            store.until = sim.clock.utc_s() + 200
+
+    state = sim.run(cut)
+    assert state.phase is Phase.SUCCEEDED
+    assert len(state.attempts) == 1
+
+
+def test_an_overtaken_supervisor_leaves_the_beacon_of_the_other_alone():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+
+    def usurp(event: ev.Event, state: object) -> None:
+        if isinstance(event, ev.TrainingStarted) and event.attempt == 1:
+            sim.open()
+            beacon.Lamp(sim.store, sim.clock, "sup-2").burn(Tempo(), wake_at=0.0)
+
+    with pytest.raises(Overtaken):
+        sim.run(usurp)
+    held = beacon.read(sim.store)
+    assert held is not None
+    assert (held.supervisor, held.released) == ("sup-2", False)
+
+
+@pytest.mark.parametrize("key", ["requests/x.json", "attempts/0001/exit.json", "attempts/0001/notices/01.json"])
+def test_an_object_nobody_can_read_does_not_end_the_loop(key: str):
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    sim.store.create(key, b"not json")
+    assert sim.run().phase is Phase.SUCCEEDED

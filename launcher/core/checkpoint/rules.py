@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
-from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import PINS_PREFIX, KeepRule, SaveRule
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest
+from launcher.core.contract import METRICS_FILE, PINS_PREFIX, KeepRule, SaveRule, save_prefix
 from launcher.core.recipe import CheckpointSpec, Keep, every_seconds, every_steps
 from launcher.units import Seconds, Step
 
@@ -56,6 +56,16 @@ def expendable(commits: Iterable[Candidate], rule: KeepRule, protected: Abstract
     chain = sorted(commits)
     kept = _last(chain, max(rule.last, 1)) | _best(chain, rule.best) | _milestones(chain, rule.every_steps) | set(protected)
     return frozenset(ref for ref, _, _ in chain if ref not in kept)
+
+
+def shards_of(manifest: Manifest) -> tuple[FileEntry, ...]:
+    """What goes when a commit is let go: the files of its own save without its metrics; all of them missing is no damage.
+
+    A save that brought no file of its own goes with the older ones whose files it names.
+    """
+    own = save_prefix(manifest.ref.attempt, manifest.save)
+    shards = tuple(file for file in manifest.files if file.path != METRICS_FILE)
+    return tuple(file for file in shards if file.key.startswith(own)) or shards
 
 
 def pinned(keys: Iterable[str]) -> frozenset[CommitRef]:

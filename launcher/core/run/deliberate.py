@@ -33,19 +33,19 @@ class Deliberation:
     decision: Decision | None = None
 
 
-def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc, mono: Seconds) -> Deliberation:
+def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc) -> Deliberation:
     if state.phase.is_ended:
         return Deliberation()
     verdict = judge(state, now)
     if verdict is not None:
         return Deliberation(events=_end(state, verdict, now), wake_at=now)
-    unwanted = (*_voided(state, now), *_silent(state, watch, now, mono), *_succeeded(state, now))
+    unwanted = (*_voided(state, now), *_silent(state, watch, now), *_succeeded(state, now))
     if unwanted:
         return Deliberation(events=unwanted, wake_at=now)
     granted = _grant(state, now)
     if granted:
         return Deliberation(events=granted, wake_at=now)
-    return _ask(state, policy, market, now)
+    return _ask(state, policy, market, watch, now)
 
 
 def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:
@@ -84,7 +84,7 @@ def _voided(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
     )
 
 
-def _silent(state: RunState, watch: Watch, now: Utc, mono: Seconds) -> tuple[ev.Event, ...]:
+def _silent(state: RunState, watch: Watch, now: Utc) -> tuple[ev.Event, ...]:
     """Machines that run and say nothing: before the first heartbeat after `boot_wait`, later after `lost_after`."""
     letting_go = []
     for attempt in state.wanted:
@@ -92,10 +92,9 @@ def _silent(state: RunState, watch: Watch, now: Utc, mono: Seconds) -> tuple[ev.
         if pulse is None or attempt.billed_from is None:
             continue
         patience = Tempo(state.speed).lost_after if pulse.heartbeat else boot_wait(state)
-        still_s = mono - pulse.moved_mono
-        if still_s >= patience:
-            reason = f"no heartbeat for {still_s:.0f} s"
-            letting_go.append(ev.AttemptUnwanted(at=now, attempt=attempt.number, reason=reason, drain=False))
+        if pulse.still_s >= patience:
+            reason = f"no heartbeat for {pulse.still_s:.0f} s"
+            letting_go.append(ev.AttemptUnwanted(at=now, attempt=attempt.number, reason=reason, drain=False, silent=True))
     return tuple(letting_go)
 
 
@@ -122,7 +121,7 @@ def _grant(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
 # --- asking the policy -------------------------------------------------------------------------------------------------------
 
 
-def _ask(state: RunState, policy: Policy, market: MarketView, now: Utc) -> Deliberation:
+def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc) -> Deliberation:
     seen = view(state, now)
     decision = policy.decide(seen, market)
     next_limit = min(_next_limit(state, now), FOREVER)
@@ -131,13 +130,16 @@ def _ask(state: RunState, policy: Policy, market: MarketView, now: Utc) -> Delib
             return Deliberation(wake_at=next_limit, decision=decision)
         case Wait(until=until, reason=reason):
             events = tuple(
-                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True) for a in state.wanted if a.notice is None
+                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True)
+                for a in state.wanted
+                if a.notice is None and not a.missed
             )
             return Deliberation(events=events, wake_at=min(until, next_limit), decision=decision)
         case Move(ranked=ranked, reason=reason):
             if not ranked or not _may_request(state):
                 return Deliberation(wake_at=next_limit, decision=decision)
-            return Deliberation(events=_request(state, ranked, reason, now, policy), wake_at=next_limit, decision=decision)
+            requested = _request(state, watch, ranked, reason, now, policy)
+            return Deliberation(events=requested, wake_at=next_limit, decision=decision)
 
 
 def _may_request(state: RunState) -> bool:
@@ -159,7 +161,9 @@ def _next_limit(state: RunState, now: Utc) -> Utc:
     return min(limit for limit in limits if limit > now) if any(limit > now for limit in limits) else now
 
 
-def _request(state: RunState, ranked: tuple[Offer, ...], reason: str, now: Utc, policy: Policy) -> tuple[ev.Event, ...]:
+def _request(
+    state: RunState, watch: Watch, ranked: tuple[Offer, ...], reason: str, now: Utc, policy: Policy
+) -> tuple[ev.Event, ...]:
     """A machine at the first offer the budget still pays for; the end of the run where it pays for none and nothing lives."""
     for offer in ranked:
         stop_at = budget_ends_at(state, offer, now)
@@ -167,7 +171,8 @@ def _request(state: RunState, ranked: tuple[Offer, ...], reason: str, now: Utc, 
         if stop_at is None or stop_at - now >= 2 * restart_cost(state):
             requested = ev.AttemptRequested(
                 at=now,
-                attempt=state.next_attempt,
+                # A cloud that shows a higher number knows a history of this run that this store does not: a copy was restored.
+                attempt=max(state.next_attempt, watch.newest_listed + 1),
                 offer=offer,
                 reason=f"{policy.name}: {reason}",
                 view=view(state, now),

@@ -69,6 +69,7 @@ class RunResumed:
     branched: bool = False
     parent: CommitRef | None = None
     step: Step = 0  # of `parent`
+    code: str | None = None  # key of a workdir frozen anew; None: the code stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +220,7 @@ class AttemptUnwanted:
     attempt: int
     reason: str
     drain: bool
+    silent: bool = False  # let go because it says nothing: its place is to blame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

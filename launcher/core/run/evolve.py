@@ -1,15 +1,23 @@
-"""State after one more event: total, pure, and the only way state changes. Replaying a journal is a fold of this."""
+"""State after one more event: total, pure, and the only way state changes. Replaying a journal is a fold of this.
+
+A journal may have holes, since a damaged record is voided. What a later record can only mean is then taken as told: a grant
+means that the writer before it had ended and was sealed, a seal that its attempt was granted and had ended. That nothing of the
+kind is missing from what we write ourselves is checked where we write it (`invariants`, called by History.append).
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from launcher.core.contract import ExitKind, ExitReport
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import ExitKind, ExitReport, RequestKind
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.state import UNKNOWN_OFFER, Attempt, Bill, End, EndKind, Failures, RunState, Terminal
 from launcher.units import Utc
+
+HARDNESS = (RequestKind.STOP, RequestKind.STOP_NOW, RequestKind.CANCEL)  # of two requests the harder stands
 
 
 def create(event: ev.RunCreated) -> RunState:
@@ -21,7 +29,6 @@ def create(event: ev.RunCreated) -> RunState:
         deadline_at=event.deadline_at,
         code=event.code,
         searching_since=event.at,
-        went_on_at=event.at,
     )
 
 
@@ -62,8 +69,8 @@ def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
         case ev.RunResumed():
             return _resume(state, event)
         case ev.RequestSeen(request=request):
-            seen = state.requests_seen | {request.uuid}
-            return replace(state, request=request.request, requests_seen=seen)
+            hardest = max(state.request or request.request, request.request, key=HARDNESS.index)
+            return replace(state, request=hardest, requests_seen=state.requests_seen | {request.uuid})
         case ev.RecordVoided(numbers=numbers):
             return _void(state, frozenset(numbers))
         case ev.RunSucceeded(at=at, commit=commit, step=step):
@@ -88,7 +95,9 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
             end = End(at=at, end=EndKind.REFUSED, reason=failure.message, failure=failure)
             return _end_attempt(state, old, end)
         case ev.AttemptStarted(instance_id=instance_id, billed_from=billed_from):
-            return _with(state, replace(old, instance_id=instance_id, billed_from=billed_from))
+            # Two launches of one name can exist: once one has claimed, the attempt's instance is that one.
+            known = old.instance_id if old.nonce is not None else instance_id
+            return _with(state, replace(old, instance_id=known, billed_from=billed_from))
         case ev.AttemptClaimed(instance_id=instance_id, nonce=nonce):
             return _with(state, replace(old, instance_id=instance_id, nonce=nonce))
         case ev.WriterGranted():
@@ -139,7 +148,7 @@ def _ghost(event: ev.AttemptEvent) -> Attempt:
 
 
 def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
-    assert event.attempt == state.next_attempt, "an attempt number is used once"
+    assert event.attempt >= state.next_attempt, "an attempt number is used once"
     attempt = Attempt(number=event.attempt, offer=event.offer, requested_at=event.at, reason=event.reason, stop_at=event.stop_at)
     return _with(state, attempt)
 
@@ -147,6 +156,7 @@ def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
 def _grant(state: RunState, old: Attempt, event: ev.WriterGranted) -> RunState:
     assert state.writer is None or state.writer < event.attempt, "the right to write only moves forward"
     assert old.granted_at is None, "an attempt is granted once"
+    state = _imply_ends(state, event.at, [a for a in state.attempts.values() if a.is_granted and not a.sealed])
     granted = replace(old, granted_at=event.at, parent=event.parent, restored_step=state.newest_step)
     return replace(
         _with(state, granted),
@@ -175,6 +185,10 @@ def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState
 
 
 def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
+    if old.end is None or not old.is_granted:
+        granted_at = old.granted_at if old.is_granted else event.at
+        old = replace(old, end=old.end or _unreadable_end(event.at), granted_at=granted_at)
+        state = replace(_with(state, old), writer=max(state.writer or 0, old.number))
     is_new = event.last is not None and event.last != old.commit
     sealed = replace(old, sealed=True, commit=event.last, num_commits=event.last.commit if event.last else 0)
     failures = state.failures
@@ -184,18 +198,30 @@ def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
     if is_new:
         # A commit that nobody had journaled is progress all the same. The failure that ended the attempt came after it.
         failures = replace(failures, errors=int(_ended_as(old, EndKind.FAILED)))
-    return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed))
+        sealed = replace(sealed, commit_at=old.end.at if old.end else event.at)  # it landed at the very end
+    return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed, sealed.commit or sealed.parent))
+
+
+def _imply_ends(state: RunState, at: Utc, attempts: Iterable[Attempt]) -> RunState:
+    """What a record says can only be if these had ended and were sealed: where they are not, the records that told are void."""
+    for attempt in attempts:
+        ended = replace(attempt, end=attempt.end or _unreadable_end(at), sealed=attempt.sealed or attempt.is_granted)
+        state = _with(state, ended)
+    return state
+
+
+def _unreadable_end(at: Utc) -> End:
+    return End(at=at, end=EndKind.OTHER, reason="the record of its end was voided")
 
 
 def _ended_as(attempt: Attempt, *kinds: EndKind) -> bool:
     return attempt.end is not None and attempt.end.end in kinds
 
 
-def _count_same_checkpoint(failures: Failures, sealed: Attempt) -> Failures:
+def _count_same_checkpoint(failures: Failures, ended: Attempt, newest: CommitRef | None) -> Failures:
     """Ends that are nobody's preemption and no stop of ours, at one and the same newest commit, in a row."""
-    if not _ended_as(sealed, EndKind.FAILED, EndKind.KILLED):
+    if not _ended_as(ended, EndKind.FAILED, EndKind.KILLED):
         return replace(failures, same_checkpoint=0, any_end=False)
-    newest = sealed.commit or sealed.parent
     same = failures.any_end and failures.at_commit == newest
     count = failures.same_checkpoint + 1 if same else 0
     return replace(failures, same_checkpoint=count, at_commit=newest, any_end=True)
@@ -203,13 +229,18 @@ def _count_same_checkpoint(failures: Failures, sealed: Attempt) -> Failures:
 
 def _end_attempt(state: RunState, old: Attempt, end: End) -> RunState:
     """An exit report that comes after the loss was journaled says more, and stands in its place."""
-    first = old.end is None
-    state = _with(state, replace(old, end=end))
-    if not state.living and state.searching_since is None:
+    ended = replace(old, end=end)
+    state = _with(state, ended)
+    if state.searching_since is None and not any(a.nonce for a in state.living):
         state = replace(state, searching_since=end.at)
-    if first:
-        state = replace(state, failures=_count_end(state.failures, end))
-    return state
+    if old.end is not None:
+        return state
+    failures = _count_end(state.failures, end)
+    if not old.is_granted and end.end in (EndKind.FAILED, EndKind.KILLED):
+        failures = _count_same_checkpoint(
+            failures, ended, state.newest_commit
+        )  # nothing will be sealed, where others are counted
+    return replace(state, last_ended=old.number, failures=failures)
 
 
 def _count_end(failures: Failures, end: End) -> Failures:
@@ -223,7 +254,7 @@ def _count_end(failures: Failures, end: End) -> Failures:
 def _end_of_report(old: Attempt, at: Utc, report: ExitReport) -> End:
     kinds = {
         ExitKind.FINISHED: EndKind.FINISHED,
-        ExitKind.DRAINED: EndKind.PREEMPTED if old.notice else EndKind.STOPPED,
+        ExitKind.DRAINED: EndKind.PREEMPTED if _is_being_taken(old) else EndKind.STOPPED,
         ExitKind.PROGRAM_FAILED: EndKind.FAILED,
         ExitKind.SETUP_FAILED: EndKind.FAILED,
         ExitKind.KILLED: EndKind.KILLED,
@@ -234,15 +265,20 @@ def _end_of_report(old: Attempt, at: Utc, report: ExitReport) -> End:
     return End(at=at, end=kinds[report.outcome], reason=report.reason, report=report, heartbeat=report.last)
 
 
+def _is_being_taken(attempt: Attempt) -> bool:
+    """A notice stands. One that comes after we stopped the instance is the sound of our own stop."""
+    return attempt.notice is not None and (attempt.unwanted_at is None or attempt.drain)
+
+
 def _end_of_loss(old: Attempt, cause: EndCause) -> EndKind:
-    if cause is EndCause.PREEMPTED or old.notice is not None:
+    if cause is EndCause.PREEMPTED or _is_being_taken(old):
         return EndKind.PREEMPTED
     if old.unwanted_at is not None or cause is EndCause.STOPPED:
         return EndKind.STOPPED
     # A machine that vanished from a spot market without a word was most likely taken by it; one seen to be killed was not.
     if cause is EndCause.UNTOLD:
         return EndKind.PREEMPTED
-    return EndKind.KILLED if cause is EndCause.KILLED else EndKind.OTHER
+    return EndKind.KILLED  # EXITED too: an agent that ends without a word was ended by something
 
 
 def _void(state: RunState, numbers: frozenset[int]) -> RunState:
@@ -258,18 +294,21 @@ def _void(state: RunState, numbers: frozenset[int]) -> RunState:
 
 
 def _resume(state: RunState, event: ev.RunResumed) -> RunState:
-    assert state.terminal is not None, "only a run that ended goes on"
-    assert state.terminal.phase is not Phase.SUCCEEDED, "success is final"
+    assert state.terminal is None or state.terminal.phase is not Phase.SUCCEEDED, "success is final"
+    ended_at = state.terminal.at if state.terminal else event.at
+    state = _imply_ends(state, event.at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
     return replace(
         state,
         recipe=event.recipe,
         deadline_at=event.deadline_at,
-        pauses=(*state.pauses, (state.terminal.at, event.at)),
+        pauses=(*state.pauses, (ended_at, event.at)),
+        code=event.code or state.code,
         terminal=None,
         request=None,
         failures=Failures(),
         searching_since=event.at,
-        went_on_at=event.at,
+        first_attempt=state.next_attempt,
+        last_ended=None,
         newest_step=event.step if event.branched else state.newest_step,
         branched=event.branched or state.branched,
         branch=event.parent if event.branched else state.branch,
@@ -277,7 +316,5 @@ def _resume(state: RunState, event: ev.RunResumed) -> RunState:
 
 
 def _end_run(state: RunState, terminal: Terminal) -> RunState:
-    assert state.terminal is None, "a run ends once, or is resumed first"
-    assert not state.living, "a run ends when all its attempts have ended"
-    assert state.writer_is_sealed, "a run ends when its last writer is sealed"
+    state = _imply_ends(state, terminal.at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
     return replace(state, terminal=terminal)

@@ -11,28 +11,29 @@ from launcher.core.contract import AgentPhase, Heartbeat
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.belief import MarketView, OffersSighted
 from launcher.core.run import events as ev
-from launcher.core.run.observation import Sightings, Watch, newest_heartbeat
+from launcher.core.run.observation import Pulse, Sightings, Watch, newest_heartbeat
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
 
 
-def interpret(
-    state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc, mono: Seconds
-) -> tuple[ev.Event, ...]:
-    """Facts that are new in `seen`. `watch` has taken in `seen` already; `mono` is the clock its times are on."""
-    facts: list[ev.Event] = []
-    for request in seen.requests:
-        if request.uuid not in state.requests_seen:
-            facts.append(ev.RequestSeen(at=now, request=request))
-    if seen.offers is not None and seen.offers != market.offers:
-        facts.append(ev.MarketSighted(at=now, sighting=OffersSighted(at=now, offers=seen.offers)))
+def interpret(state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
+    """Facts that are new in `seen`, which `watch` has taken in already. After a run's end only those of money."""
+    facts: list[ev.Event] = [] if state.terminal else list(_news(state, seen, market, now))
     for attempt in state.attempts.values():
         if attempt.is_alive:
-            facts += _alive(state, attempt, seen, watch, now, mono)
+            facts += _alive(state, attempt, seen, watch, now)
         else:
-            facts += _ended(state, attempt, seen, watch, now, mono)
+            facts += _ended(state, attempt, seen, watch, now)
     return tuple(facts)
+
+
+def _news(state: RunState, seen: Sightings, market: MarketView, now: Utc) -> Iterator[ev.Event]:
+    for request in seen.requests:
+        if request.uuid not in state.requests_seen:
+            yield ev.RequestSeen(at=now, request=request)
+    if seen.offers is not None and seen.offers != market.offers:
+        yield ev.MarketSighted(at=now, sighting=OffersSighted(at=now, offers=seen.offers))
 
 
 def boot_wait(state: RunState) -> Seconds:
@@ -49,9 +50,7 @@ def drain_max(state: RunState, attempt: Attempt) -> Seconds:
     return max(tempo.lost_after, 2 * tempo.market(attempt.durable_s) + 60)
 
 
-def _alive(
-    state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc, mono: Seconds
-) -> Iterator[ev.AttemptEvent]:
+def _alive(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
     number = attempt.number
     status = None if seen.instances is None else seen.instances.get(number)
     claim = seen.claims.get(number)
@@ -64,7 +63,7 @@ def _alive(
             yield ev.NoticeSeen(at=now, attempt=number, notice=notice)
     yield from _progress(state, attempt, seen, watch, now)
     yield from _presence(attempt, seen, now)
-    yield from _end(state, attempt, seen, watch, status, now, mono)
+    yield from _end(state, attempt, seen, watch, status, now)
 
 
 def _progress(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
@@ -109,7 +108,6 @@ def _end(
     watch: Watch,
     status: InstanceStatus | None,
     now: Utc,
-    mono: Seconds,
 ) -> Iterator[ev.AttemptEvent]:
     number = attempt.number
     report = seen.exits.get(number)
@@ -120,35 +118,39 @@ def _end(
         failure = status.failure or StartFailure(failure=FailureKind.UNREACHABLE, message="the cloud gave no reason")
         yield ev.AttemptRefused(at=now, attempt=number, failure=failure)
         return
-    found = _loss(state, attempt, watch, status, now, mono)
+    found = _loss(state, attempt, watch, status, now)
     if found is not None:
         cause, evidence = found
         yield ev.AttemptLost(at=now, attempt=number, cause=cause, evidence=evidence, heartbeat=newest_heartbeat(watch, number))
-    elif attempt.billed_from is None and attempt.nonce is None and now - attempt.requested_at > boot_wait(state):
+    elif attempt.billed_from is None and attempt.nonce is None and _pulse(watch, attempt).watched_s > boot_wait(state):
         waited = f"no instance appeared within {boot_wait(state):.0f} s of the request"
         failure = StartFailure(failure=FailureKind.UNREACHABLE, message=waited)
         yield ev.AttemptRefused(at=now, attempt=number, failure=failure)
 
 
 def _loss(
-    state: RunState, attempt: Attempt, watch: Watch, status: InstanceStatus | None, now: Utc, mono: Seconds
+    state: RunState, attempt: Attempt, watch: Watch, status: InstanceStatus | None, now: Utc
 ) -> tuple[EndCause, str] | None:
     """Whether the attempt is lost, by whom, and how we know."""
     tempo = Tempo(state.speed)
-    pulse = watch.pulses.get(attempt.number)
-    still_s = mono - pulse.moved_mono if pulse else 0.0
+    pulse = _pulse(watch, attempt)
     if status is not None and status.phase is InstancePhase.GONE and _is_claimed_one(attempt, status):
         return status.cause, f"the cloud says it ended ({status.wait_status or status.cause.value})"
-    absence = watch.absences.get(attempt.number)
-    if absence is not None and (attempt.billed_from is not None or attempt.nonce is not None):
-        absent_s = absence.last_mono - absence.since_mono
-        if absent_s >= tempo.absence_gap and still_s >= tempo.absence_gap:
-            return EndCause.UNTOLD, f"absent from the cloud's list for {absent_s:.0f} s, no heartbeat for {still_s:.0f} s"
-    if attempt.number in watch.told_to_stop and attempt.unwanted_at is not None and still_s >= tempo.lost_after:
-        return EndCause.STOPPED, f"told to stop, and no heartbeat for {still_s:.0f} s"
-    if attempt.unwanted_at is not None and now - attempt.unwanted_at >= drain_max(state, attempt):
+    was_up = attempt.billed_from is not None or attempt.nonce is not None
+    if was_up and pulse.absent_s is not None and min(pulse.absent_s, pulse.still_s) >= tempo.absence_gap:
+        evidence = f"absent from the cloud's list for {pulse.absent_s:.0f} s, no heartbeat for {pulse.still_s:.0f} s"
+        return EndCause.UNTOLD, evidence
+    if attempt.unwanted_at is None:
+        return None
+    if attempt.number in watch.told_to_stop and pulse.still_s >= tempo.lost_after:
+        return EndCause.STOPPED, f"told to stop, and no heartbeat for {pulse.still_s:.0f} s"
+    if pulse.unwanted_s >= drain_max(state, attempt):
         return EndCause.STOPPED, f"unwanted, and not gone within {drain_max(state, attempt):.0f} s"
     return None
+
+
+def _pulse(watch: Watch, attempt: Attempt) -> Pulse:
+    return watch.pulses.get(attempt.number) or Pulse()
 
 
 def _is_claimed_one(attempt: Attempt, status: InstanceStatus) -> bool:
@@ -156,11 +158,13 @@ def _is_claimed_one(attempt: Attempt, status: InstanceStatus) -> bool:
     return attempt.nonce is None or status.instance_id is None or status.instance_id == attempt.instance_id
 
 
-def _ended(
-    state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc, mono: Seconds
-) -> Iterator[ev.AttemptEvent]:
+def _ended(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
     number = attempt.number
     assert attempt.end is not None
+    status = None if seen.instances is None else seen.instances.get(number)
+    if status is not None and attempt.billed_from is None and status.billed_from is not None and attempt.bill is None:
+        # It ended before a look showed it running; it is billed all the same.
+        yield ev.AttemptStarted(at=now, attempt=number, instance_id=status.instance_id, billed_from=status.billed_from)
     report = seen.exits.get(number)
     if report is not None and attempt.end.report is None and (state.writer is None or state.writer <= number):
         yield ev.AttemptExited(at=now, attempt=number, report=report)
@@ -168,7 +172,7 @@ def _ended(
     if seal is not None and not attempt.sealed:
         yield ev.AttemptSealed(at=now, attempt=number, last=seal.last, step=seal.step)
     if attempt.bill is None and seen.instances is not None:
-        yield from _bill(attempt, seen.instances.get(number), watch, state, now)
+        yield from _bill(attempt, status, watch, state, now)
 
 
 def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc) -> Iterator[ev.AttemptEvent]:
@@ -189,8 +193,8 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
                 wait_status=status.wait_status,
             )
         return
-    absence = watch.absences.get(number)
-    if absence is None or absence.last_mono - absence.since_mono < Tempo(state.speed).absence_gap:
+    absent_s = _pulse(watch, attempt).absent_s
+    if absent_s is None or absent_s < Tempo(state.speed).absence_gap:
         return
     beat = newest_heartbeat(watch, number) or attempt.end.heartbeat
     low = min(beat.at, attempt.end.at) if beat else attempt.end.at

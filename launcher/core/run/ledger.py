@@ -8,11 +8,14 @@ Time between a pause and the resume belongs to nobody and is not counted.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from launcher.core.instance import EndCause
 from launcher.core.run.billing import cost
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
+
+UNHEARD_MOST_S: Seconds = 10.0  # real: one heartbeat; a longer silence was no training we know of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class Ledger:
     on_demand: Usd | None  # (useful + one start) x the cheapest on-demand price, spot or not; None where that is not known
     steps_lost: Step
     preemptions: int
-    just_in_time: int  # preemptions whose attempt lost no step
+    just_in_time: int  # preemptions that were announced and cost no work
 
 
 def spent(state: RunState, now: Utc) -> Range:
@@ -79,24 +82,23 @@ def _attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
 def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = None) -> Ledger:
     """The books at `now`, or at the run's end where it has ended. `on_demand_price` is of all nodes together."""
     end = min(now, state.terminal.at) if state.terminal else now
-    lives = [_life_of(attempt, following, end) for attempt, following in _with_following(state)]
+    lives = [_life_of(state, attempt, following, end) for attempt, following in _with_following(state)]
     times = _partition(state, lives, end)
     start_s = (state.startup_s or 0.0) * state.speed
     on_demand = None if on_demand_price is None else (times.useful + start_s) / HOUR * on_demand_price
-    preempted = [life for life in lives if life.preempted]
     return Ledger(
         times=times,
         spent=spent(state, now),
         on_demand=on_demand,
         steps_lost=sum(life.steps_lost for life in lives),
-        preemptions=len(preempted),
-        just_in_time=sum(1 for life in preempted if life.trained and life.steps_lost == 0),
+        preemptions=sum(life.preempted for life in lives),
+        just_in_time=sum(life.in_time for life in lives),
     )
 
 
 def steps_lost(state: RunState, number: int, now: Utc) -> Step:
     """The steps that attempt `number` made in vain; 0 while it lives."""
-    return sum(_life_of(a, following, now).steps_lost for a, following in _with_following(state) if a.number == number)
+    return sum(_life_of(state, a, following, now).steps_lost for a, following in _with_following(state) if a.number == number)
 
 
 # --- one attempt's life ------------------------------------------------------------------------------------------------------
@@ -105,13 +107,18 @@ def steps_lost(state: RunState, number: int, now: Utc) -> Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Life:
     up_at: Utc
-    training_at: Utc | None
+    training_at: Utc | None  # None: it never came to train
     over_at: Utc
     saving: Seconds
-    steps_kept: Step
+    redone: Seconds  # training whose result is in no checkpoint
     steps_lost: Step
     preempted: bool
-    trained: bool
+    noticed: bool
+
+    @property
+    def in_time(self) -> bool:
+        """Warned, and all it had done is kept."""
+        return self.preempted and self.noticed and self.training_at is not None and self.redone == 0
 
 
 def _with_following(state: RunState) -> list[tuple[Attempt, Attempt | None]]:
@@ -122,33 +129,63 @@ def _with_following(state: RunState) -> list[tuple[Attempt, Attempt | None]]:
     return [(a, following.get(a.number)) for a in ran]
 
 
-def _life_of(attempt: Attempt, following: Attempt | None, end: Utc) -> _Life:
+def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: Utc) -> _Life:
     assert attempt.billed_from is not None
+    over_at = max(attempt.billed_from, min(_over_at(attempt), end))
     beat = attempt.end.heartbeat if attempt.end else None
-    over_at = min(attempt.end.at, end) if attempt.end else end
-    training_at = None
-    saving = 0.0
-    last_step = attempt.commit_step
-    if beat is not None and beat.training_s > 0 and attempt.end is not None:
+    training_at, saving = attempt.training_at, 0.0
+    if beat is not None and beat.training_s > 0:
         # The machine's own stopwatch is finer than the moments at which we looked.
-        training_at = max(attempt.billed_from, over_at - beat.training_s)
-        saving, last_step = beat.saving_s, max(beat.step, attempt.commit_step)
-    elif attempt.training_at is not None:
-        training_at = attempt.training_at
-    kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
-    if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
-        kept_step = min(kept_step, attempt.restored_step)
-    lost = max(0, last_step - kept_step) if attempt.end is not None else 0
+        training_at, saving = min(over_at, beat.at) - beat.training_s, beat.saving_s
+    if training_at is not None:
+        training_at = min(max(training_at, attempt.billed_from), over_at)
+    own = 0.0 if training_at is None else over_at - training_at
+    lost = _steps_lost(state, attempt, following, over_at) if attempt.end is not None and attempt.is_granted else 0
+    kept = max(0, attempt.commit_step - attempt.restored_step) if attempt.commit else 0
+    redone = (own - min(saving, own)) * (lost / (lost + kept) if lost else 0.0)
+    if state.recipe.trainer is None and training_at is not None and attempt.end is not None:
+        redone = _unpublished(attempt, training_at, over_at)
     return _Life(
         up_at=attempt.billed_from,
         training_at=training_at,
-        over_at=max(over_at, attempt.billed_from),
-        saving=saving,
-        steps_kept=max(0, kept_step - attempt.restored_step),
-        steps_lost=lost if attempt.is_granted else 0,
+        over_at=over_at,
+        saving=min(saving, own),
+        redone=redone,
+        steps_lost=lost,
         preempted=attempt.end is not None and attempt.end.end is EndKind.PREEMPTED,
-        trained=training_at is not None,
+        noticed=attempt.notice is not None,
     )
+
+
+def _over_at(attempt: Attempt) -> Utc:
+    """When it ended, by the nearest witness; a supervisor that was away saw it late."""
+    if attempt.end is None:
+        return inf
+    if attempt.end.report is not None:
+        return min(attempt.end.at, attempt.end.report.at)
+    return min(attempt.end.at, attempt.bill.high) if attempt.bill else attempt.end.at
+
+
+def _steps_lost(state: RunState, attempt: Attempt, following: Attempt | None, over_at: Utc) -> Step:
+    """Steps beyond what the next attempt goes on from. After the last heartbeat of a sudden end the pace is taken to hold."""
+    beat = attempt.end.heartbeat if attempt.end else None
+    kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
+    if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
+        kept_step = min(kept_step, attempt.restored_step)
+    if beat is None or state.recipe.trainer is None:
+        return 0
+    unheard_s = 0.0 if attempt.end is None or attempt.end.report is not None else max(0.0, over_at - beat.at) / state.speed
+    guessed = int(min(unheard_s, UNHEARD_MOST_S) * (beat.steps_per_s or 0.0)) if beat.training_s > 0 else 0
+    return max(0, beat.step + guessed - kept_step)
+
+
+def _unpublished(attempt: Attempt, training_at: Utc, over_at: Utc) -> Seconds:
+    """Under `run:` steps are not known: all since the last whole files is to be done again, unless the program had finished."""
+    assert attempt.end is not None
+    if attempt.end.end is EndKind.FINISHED:
+        return 0.0
+    since = attempt.commit_at if attempt.commit is not None and attempt.commit_at is not None else training_at
+    return max(0.0, over_at - max(since, training_at))
 
 
 def _partition(state: RunState, lives: list[_Life], end: Utc) -> Times:
@@ -159,15 +196,8 @@ def _partition(state: RunState, lives: list[_Life], end: Utc) -> Times:
     idle = _union([(pause, resumed) for pause, resumed in state.pauses])
     elapsed = max(0.0, end - start - _length(idle))
     trained_s, up_s = _length(training), _length(up)
-    saving = redone = 0.0
-    for life in lives:
-        if life.training_at is None:
-            continue
-        own = life.over_at - life.training_at
-        stalled = min(life.saving, own)
-        steps = life.steps_kept + life.steps_lost
-        saving += stalled
-        redone += (own - stalled) * (life.steps_lost / steps if steps else 0.0)
+    saving = sum(life.saving for life in lives)
+    redone = sum(life.redone for life in lives)
     useful = max(0.0, trained_s - saving - redone)
     restoring = max(0.0, up_s - trained_s)
     return Times(

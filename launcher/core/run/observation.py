@@ -5,12 +5,14 @@ instance was absent twice. It lives on this supervisor's monotonic clock, is nev
 forgetting it only makes us wait longer.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import Claim, ExitReport, Heartbeat, Notice, Request
-from launcher.core.instance import InstancePhase, InstanceStatus
+from launcher.core.instance import InstanceStatus
 from launcher.core.market.offer import Offer
+from launcher.core.run.state import Attempt
 from launcher.units import Seconds, Step
 
 
@@ -39,55 +41,63 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """The newest heartbeat of an attempt and when, on our monotonic clock, its sequence number last moved."""
+    """What watching an attempt told: its newest heartbeat, and for how long we have looked and seen no change."""
 
-    heartbeat: Heartbeat | None
-    moved_mono: Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absence:
-    """Polls that answered and did not list an instance: when on our monotonic clock the first did, and how many."""
-
-    since_mono: Seconds
-    last_mono: Seconds
+    heartbeat: Heartbeat | None = None
+    still_s: Seconds = 0.0  # since the heartbeat last moved
+    watched_s: Seconds = 0.0  # since we first looked at it
+    unwanted_s: Seconds = 0.0  # since we first saw it unwanted
+    absent_s: Seconds | None = None  # since a poll that answered did not list it; None where the newest one did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
+    """Times add up over looks that succeeded, each gap counted up to a limit: an outage of ours is nobody's silence."""
+
+    looked_mono: Seconds | None = None
+    polled_mono: Seconds | None = None
     pulses: dict[int, Pulse] = field(default_factory=dict)
-    absences: dict[int, Absence] = field(default_factory=dict)
     told_to_stop: frozenset[int] = frozenset()  # a stop for it returned without CloudUnreachable
-    instances: dict[int, InstanceStatus] = field(default_factory=dict)  # as last answered
+    newest_listed: int = 0  # the highest attempt number the cloud has shown, whether or not we know it
 
 
-def look(watch: Watch, seen: Sightings, living: tuple[int, ...], mono: Seconds) -> Watch:
-    """The watch after one more look, at the attempts in `living`."""
-    pulses = {n: _feel(watch.pulses.get(n), seen.heartbeats.get(n), mono) for n in living}
-    watch = replace(watch, pulses=pulses)
+def look(watch: Watch, seen: Sightings, attempts: Iterable[Attempt], mono: Seconds, gap_most: Seconds) -> Watch:
+    """The watch after one more look at `attempts`; of the time since the look before at most `gap_most` counts."""
+    passed = _gap(watch.looked_mono, mono, gap_most)
+    polled = _gap(watch.polled_mono, mono, gap_most)
+    pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, passed, polled) for a in attempts}
+    watch = replace(watch, looked_mono=mono, pulses=pulses)
     if seen.instances is None:
         return watch
-    absences = {n: _miss(watch.absences.get(n), mono) for n in living if n not in seen.instances}
-    return replace(watch, absences=absences, instances=seen.instances)
+    return replace(watch, polled_mono=mono, newest_listed=max([watch.newest_listed, *seen.instances]))
 
 
-def _feel(old: Pulse | None, beat: Heartbeat | None, mono: Seconds) -> Pulse:
+def _gap(before: Seconds | None, now: Seconds, most: Seconds) -> Seconds:
+    return 0.0 if before is None else min(now - before, most)
+
+
+def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, passed: Seconds, polled: Seconds) -> Pulse:
+    beat = seen.heartbeats.get(attempt.number)
     if old is None:
-        return Pulse(heartbeat=beat, moved_mono=mono)
-    if beat is None or (old.heartbeat is not None and beat.sequence <= old.heartbeat.sequence):
-        return old
-    return Pulse(heartbeat=beat, moved_mono=mono)
+        return Pulse(heartbeat=beat, absent_s=_absent(None, seen, attempt, 0.0))
+    has_moved = beat is not None and (old.heartbeat is None or beat.sequence > old.heartbeat.sequence)
+    return Pulse(
+        heartbeat=beat if has_moved else old.heartbeat,
+        still_s=0.0 if has_moved else old.still_s + passed,
+        watched_s=old.watched_s + passed,
+        unwanted_s=old.unwanted_s + passed if attempt.unwanted_at is not None else 0.0,
+        absent_s=_absent(old.absent_s, seen, attempt, polled),
+    )
 
 
-def _miss(old: Absence | None, mono: Seconds) -> Absence:
-    return Absence(since_mono=old.since_mono if old else mono, last_mono=mono)
+def _absent(before: Seconds | None, seen: Sightings, attempt: Attempt, polled: Seconds) -> Seconds | None:
+    if seen.instances is None:
+        return before
+    if attempt.number in seen.instances:
+        return None
+    return 0.0 if before is None else before + polled
 
 
 def newest_heartbeat(watch: Watch, attempt: int) -> Heartbeat | None:
     pulse = watch.pulses.get(attempt)
     return pulse.heartbeat if pulse else None
-
-
-def is_listed(watch: Watch, attempt: int) -> bool:
-    status = watch.instances.get(attempt)
-    return status is not None and status.phase is not InstancePhase.GONE

@@ -8,7 +8,7 @@ import enum
 from dataclasses import dataclass, field
 
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import ExitKind, ExitReport, Heartbeat, Notice, RequestKind
+from launcher.core.contract import ExitReport, Heartbeat, Notice, RequestKind
 from launcher.core.instance import EndCause, StartFailure
 from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.policy.base import Phase
@@ -161,8 +161,9 @@ class RunState:
     failures: Failures = Failures()
     request: RequestKind | None = None
     requests_seen: frozenset[str] = frozenset()
-    searching_since: Utc | None = None  # no machine since then
-    went_on_at: Utc | None = None  # created or last resumed: what retry.capacity and requests count from
+    searching_since: Utc | None = None  # no claimed machine since then
+    first_attempt: int = 1  # the lowest number since the run was created or last resumed
+    last_ended: int | None = None  # the attempt that ended last since then
     pauses: tuple[tuple[Utc, Utc], ...] = ()  # from each terminal record to the resume after it
     voided: frozenset[int] = frozenset()
     doubtful: frozenset[int] = frozenset()  # attempts that waited for a grant when a record was voided: it may have been theirs
@@ -204,7 +205,3 @@ class RunState:
         if any(a.is_granted for a in self.living):
             return Phase.DRAINING
         return Phase.PROVISIONING if self.wanted else Phase.WAITING
-
-
-def is_program_failure(report: ExitReport) -> bool:
-    return report.outcome in (ExitKind.PROGRAM_FAILED, ExitKind.SETUP_FAILED)

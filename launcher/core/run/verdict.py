@@ -34,10 +34,9 @@ def _paused(exit_code: int, reason: str, *, drain: bool = True) -> Verdict:
     return Verdict(phase=Phase.PAUSED, reason=reason, exit_code=exit_code, drain=drain)
 
 
-def _newest_end(state: RunState) -> Attempt | None:
-    """The attempt that ended last since the run was created or resumed."""
-    ended = [a for a in state.attempts.values() if a.end is not None and a.end.at >= (state.went_on_at or 0.0)]
-    return max(ended, key=lambda a: (a.end.at if a.end else 0.0, a.number), default=None)
+def _last_end(state: RunState) -> Attempt | None:
+    """The attempt that ended last since the run was created or resumed, in the journal's order: clocks may jump."""
+    return None if state.last_ended is None else state.attempts[state.last_ended]
 
 
 def _finished(state: RunState, now: Utc) -> Verdict | None:
@@ -61,7 +60,7 @@ def _requested(state: RunState, now: Utc) -> Verdict | None:
 
 def _given_up(state: RunState, now: Utc) -> Verdict | None:
     failures, retry = state.failures, state.recipe.retry
-    newest = _newest_end(state)
+    newest = _last_end(state)
     if newest is None or newest.end is None:
         return None
     report = newest.end.report
@@ -79,7 +78,7 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
 
 
 def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
-    newest = _newest_end(state)
+    newest = _last_end(state)
     if newest is None or newest.end is None:
         return None
     if newest.end.end is EndKind.NO_CHECKPOINT and not state.branched:
@@ -90,7 +89,7 @@ def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
 
 
 def _refused(state: RunState, now: Utc) -> Verdict | None:
-    newest = _newest_end(state)
+    newest = _last_end(state)
     if state.living or newest is None or newest.end is None or newest.end.failure is None:
         return None
     failure = newest.end.failure
@@ -110,7 +109,7 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
     has_machine = any(a.nonce is not None for a in state.living)
     searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
     if searching > state.recipe.retry.capacity:
-        newest = _newest_end(state)
+        newest = _last_end(state)
         kind = newest.end.failure.failure if newest and newest.end and newest.end.failure else None
         reason = f"no machine within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
         return _paused(5 if kind is FailureKind.QUOTA else 3, reason)

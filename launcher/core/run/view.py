@@ -88,7 +88,7 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
     place = attempt.offer.placement.place
     if isinstance(event, ev.AttemptRefused) and event.failure.failure in _PLACE_REFUSES:
         return PlaceRefused(at=event.at, place=place)
-    if isinstance(event, ev.AttemptUnwanted) and not event.drain:
+    if isinstance(event, ev.AttemptUnwanted) and event.silent:
         return PlaceRefused(at=event.at, place=place)  # a machine that boots and says nothing is no machine
     if isinstance(event, ev.NoticeSeen) and not event.notice.withdrawn:
         return PlaceLost(at=event.at, place=place, life=_life(attempt, event.at))
@@ -105,7 +105,10 @@ def learnt_at_end(before: RunState, after: RunState, event: ev.Event) -> Sightin
     place, life = new.offer.placement.place, _life(new, event.at)
     if new.end.end is EndKind.PREEMPTED:
         return PlaceLost(at=event.at, place=place, life=life) if new.notice is None else None
-    return PlaceHeld(at=event.at, place=place, life=life)
+    if new.training_at is not None:
+        return PlaceHeld(at=event.at, place=place, life=life)
+    # A machine that never came to train tells nothing good; one that died of itself is as bad as a refusal.
+    return PlaceRefused(at=event.at, place=place) if new.end.end is EndKind.KILLED else None
 
 
 def _life(attempt: Attempt, now: Utc) -> Seconds:
