@@ -2,7 +2,8 @@
 
 History is the chain of grants from the newest commit down its parents. What an attempt committed beside it (a run that went
 back with `--from`, an attempt that fell back past a damaged one) lies in the store too, and is marked. Retention deletes bytes
-and never a commit, so a commit whose bytes are gone by `checkpoint.keep` is "let go", which is not damage.
+and never a commit, so a commit whose bytes are gone by `checkpoint.keep` is "let go", which is not damage. The journal may be
+behind: a machine goes on committing, and letting go of its older ones, while no supervisor looks; so the store is asked.
 """
 
 from collections.abc import Iterator
@@ -10,17 +11,18 @@ from dataclasses import dataclass
 
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
+from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
-from launcher.core.checkpoint.rules import expendable, keep_rule
-from launcher.core.contract import PINS_PREFIX, pin_key
+from launcher.core.checkpoint.rules import expendable, keep_rule, pinned, shards_of
+from launcher.core.contract import PINS_PREFIX
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.errors import UsageError
 from launcher.observe import read_commit
+from launcher.retention import NUM_INTACT_KEPT
 from launcher.units import Step, Utc
 
 NEWEST = "newest"
-NUM_PROTECTED = 2  # the newest commit and the one to fall back to, which retention never touches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Checkpoint:
     manifest: Manifest | None
     in_history: bool
     kept: bool  # all its bytes are there
-    let_go: bool  # bytes are missing, and retention was free to delete them
+    let_go: bool  # bytes are missing, and retention was free to delete them, or did
     pinned: bool
     set_aside: str | None  # what a restore found wrong with it
     seen_at: Utc | None
@@ -41,28 +43,30 @@ def checkpoints_of(history: History) -> tuple[Checkpoint, ...]:
     """All commits of all attempts, the newest first."""
     state, store = history.state, history.store
     commits = dict(_commits(history))
-    in_history = _refs_of_history(state, commits)
-    chain = sorted((m for ref, m in commits.items() if m is not None and ref in in_history), key=lambda m: m.ref, reverse=True)
-    protected = frozenset(m.ref for m in chain[:NUM_PROTECTED])
-    free = expendable([(m.ref, m.step, m.loss) for m in chain], keep_rule(state.recipe.checkpoint.keep), protected)
+    newest = _newest(state, commits)
+    in_history = _refs_of_history(state, commits, newest)
     present = {meta.key for meta in store.list("attempts/")}
-    pinned = {meta.key for meta in store.list(PINS_PREFIX)}
+    kept = {ref for ref, m in commits.items() if m is not None and all(f.key in present for f in m.files)}
+    chain = sorted((m for ref, m in commits.items() if m is not None and ref in in_history), key=lambda m: m.ref, reverse=True)
+    protected = frozenset([m.ref for m in chain if m.ref in kept][:NUM_INTACT_KEPT])
+    free = expendable([(m.ref, m.step, m.loss) for m in chain], keep_rule(state.recipe.checkpoint.keep), protected)
+    # The newest is never let go, so all of it missing is damage; of an older one that is what retention leaves.
+    stripped = {m.ref for m in chain if m.ref != newest and not any(f.key in present for f in shards_of(m))}
+    pins = pinned(meta.key for meta in store.list(PINS_PREFIX))
     aside, seen = _set_aside(history), _seen(history)
-    found = []
-    for ref, manifest in commits.items():
-        kept = manifest is not None and all(f.key in present for f in manifest.files)
-        found.append(
-            Checkpoint(
-                ref=ref,
-                manifest=manifest,
-                in_history=ref in in_history,
-                kept=kept,
-                let_go=manifest is not None and not kept and (ref in free or ref not in in_history),
-                pinned=pin_key(ref) in pinned,
-                set_aside=aside.get(ref),
-                seen_at=next((at for known, at in seen if known.attempt == ref.attempt and known.commit >= ref.commit), None),
-            )
+    found = [
+        Checkpoint(
+            ref=ref,
+            manifest=manifest,
+            in_history=ref in in_history,
+            kept=ref in kept,
+            let_go=manifest is not None and ref not in kept and (ref in free | stripped or ref not in in_history),
+            pinned=ref in pins,
+            set_aside=aside.get(ref),
+            seen_at=next((at for known, at in seen if known.attempt == ref.attempt and known.commit >= ref.commit), None),
         )
+        for ref, manifest in commits.items()
+    ]
     return tuple(sorted(found, key=lambda c: c.ref, reverse=True))
 
 
@@ -80,16 +84,24 @@ def _commits(history: History) -> Iterator[tuple[CommitRef, Manifest | None]]:
             number += 1
 
 
-def _refs_of_history(state: RunState, manifests: dict[CommitRef, Manifest | None]) -> frozenset[CommitRef]:
+def _newest(state: RunState, commits: dict[CommitRef, Manifest | None]) -> CommitRef | None:
+    """The newest commit of the history, be it journaled or not: until it is sealed the last writer may have added to it."""
+    writer = state.last_writer
+    if state.branched or writer is None or writer.sealed:
+        return state.newest_commit
+    return max((ref for ref in commits if ref.attempt == writer.number), default=state.newest_commit)
+
+
+def _refs_of_history(
+    state: RunState, commits: dict[CommitRef, Manifest | None], newest: CommitRef | None
+) -> frozenset[CommitRef]:
     """The walk of `chain_of`, with the commits in it that cannot be read."""
+    grants = {a.number: a.parent for a in state.attempts.values()}
     refs: set[CommitRef] = set()
-    ref = state.newest_commit
+    ref = newest
     while ref is not None:
         refs.add(ref)
-        manifest = manifests.get(ref)
-        granted = state.attempts.get(ref.attempt)
-        before = CommitRef(ref.attempt, ref.commit - 1) if ref.commit > 1 else granted.parent if granted else None
-        ref = manifest.parent if manifest is not None else before
+        ref = manifests.before(ref, commits.get(ref), grants)
     return frozenset(refs)
 
 

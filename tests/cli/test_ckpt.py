@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.adapters.history import History
 from launcher.adapters.store.files import FileStore
 from launcher.app.home import at
+from launcher.checkpoint import verify
+from launcher.checkpoint.commit import Author, Committer
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
-from launcher.core.contract import METRICS_FILE, commit_key, pin_key
+from launcher.core.contract import METRICS_FILE, KeepRule, commit_key, pin_key
 from launcher.core.recipe import CheckpointSpec, Keep
+from launcher.core.run import events as ev
 from launcher.retention import retain
-from tests.cli.past import document, keep, launch, preempted, with_checkpoints
+from tests import builders
+from tests.cli.past import INCARNATION, document, keep, launch, local, note, preempted, with_checkpoints
 from tests.training import scene
 
 
@@ -80,7 +85,7 @@ def test_a_run_whose_checkpoints_are_all_bad_is_told_how_to_start_over(capsys: p
     for manifest in made:
         flip(store, manifest)
     assert launch("ckpt", "verify", "r") == 6
-    assert "--from 0" in capsys.readouterr().out
+    assert "`launch resume r --from 0`" in capsys.readouterr().out
 
 
 def test_ls_lists_the_chain_newest_first_with_parents(capsys: pytest.CaptureFixture[str]):
@@ -114,6 +119,59 @@ def test_what_retention_let_go_is_not_called_damaged(capsys: pytest.CaptureFixtu
     told = document(capsys, "ckpt", "verify", "r")
     assert [c["ref"] for c in told["checkpoints"]] == ["0001-0005", "0001-0004", "0001-0003"]
     assert launch("ckpt", "verify", "r", "1-1") == 2
+
+
+def unsupervised(*, seen: int) -> tuple[FileStore, Committer]:
+    """A run whose machine goes on alone: of its commits, of which it keeps three, the journal knows the first `seen`."""
+    store = note("r")
+    history = History(store, INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s1", host="h", pid=1))
+    created = ev.RunCreated(at=builders.NOW, run="r", incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None)
+    history.append(created)
+    history.append(builders.requested(history.state))
+    for event in (builders.started(1), builders.claimed(1), builders.granted(1)):
+        history.append(event)
+    for number in range(1, seen + 1):
+        history.append(builders.committed(1, number, 10 * number))
+    author = Author(run="r", incarnation=INCARNATION, attempt=1, grant=6, nonce="nonce-1")
+    return store, Committer(store, author, parent=None, keep=KeepRule(last=3))
+
+
+def commit_on(writer: Committer, *steps: int) -> None:
+    for step in steps:
+        scene.save(writer, step)
+        writer.retire()
+
+
+def test_what_a_machine_let_go_of_while_no_supervisor_looked_is_not_damaged(capsys: pytest.CaptureFixture[str]):
+    _, writer = unsupervised(seen=2)
+    commit_on(writer, 10, 20, 30, 40, 50, 60)
+    told = document(capsys, "ckpt", "verify", "r")
+    assert [(c["ref"], c["culprits"]) for c in told["checkpoints"]] == [(f"0001-000{n}", []) for n in (6, 5, 4)]
+    rows = document(capsys, "ckpt", "ls", "r")["checkpoints"]
+    assert [row["let_go"] for row in rows] == [False] * 3 + [True] * 3
+    assert all(row["in_history"] for row in rows)
+
+
+def test_what_is_let_go_of_while_it_is_read_is_not_damaged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    _, writer = unsupervised(seen=1)
+    commit_on(writer, 10, 20, 30)
+    look = verify.verify
+
+    def slowly(store: FileStore, ref: CommitRef) -> list[str]:
+        if ref == CommitRef(1, 2):
+            commit_on(writer, 40, 50)
+        return look(store, ref)
+
+    monkeypatch.setattr(verify, "verify", slowly)
+    assert [c["ref"] for c in document(capsys, "ckpt", "verify", "r")["checkpoints"]] == ["0001-0003"]
+
+
+def test_a_newest_checkpoint_of_which_nothing_is_left_is_bad():
+    store, made = with_checkpoints()
+    for file in made[-1].files:
+        store.delete(file.key)
+    assert launch("ckpt", "verify", "r") == 6
 
 
 def test_a_commit_that_no_grant_leads_to_is_marked_as_no_history(capsys: pytest.CaptureFixture[str]):

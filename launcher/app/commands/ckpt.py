@@ -125,6 +125,7 @@ def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...
         total = show_size(sum(c.manifest.size for c in chosen if c.manifest))
         print(f"reading {len(chosen)} checkpoint{'s' if len(chosen) > 1 else ''}, {total}", file=sys.stderr)
     culprits = {c.ref: verify.verify(found.store, c.ref) for c in chosen}
+    chosen = _still_meant(chosen, culprits, found)
     good = next((c for c in chosen if not culprits[c.ref]), None)
     document: dict[str, Json] = {
         "run": found.head.run,
@@ -132,8 +133,18 @@ def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...
         "newest_good": str(good.ref) if good else None,
         "checkpoints": [{"ref": str(c.ref), "step": _step(c), "culprits": culprits[c.ref]} for c in chosen],
     }
-    print_answer(args, document, [*_verdicts(chosen, culprits), *_fallback(chosen[0], good, culprits, args)])
+    print_answer(args, document, [*_verdicts(chosen, culprits), *_fallback(found.head.run, chosen[0], good, culprits, args)])
     return StoreError.exit_code if culprits[chosen[0].ref] else 0
+
+
+def _still_meant(chosen: list[Checkpoint], culprits: Culprits, found: Found) -> list[Checkpoint]:
+    """Without those that a run which trains meanwhile let go of while they were read."""
+    bad = {ref for ref, culprit in culprits.items() if culprit}
+    let_go = {c.ref for c in checkpoints_of(found.read()) if c.let_go} if bad else set()
+    still = [c for c in chosen if c.ref not in bad & let_go]
+    if not still:
+        raise UsageError(f"the bytes of {chosen[0].ref} were let go by checkpoint.keep while they were read; verify a newer one")
+    return still
 
 
 def _step(c: Checkpoint) -> int | None:
@@ -150,11 +161,11 @@ def _verdicts(chosen: list[Checkpoint], culprits: Culprits) -> Iterator[str]:
             yield f"{name}  ok ({show_size(c.manifest.size)} in {len(c.manifest.files)} files)"
 
 
-def _fallback(first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace) -> list[str]:
+def _fallback(run: str, first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace) -> list[str]:
     if not culprits[first.ref] or args.ref is not None:
         return []
     if good is None:
-        return ["no checkpoint is whole; `launch resume --from 0` starts over"]
+        return [f"no checkpoint is whole; `launch resume {run} --from 0` starts over"]
     return [f"the newest is bad; a resume sets it aside and goes on from {good.ref}, step {_step(good)}, which is whole"]
 
 
