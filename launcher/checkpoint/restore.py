@@ -20,9 +20,10 @@ from launcher.errors import Damaged, KeyMissing, StoreError
 class NothingValid(StoreError):
     """The grant names a parent, and neither it nor any ancestor is whole."""
 
-    def __init__(self, set_aside: tuple[SetAside, ...]) -> None:
+    def __init__(self, run: str, set_aside: tuple[SetAside, ...], num_let_go: int) -> None:
         what = "; ".join(f"{bad.ref}: {bad.culprit}" for bad in set_aside)
-        super().__init__(f"no checkpoint of this run is whole ({what}); `launch resume --from 0` starts over")
+        older = f"; {num_let_go} older {'was' if num_let_go == 1 else 'were'} let go" if num_let_go else ""
+        super().__init__(f"no checkpoint of this run is whole ({what}{older}); `launch resume {run} --from 0` starts over")
         self.set_aside = set_aside
 
 
@@ -65,9 +66,11 @@ class Restored:
 def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef, grants: Grants, sink: Sink) -> Restored:
     """Fetch `parent`, or its newest valid ancestor, into `sink`, every digest checked on the way.
 
-    Raises NothingValid, or StoreUnknown where the store gave no answer: that is never taken for damage.
+    Raises NothingValid, or StoreUnknown where the store gave no answer: that is never taken for damage. Nor is an ancestor that
+    retention let go: it is passed over.
     """
     set_aside: list[SetAside] = []
+    num_let_go = 0
     ref: CommitRef | None = parent
     sha256: str | None = None
     while ref is not None:
@@ -78,9 +81,12 @@ def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef
             _fetch(store, manifest, sink)
             return Restored(manifest=manifest, sha256=found, set_aside=tuple(set_aside))
         except Damaged as error:
-            set_aside.append(SetAside(ref=ref, culprit=error.culprit))
+            if manifest is not None and ref != parent and verify.is_let_go(store, manifest):
+                num_let_go += 1
+            else:
+                set_aside.append(SetAside(ref=ref, culprit=error.culprit))
         ref, sha256 = manifests.before(ref, manifest, grants), manifest.parent_sha256 if manifest else None
-    raise NothingValid(tuple(set_aside))
+    raise NothingValid(run, tuple(set_aside), num_let_go)
 
 
 def _fetch(store: ObjectStore, manifest: Manifest, sink: Sink) -> None:

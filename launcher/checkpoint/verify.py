@@ -13,6 +13,7 @@ from launcher.adapters.store.base import ObjectStore, Span
 from launcher.checkpoint import format as layout
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import PIECE_BYTES, Commit, CommitRef, FileEntry, Manifest
+from launcher.core.checkpoint.rules import shards_of
 from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing
 from launcher.units import Bytes
@@ -47,6 +48,19 @@ def verify(store: ObjectStore, ref: CommitRef) -> list[str]:
     if commit.ref != ref:
         return [f"its manifest says it is {commit.ref}"]
     return [culprit for entry in commit.files if (culprit := file_culprit(store, entry)) is not None]
+
+
+def is_let_go(store: ObjectStore, manifest: Manifest) -> bool:
+    """Whether nothing of it is left, as retention leaves it. The newest commit is never let go, which the caller knows."""
+    return not any(_exists(store, entry.key) for entry in shards_of(manifest))
+
+
+def _exists(store: ObjectStore, key: str) -> bool:
+    try:
+        get(store, key, Span(0, 1))
+    except KeyMissing:
+        return False
+    return True
 
 
 def file_culprit(store: ObjectStore, entry: FileEntry) -> str | None:

@@ -9,7 +9,7 @@ from launcher.checkpoint import verify
 from launcher.checkpoint.restore import NothingValid
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
-from launcher.core.contract import commit_key
+from launcher.core.contract import KeepRule, commit_key
 from launcher.errors import StoreUnknown, StoreUnusable
 from tests.training import scene
 
@@ -179,3 +179,18 @@ def test_a_whole_manifest_by_a_newer_launch_is_never_taken_for_damage():
     for read in (scene.restored, verify.verify, verify.read_commit):
         with pytest.raises(StoreUnusable, match="newer launch; upgrade this one"):
             read(store, newest.ref)
+
+
+def test_what_retention_let_go_is_counted_and_not_called_damaged():
+    store = MemoryStore()
+    writer = scene.committer(store, keep=KeepRule(last=1))
+    for step in (10, 20, 30, 40, 50):
+        newest = scene.save(writer, step)
+        writer.retire()
+    for manifest in writer.manifests[-2:]:
+        flip_a_byte(store, manifest)
+
+    with pytest.raises(NothingValid, match=r"3 older were let go\); `launch resume quiet-otter --from 0`") as caught:
+        scene.restored(store, newest.ref)
+
+    assert [bad.ref for bad in caught.value.set_aside] == [CommitRef(1, 5), CommitRef(1, 4)]

@@ -5,9 +5,8 @@ an interval that loses least. It needs two measured times, the stall and the mea
 Deleting is the reverse question: a run is resumed from its newest checkpoint, so older ones are kept only because somebody asked.
 """
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest
@@ -70,13 +69,14 @@ def shards_of(manifest: Manifest) -> tuple[FileEntry, ...]:
 
 def pinned(keys: Iterable[str]) -> frozenset[CommitRef]:
     """The commits that the keys under `pins/` keep; a key that names none is nobody's pin."""
-    return frozenset(_refs(keys))
+    return frozenset(ref for key in keys if (ref := _pinned(key)) is not None)
 
 
-def _refs(keys: Iterable[str]) -> Iterator[CommitRef]:
-    for key in keys:
-        with contextlib.suppress(ValueError):
-            yield CommitRef.parse(key.removeprefix(PINS_PREFIX).removesuffix(".json"))
+def _pinned(key: str) -> CommitRef | None:
+    try:
+        return CommitRef.parse(key.removeprefix(PINS_PREFIX).removesuffix(".json"))
+    except ValueError:
+        return None
 
 
 def _last(chain: list[Candidate], count: int) -> set[CommitRef]:
