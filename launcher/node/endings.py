@@ -11,6 +11,7 @@ from launcher.core.contract import ExitKind, TrainerProgress
 from launcher.node.process import Ended
 from launcher.node.reasons import Told
 
+_FAULTS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL})  # a program's own doing
 _RELAYED_KILLS = {128 + signal.SIGKILL: signal.SIGKILL, 128 + signal.SIGTERM: signal.SIGTERM}  # as shells report a child's
 
 
@@ -27,20 +28,31 @@ class Ending:
 
 def classify(ended: Ended, progress: TrainerProgress, told: Told | None, hang: str | None) -> Ending:
     """`told` is why we ended the program, None where it ended untold; `hang` what stood still, where that made us kill it."""
-    if progress.outcome is not None and not (told is not None and progress.outcome is ExitKind.DRAINED):
+    if _is_believed(ended, progress.outcome, told, hang):
+        assert progress.outcome is not None, "only what was said is believed"
         return _ending(progress.outcome, progress.reason or f"the trainer ended as {progress.outcome.value}", ended)
     if hang is not None:
         return _ending(ExitKind.PROGRAM_FAILED, hang, ended, hang=True)
     if told is not None:
         # Whatever its status: torchrun exits 1 when it is told to end, and an unaware program dies of SIGTERM.
         return _ending(told.outcome, f"{told.reason} ({progress.reason})" if progress.reason else told.reason, ended)
+    if ended.signal in _FAULTS:
+        return _ending(ExitKind.PROGRAM_FAILED, f"the program died of {_name(ended.signal)}", ended)
     number = ended.signal or _RELAYED_KILLS.get(ended.exit_code or 0)
     if number is not None:
         reason = f"the program was killed by {_name(number)}, which neither the market nor launch sent"
         return Ending(outcome=ExitKind.KILLED, reason=reason, exit_code=ended.exit_code, signal=number)
     if ended.exit_code == 0:
         return _ending(ExitKind.FINISHED, "the program ended by itself", ended)
-    return _ending(ExitKind.PROGRAM_FAILED, f"the program exited with code {ended.exit_code}", ended)
+    after = " after its training had finished" if progress.outcome is ExitKind.FINISHED else ""
+    return _ending(ExitKind.PROGRAM_FAILED, f"the program exited with code {ended.exit_code}{after}", ended)
+
+
+def _is_believed(ended: Ended, outcome: ExitKind | None, told: Told | None, hang: str | None) -> bool:
+    """What the trainer says of itself counts, but its loop is not the whole program: what follows it may fail."""
+    if outcome is ExitKind.FINISHED:
+        return ended.exit_code == 0 or told is not None or hang is not None
+    return outcome is not None and not (outcome is ExitKind.DRAINED and told is not None)
 
 
 def _ending(outcome: ExitKind, reason: str, ended: Ended, *, hang: bool = False) -> Ending:

@@ -29,6 +29,9 @@ def died(number: int) -> Ended:
         (exited(139), None, ExitKind.PROGRAM_FAILED),
         (died(9), None, ExitKind.KILLED),
         (died(15), None, ExitKind.KILLED),
+        (died(11), None, ExitKind.PROGRAM_FAILED),
+        (died(6), None, ExitKind.PROGRAM_FAILED),
+        (exited(134), None, ExitKind.PROGRAM_FAILED),
         (exited(0), TOLD, ExitKind.DRAINED),
         (exited(143), TOLD, ExitKind.DRAINED),
         (exited(1), TOLD, ExitKind.DRAINED),  # torchrun answers SIGTERM so
@@ -43,6 +46,12 @@ def test_end_of_a_silent_program(ended: Ended, told: Told | None, outcome: ExitK
 def test_trainer_that_finished_when_told_to_end_has_finished() -> None:
     finished = TrainerProgress(outcome=ExitKind.FINISHED)
     assert classify(exited(0), finished, TOLD, None).outcome is ExitKind.FINISHED
+
+
+def test_program_that_fails_after_its_training_finished_has_failed() -> None:
+    ending = classify(exited(1), TrainerProgress(outcome=ExitKind.FINISHED), None, None)
+    assert (ending.outcome, ending.exit_code) == (ExitKind.PROGRAM_FAILED, 1)
+    assert "after its training had finished" in ending.reason
 
 
 def test_trainer_that_drained_ended_for_the_reason_it_was_told() -> None:
