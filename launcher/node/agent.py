@@ -290,9 +290,12 @@ class _Agent:
         return self._publish_last(ended, ending) if is_ours_to_save else ending
 
     def _publish_last(self, ended: Ended, ending: Ending) -> Ending:
-        """What a program leaves behind is whole where it ended in order; a crash, too, may have left a file half-written."""
+        """What a program leaves behind is whole where it ended by its own exit, be it in failure, or as it was told to.
+
+        An exit closes all files; only a signal cuts one off in the middle.
+        """
         finished = ending.outcome is ExitKind.FINISHED
-        in_order = not ended.torn and (finished or ending.outcome is ExitKind.DRAINED)
+        in_order = not ended.torn and (ended.exit_code is not None or ending.outcome is ExitKind.DRAINED)
         failed_before = self._publisher.progress.failed_saves
         task = Task(lambda: self._publisher.finish(torn=not in_order, finished=finished))
         while not task.is_done:

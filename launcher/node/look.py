@@ -8,6 +8,7 @@ In one look the open files are read first and the stats after: who closes a file
 before, and who opens it afterwards is caught by the check that follows the copy.
 """
 
+import errno
 import os
 import stat
 import time
@@ -102,12 +103,24 @@ def _walk(folder: Path) -> Iterator[tuple[str, Seen]]:
         for name in sorted([*names, *folders]):
             path = Path(parent, name)
             try:
-                status = path.lstat()
-                target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
-            except FileNotFoundError:
+                seen = _seen_at(path)
+            except (FileNotFoundError, NotADirectoryError):
                 continue
-            if target is not None or stat.S_ISREG(status.st_mode):
-                yield path.relative_to(folder).as_posix(), seen_of(status, target)
+            if seen.is_link or stat.S_ISREG(seen.mode):
+                yield path.relative_to(folder).as_posix(), seen
+
+
+def _seen_at(path: Path) -> Seen:
+    """A link that was replaced by a file between two questions has no target: it equals nothing, so it counts as in flux."""
+    status = path.lstat()
+    if not stat.S_ISLNK(status.st_mode):
+        return seen_of(status)
+    try:
+        return seen_of(status, os.readlink(path))
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # readlink(2): it is no symlink
+            raise
+        return seen_of(status)
 
 
 def _can_be_key(path: str) -> bool:

@@ -1,8 +1,9 @@
 """The checkpoint folder of a program that knows nothing of us: restored before it starts, published while it runs.
 
 Every two seconds a look; where two looks in a row prove the folder whole and something is new in it, it is committed as it is:
-new and changed files are uploaded, the others are named where an earlier save put them. When the program has ended by itself
-nobody writes any more and one look is enough. When it was cut off by a signal, only what was whole before counts.
+new and changed files are uploaded, the others are named where an earlier save put them. When the program has ended by itself,
+with whatever exit code, nobody writes any more and one look is enough. When it was cut off by a signal, only what was whole
+before counts.
 
 A commit's step is the number of commits along the chain: the only measure of progress that such a program gives.
 """
@@ -94,30 +95,33 @@ class Publisher:
         if self.is_idle:
             return
         self.include_outputs()
-        last = self._owed if torn else self._look(())
-        if last is not None:
-            self._commit(last, urgent=not finished, finished=finished)
+        try:
+            last = self._owed if torn else self._look(())
+            if last is not None:
+                self._commit(last, urgent=not finished, finished=finished)
+        except OSError as error:  # the disk's, at a look
+            self._fail(error)
 
     # --- looking ----------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """The thread. An error nobody foresaw counts as a failed save: the program goes on, and the heartbeat says it."""
-        try:
-            self._watch_until_ended()
-        except Exception as error:
-            self._fail(error)
-            raise
+        """The thread. An error nobody foresaw counts as a failed save, said in the heartbeat, and the next look tries again."""
+        before: Look | None = None
+        pause: Seconds = 0.0
+        while not self._ended.wait(pause) and not self.is_idle and self.sealed is None:
+            try:
+                before = self._look_again(before)
+            except Exception as error:
+                self._fail(error)
+            pause = self._pause()
 
-    def _watch_until_ended(self) -> None:
-        before = self._look(self._group())
-        while not self._ended.wait(self._pause()) and not self.is_idle and self.sealed is None:
-            now = self._look(self._group())
-            if self._ended.is_set():
-                return  # the program ended between look and stats: what its death changed is judged by `finish`
-            if is_whole(before, now):
-                self._owed = now
-                self._commit(now)
-            before = now
+    def _look_again(self, before: Look | None) -> Look:
+        now = self._look(self._group())
+        # A program that ended between look and stats: what its death changed is judged by `finish`.
+        if before is not None and not self._ended.is_set() and is_whole(before, now):
+            self._owed = now
+            self._commit(now)
+        return now
 
     def _pause(self) -> Seconds:
         """A store that refused is left alone for a little: refusals in a row end the attempt, and some pass in seconds."""

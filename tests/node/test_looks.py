@@ -1,6 +1,8 @@
 """The rule of whole files, as a table."""
 
+import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,15 @@ def test_look_sees_files_and_links_and_leaves_out_what_no_store_takes(tmp_path: 
     out.mkdir()
     (out / "table").write_text("x")
     assert set(look({"": tmp_path, "outputs/": out}, ()).files) == {"deep/er/f", "link", "outputs/table"}
+
+
+def test_link_replaced_between_two_questions_is_flux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "latest").symlink_to("a")
+    before = look({"": tmp_path}, ())
+
+    def replaced(_: Path) -> str:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "readlink", replaced)
+    now = replace(look({"": tmp_path}, ()), at=before.at + 2)
+    assert not is_whole(before, now)

@@ -2,13 +2,21 @@
 
 import os
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
-from launcher.core.contract import ExitKind, commit_key
-from tests.node.rig import Rig, eventually
+from launcher.core.contract import AttemptSpec, CommandProgram, ExitKind, commit_key
+from launcher.node import look, publish
+from launcher.node.orders import Grant
+from launcher.node.workspace import Workspace
+from tests.node.rig import PLACEMENT, Rig, eventually
+
+PROGRAM = CommandProgram(setup=None, command="true")
 
 # Writes step files as an unaware script would, resuming from the newest; ends at step 3.
 COUNTS = """
@@ -76,6 +84,45 @@ def test_after_a_kill_only_what_was_whole_before_counts(rig: Rig) -> None:
     (agent.root / "code/go").touch()
     assert agent.report().outcome is ExitKind.KILLED
     assert rig.commit(1, 2) is None
+
+
+@pytest.mark.parametrize(("ends", "last"), [("exit 3", {"a", "final"}), ("kill -9 $$", {"a"})])
+def test_last_files_of_a_program_that_exits_in_failure_are_kept(rig: Rig, ends: str, last: set[str]) -> None:
+    fails = f"""
+    cd "$LAUNCH_CHECKPOINT_DIR"; echo 1 > a
+    while [ ! -e "$OLDPWD/go" ]; do sleep 0.05; done
+    echo 2 > final; {ends}
+    """
+    agent = rig.start(rig.spec(fails))
+    rig.grant()
+    commit(rig, 1, 1)
+    (agent.root / "code/go").touch()
+    agent.report()
+    newest = rig.commit(1, 2) or commit(rig, 1, 1)
+    assert set(contents(rig, newest)) == last
+
+
+def test_publisher_lives_on_after_an_error_in_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "PUBLISH_LOOKS_S", 0.01)
+    monkeypatch.setattr(look, "PUBLISH_LOOKS_S", 0.01)
+    monkeypatch.setattr(publish, "_AFTER_FAILURE_S", 0.0)
+    place, looks = Workspace(root=tmp_path), iter([OSError("the disk stumbled")])
+    place.make()
+    (place.checkpoint / "a").write_text("x")
+
+    def stumbles(*args: Any) -> look.Look:
+        if (error := next(looks, None)) is not None:
+            raise error
+        return look.look(*args)
+
+    monkeypatch.setattr(publish, "look", stumbles)
+    spec = AttemptSpec(run="r", incarnation="i1", attempt=1, store="memory://", placement=PLACEMENT, program=PROGRAM)
+    publisher = publish.Publisher(MemoryStore(), spec, place, "nonce")
+    publisher.restore(Grant(number=2, parent=None), {})
+    publisher.begin()
+    eventually(lambda: publisher.progress.last_commit == 1, "a commit")
+    publisher.finish(torn=False, finished=True)
+    assert publisher.progress.failed_saves == 0
 
 
 def test_unchanged_files_are_named_and_not_uploaded_again(rig: Rig) -> None:
