@@ -18,12 +18,12 @@ from launcher.errors import Damaged, KeyMissing, StoreError
 
 
 class NothingValid(StoreError):
-    """The grant names a parent, and neither it nor any ancestor is whole."""
+    """The grant names a parent, and neither it nor any ancestor is whole. The supervisor tells the remedy."""
 
-    def __init__(self, run: str, set_aside: tuple[SetAside, ...], num_let_go: int) -> None:
+    def __init__(self, set_aside: tuple[SetAside, ...], num_let_go: int) -> None:
         what = "; ".join(f"{bad.ref}: {bad.culprit}" for bad in set_aside)
         older = f"; {num_let_go} older {'was' if num_let_go == 1 else 'were'} let go" if num_let_go else ""
-        super().__init__(f"no checkpoint of this run is whole ({what}{older}); `launch resume {run} --from 0` starts over")
+        super().__init__(f"no checkpoint of this run is whole ({what}{older})")
         self.set_aside = set_aside
 
 
@@ -86,7 +86,7 @@ def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef
             else:
                 set_aside.append(SetAside(ref=ref, culprit=error.culprit))
         ref, sha256 = manifests.before(ref, manifest, grants), manifest.parent_sha256 if manifest else None
-    raise NothingValid(run, tuple(set_aside), num_let_go)
+    raise NothingValid(tuple(set_aside), num_let_go)
 
 
 def _fetch(store: ObjectStore, manifest: Manifest, sink: Sink) -> None:
