@@ -21,14 +21,14 @@ from launcher.adapters.recipe_origin import FLAG, Origin, Origins
 from launcher.adapters.recipe_rules import check, placed
 from launcher.adapters.recipe_skypilot import translated
 from launcher.adapters.recipe_source import Layer, found, fragments, is_path, name_from, origins_of, text_of
-from launcher.adapters.recipe_text import VERBATIM, dump, escaped, leaves
+from launcher.adapters.recipe_text import VERBATIM, dump, escaped, leaves, typed_leaves
 from launcher.adapters.recipe_values import read_values
 from launcher.adapters.recipe_yaml import read_value, read_yaml
 from launcher.codec import Json
 from launcher.core.recipe import Recipe
 from launcher.errors import RecipeError
 
-__all__ = ["Loaded", "change", "dump", "leaves", "load", "packaged", "parse"]
+__all__ = ["Loaded", "change", "dump", "leaves", "load", "packaged", "parse", "typed_leaves"]
 
 _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")
 

@@ -210,7 +210,7 @@ def _occasions(value: Json) -> list[str]:
 def _strategy(value: Json) -> str:
     name = text_of(value)
     if name not in POLICIES:
-        raise ValueError(nearest(name, POLICIES))
+        raise ValueError(f"write one of {', '.join(POLICIES)}; {nearest(name, POLICIES)}")
     return name
 
 

@@ -5,7 +5,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,14 @@ VERBATIM = ("run", "setup", "secrets")  # never interpolated: `${VAR}` is the sh
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
+Money = Callable[[Usd], Json]
+
+
+def _write_usd(amount: Usd) -> str:
+    cents = f"{amount:.2f}"
+    return cents if float(cents) == amount else format(Decimal(repr(amount)), "f")
+
+
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML with units. Reading it gives an equal Recipe, whatever the environment."""
     ours = {key: value if key in VERBATIM else escaped(value) for key, value in _tree(recipe).items()}
@@ -31,6 +39,11 @@ def leaves(recipe: Recipe) -> dict[str, str]:
     return {path: _shown(value) for path, value in _flat(_with_kept(_tree(recipe), recipe.not_rehearsed), "").items()}
 
 
+def typed_leaves(recipe: Recipe) -> dict[str, Json]:
+    """The same for a program: numbers, truth values, lists and null as such, durations and sizes as the recipe writes them."""
+    return _flat(_with_kept(_tree(recipe, float), recipe.not_rehearsed), "")
+
+
 def escaped(value: Json) -> Json:
     """`value` so that an interpolating reader gives it back as it is: a literal `${` is written `\\${`."""
     if isinstance(value, dict):
@@ -40,8 +53,8 @@ def escaped(value: Json) -> Json:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _tree(recipe: Recipe) -> dict[str, Json]:
-    tree = _block(recipe)
+def _tree(recipe: Recipe, money: Money = _write_usd) -> dict[str, Json]:
+    tree = _block(recipe, money)
     policy, data = tree["policy"], tree["data"]
     if recipe.policy.deadline_at is not None:
         policy["deadline"] = datetime.fromtimestamp(recipe.policy.deadline_at, UTC).isoformat()
@@ -56,19 +69,19 @@ def _with_kept(tree: dict[str, Json], kept: dict[str, Json]) -> dict[str, Json]:
     return tree | theirs | {"resources": tree["resources"] | theirs.get("resources", {})}
 
 
-def _block(block: Any) -> dict[str, Json]:
+def _block(block: Any, money: Money) -> dict[str, Json]:
     fields = [f for f in dataclasses.fields(block) if f.metadata.get("unit") != "derived"]
-    return {f.name: _written(getattr(block, f.name), f.name, f.metadata) for f in fields}
+    return {f.name: _written(getattr(block, f.name), f.name, f.metadata, money) for f in fields}
 
 
-def _written(value: Any, name: str, metadata: Mapping[str, Any]) -> Json:
+def _written(value: Any, name: str, metadata: Mapping[str, Any], money: Money) -> Json:
     if dataclasses.is_dataclass(value):
-        return _block(value)
+        return _block(value, money)
     match metadata.get("unit"), value:
         case "duration", float() | int():
             return write_duration(value)
         case "usd", float() | int():
-            return _write_usd(value)
+            return money(value)
         case "count", None:
             return "unlimited"
     if name == "speed":
@@ -76,7 +89,7 @@ def _written(value: Any, name: str, metadata: Mapping[str, Any]) -> Json:
     if name == "use_spot" and value != "auto":
         return bool(value == "true")
     if isinstance(value, tuple):
-        return [_written(item, name, {}) for item in value]
+        return [_written(item, name, {}, money) for item in value]
     return dict(value) if isinstance(value, dict) else value
 
 
@@ -89,11 +102,6 @@ def write_duration(seconds: Seconds) -> str:
         count, rest = divmod(rest, size)
         parts += f"{count}{unit}" if count else ""
     return parts or "0s"
-
-
-def _write_usd(amount: Usd) -> str:
-    cents = f"{amount:.2f}"
-    return cents if float(cents) == amount else format(Decimal(repr(amount)), "f")
 
 
 def _flat(value: Json, prefix: str) -> dict[str, Json]:

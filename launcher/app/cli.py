@@ -10,13 +10,13 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 from launcher import __version__
 from launcher.app import grammar
-from launcher.app.grammar import Command, Flag
+from launcher.app.grammar import Command, Flag, Word
 from launcher.errors import LaunchError, UsageError
 
 HOME_DEFAULT = "~/.launch"
@@ -111,7 +111,6 @@ def parse(command: Command, words: list[str]) -> argparse.Namespace:
         raise UsageError(f"`launch {command.name}` has no -o {args.output}; it has {', '.join(command.formats)}")
     if command.takes_overrides:
         _sort_overrides(command, args)
-    _check_choices(command, args)
     _check_env(args)
     args.home = os.path.abspath(os.path.expanduser(args.home or os.environ.get("LAUNCH_HOME") or HOME_DEFAULT))
     args.command = command.name
@@ -129,9 +128,9 @@ def _parser(command: Command) -> _Parser:
         _add_flag(parser, flag)
     parser.set_defaults(output="table")
     for word in command.words:
-        parser.add_argument(word.name, metavar=word.metavar, nargs="?" if word.is_optional else None)
+        parser.add_argument(word.name, metavar=word.metavar, nargs="?" if word.is_optional else None, type=_reader(command, word))
     if command.takes_overrides:
-        parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*")
+        parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[])  # the default: not required
     return parser
 
 
@@ -161,12 +160,16 @@ def _sort_overrides(command: Command, args: argparse.Namespace) -> None:
             raise UsageError(f"{text!r} is not key=value, such as policy.budget=5")
 
 
-def _check_choices(command: Command, args: argparse.Namespace) -> None:
-    for word in command.words:
-        value = getattr(args, word.name)
-        if value is not None and word.choices and value not in word.choices:
+def _reader(command: Command, word: Word) -> Callable[[str], str]:
+    """Checks a word's choices while it is read, so that a wrong one is named before whatever is missing behind it."""
+
+    def read(value: str) -> str:
+        if word.choices and value not in word.choices:
             near = _near(value, list(word.choices))
             raise UsageError(f"`launch {command.name}` knows {', '.join(word.choices)}, not {value!r}{near}")
+        return value
+
+    return read
 
 
 def _check_env(args: argparse.Namespace) -> None:
@@ -184,8 +187,26 @@ def _unknown(command: Command, word: str) -> str:
     if not word.startswith("-"):
         return f"{where} has no place for {word!r}; see `{_typed(command)} --help`"
     flag = word.partition("=")[0]
+    if command.takes_overrides and (key := _recipe_key(flag)) is not None:
+        return f"{where} has no flag {flag}; write {key}=VALUE, without dashes"
     names = [name for known in grammar.flags_of(command) for name in known.names]
     return f"{where} has no flag {flag}{_near(flag, names)}"
+
+
+def _recipe_key(flag: str) -> str | None:
+    """The key of a recipe that somebody took for a flag: "policy.budget" for --budget."""
+    import dataclasses
+
+    from launcher.core import recipe
+
+    name = flag.lstrip("-").replace("-", "_")
+    blocks = {
+        "policy": recipe.Goal,
+        "resources": recipe.Resources,
+        "checkpoint": recipe.CheckpointSpec,
+        "local": recipe.LocalSpec,
+    }
+    return next((f"{b}.{name}" for b, spec in blocks.items() if name in {f.name for f in dataclasses.fields(spec)}), None)
 
 
 def _near(word: str, known: list[str]) -> str:

@@ -7,9 +7,10 @@ the speed of the market by them once for the whole run, and plans again with wha
 import argparse
 import time
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from launcher.adapters import recipe_file
-from launcher.app.wiring import offers_of, open_store, policy_named, trace_of
+from launcher.app.wiring import gpus_on_list, offers_of, open_store, policy_named, trace_of
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import Plan, plan
@@ -70,6 +71,12 @@ def rehearsed(recipe: Recipe) -> Recipe:
 def _alone(recipe: Recipe) -> Recipe:
     if recipe.num_nodes > 1:
         raise RecipeError(f"num_nodes is {recipe.num_nodes}, and a rehearsal has one machine; add num_nodes=1 to rehearse it")
+    named = [text.partition(":")[0] for text in recipe.resources.accelerators]
+    known = gpus_on_list()
+    if named and not {name.lower() for name in named} & {name.lower() for name in known}:
+        near = get_close_matches(named[0], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise RecipeError(f"resources.accelerators is {', '.join(named)}; {hint}The bundled list has {', '.join(known)}")
     return recipe
 
 

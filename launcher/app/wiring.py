@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher import clock
-from launcher.adapters.market.listed import ListedFeed, listed
+from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, open_store
 from launcher.core.market.offer import Offer
@@ -58,6 +58,11 @@ def trace_of(local: LocalSpec) -> Trace:
 def offers_of(trace: Trace) -> tuple[Offer, ...]:
     """Everything a rehearsal could buy, unfiltered."""
     return listed(trace.mean_life)
+
+
+def gpus_on_list() -> tuple[str, ...]:
+    """The GPUs that a rehearsal could buy."""
+    return tuple(dict.fromkeys(row["gpu"] for row in rows()))
 
 
 def policy_named(strategy: str) -> Policy:

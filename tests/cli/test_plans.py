@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from launcher.app import show
 from launcher.app.plans import AGENT_START_S, LIFE_LONGEST, assumed, first_plan, rehearsed, speed_of, timing
 from launcher.core.recipe import LocalSpec, Recipe, Resources
-from launcher.errors import AccessError, NoCapacity
+from launcher.errors import AccessError, NoCapacity, RecipeError
 
 LOCAL = Resources(infra=("local",))
 TRAINER = Recipe(
@@ -49,6 +49,13 @@ def test_nothing_that_fits_names_the_nearest_miss():
     dear = replace(TRAINER, resources=Resources(infra=("local",), max_hourly_cost=0.01))
     with pytest.raises(NoCapacity, match=r"above resources\.max_hourly_cost"):
         first_plan(dear)
+
+
+def test_a_gpu_that_no_offer_has_is_a_recipe_error_with_the_nearest_name():
+    asking = replace(TRAINER, resources=Resources(infra=("local",), accelerators=("A1000:1",)))
+    with pytest.raises(RecipeError, match="did you mean A100"):
+        rehearsed(asking)
+    rehearsed(replace(asking, resources=Resources(infra=("local",), accelerators=("GB300:1", "a100:1"))))
 
 
 def test_a_recipe_that_names_no_place_runs_here_and_one_that_names_clouds_never_does_in_silence():

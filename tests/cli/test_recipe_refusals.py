@@ -123,6 +123,10 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "a store without bucket": (RUN + "checkpoint: {dir: 's3://'}\n", ("checkpoint.dir is 's3://'", "bucket")),
     "a strategy unknown": (RUN + "policy: {strategy: gredy}\n", ("policy.strategy is 'gredy'", "did you mean 'greedy'?")),
+    "a strategy that sounds good": (
+        RUN + "policy: {strategy: fastest}\n",
+        ("write one of auto, greedy, spot, on-demand, cheapest",),
+    ),
     "a trace unknown": (RUN + "local: {trace: livley}\n", ("local.trace is 'livley'", "did you mean 'lively'?")),
     "a trace file missing": (
         RUN + "local: {trace: mine.csv}\n",

@@ -66,9 +66,11 @@ def test_config_shows_every_value_with_its_unit_and_whence_it_came(recipe_at, ca
     name = recipe_at("name: x\nrun: python a.py\npolicy: {deadline: 90m}\n")
     told = {row["key"]: row for row in document(capsys, "config", "show", name, "policy.budget=5", "-e", "A=1")["values"]}
     assert told["policy.deadline"] == {"key": "policy.deadline", "value": "1h30m", "source": "recipe", "place": "recipe.yaml:3"}
-    assert (told["policy.budget"]["value"], told["policy.budget"]["source"]) == ("5.00", "flag")
+    assert (told["policy.budget"]["value"], told["policy.budget"]["source"]) == (5.0, "flag")
     assert (told["checkpoint.max_loss"]["value"], told["checkpoint.max_loss"]["source"]) == ("10m", "default")
     assert told["envs.A"]["value"] == "1"
+    assert (told["policy.on_demand_fallback"]["value"], told["policy.deadline"]["value"]) == (True, "1h30m")
+    assert (told["resources.infra"]["value"], told["trainer"]["value"], told["num_nodes"]["value"]) == ([], None, 1)
     assert set(told) == set(recipe_file.leaves(recipe_file.load(name, ["policy.budget=5"], {"A": "1"}).recipe))
 
 

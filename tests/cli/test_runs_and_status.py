@@ -236,3 +236,10 @@ def test_a_watch_ends_when_nobody_has_supervised_for_a_while():
 
     assert list(looks(History(store, INCARNATION), wait=wait, monotonic=lambda: now[0]))[-1]
     assert now[0] > UNDRIVEN_MOST_S
+
+
+@pytest.mark.parametrize("words", [["--from", "0"], ["policy.budget=5"], ["--allow-change", "workdir"]])
+def test_a_run_that_succeeded_is_not_changed_and_resume_says_so(words: list[str], capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    assert launch("resume", "r", *words) == 2
+    assert "r has succeeded, and that is final" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -112,6 +113,9 @@ WRONG = [
     (["trian", "r"], "did you mean train?"),
     (["xyzzy"], "there is no command 'xyzzy'"),
     (["train"], "RECIPE"),
+    (["train"], "required: RECIPE; see"),
+    (["train", "r", "--budget", "5"], "write policy.budget=VALUE"),
+    (["ckpt", "foo"], "knows ls, verify, pin, unpin, not 'foo'"),
     (["train", "a=b"], "needs a RECIPE before a=b"),
     (["train", "r", "oops"], "'oops' is not key=value"),
     (["train", "r", "-e", "NOVALUE"], "is not KEY=VALUE"),
@@ -260,6 +264,9 @@ ask launch tr
 ask launch -v logs qui
 ask launch logs --fol
 ask launch runs -o js
+ask launch runs -o ht
+ask launch report -o ht
+ask launch train quick
 ask launch ckpt ver
 ask launch help exit
 ask launch pri
@@ -275,7 +282,18 @@ ask launch pri
         env={**os.environ, "LAUNCH_HOME": str(tmp_path)},
     )
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["train", "quiet-otter", "--follow", "json", "verify", "exit-codes", ""]
+    assert done.stdout.splitlines() == [
+        "train",
+        "quiet-otter",
+        "--follow",
+        "json",
+        "",
+        "html",
+        "quickstart",
+        "verify",
+        "exit-codes",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(("shell", "check"), [("zsh", ["-f", "-n"]), ("fish", ["--no-config", "--no-execute"])])
@@ -286,3 +304,9 @@ def test_other_shells_accept_their_completions(shell: str, check: list[str], tmp
     script.write_text({"zsh": completion.zsh, "fish": completion.fish}[shell]())
     done = subprocess.run([shell, *check, str(script)], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_documented_exit_code_is_in_the_help():
+    documented = re.findall(r"^\| (\d+) \|", (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text(), re.MULTILINE)
+    told = re.findall(r"^  (\d+) ", help_command.text_on("exit-codes"), re.MULTILINE)
+    assert told == documented

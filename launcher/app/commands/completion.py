@@ -6,11 +6,11 @@ home's index, which the shell lists by itself so that a completion never starts 
 
 import argparse
 
+from launcher.adapters.packaged import packaged
 from launcher.app import grammar
 from launcher.app.grammar import Command
 
 _RUNS = 'ls "${LAUNCH_HOME:-$HOME/.launch}/index" 2>/dev/null | sed -n "s/[.]json$//p"'
-_FORMATS = " ".join(grammar.REPORT_FORMATS)
 
 _BASH = """\
 # launch completion bash; use: source <(launch completion bash)
@@ -20,7 +20,12 @@ _launch() {
         case "$word" in -*) ;; *) command="$word"; break ;; esac
     done
     case "$before" in
-        -o|--output) COMPREPLY=($(compgen -W "@FORMATS" -- "$current")); return ;;
+        -o|--output)
+            case "$command" in
+@REPORTS
+                *) words="@FORMATS" ;;
+            esac
+            COMPREPLY=($(compgen -W "$words" -- "$current")); return ;;
         --home) COMPREPLY=($(compgen -d -- "$current")); return ;;
     esac
     case "$command" in
@@ -39,7 +44,14 @@ def run(args: argparse.Namespace) -> int:
 
 def bash() -> str:
     cases = "\n".join(f'        {c.name}) words="{_words(c)}"{_and_runs(c)} ;;' for c in grammar.PRESENT)
-    return _BASH.replace("@FORMATS", _FORMATS).replace("@FIRST", _first_words()).replace("@CASES", cases)
+    own = [c for c in grammar.PRESENT if c.formats != grammar.FORMATS]
+    reports = "\n".join(f'                {c.name}) words="{" ".join(c.formats)}" ;;' for c in own)
+    return (
+        _BASH.replace("@REPORTS", reports)
+        .replace("@FORMATS", " ".join(grammar.FORMATS))
+        .replace("@FIRST", _first_words())
+        .replace("@CASES", cases)
+    )
 
 
 def zsh() -> str:
@@ -57,7 +69,8 @@ def fish() -> str:
     for command in grammar.PRESENT:
         words = f"{_words(command)} {_fish_runs(command)}".strip()
         lines.append(f"complete -c launch -n '__fish_seen_subcommand_from {command.name}' -a {_quoted(words)}")
-    lines.append(f"complete -c launch -s o -x -a {_quoted(_FORMATS)}")
+        seen = f"'__fish_seen_subcommand_from {command.name}'"
+        lines.append(f"complete -c launch -n {seen} -s o -l output -x -a {_quoted(' '.join(command.formats))}")
     return "\n".join(lines)
 
 
@@ -70,8 +83,9 @@ def _words(command: Command) -> str:
     """Everything fixed that may follow a command, blank-separated."""
     choices = [choice for word in command.words for choice in word.choices]
     topics = [*grammar.TOPICS, *(c.name for c in grammar.PRESENT)] if command.name == "help" else []
+    recipes = [name for name, _ in packaged()] if any(word.name == "recipe" for word in command.words) else []
     flags = [name for flag in grammar.flags_of(command) if not flag.later for name in flag.names]
-    return " ".join([*choices, *topics, *flags])
+    return " ".join([*choices, *topics, *recipes, *flags])
 
 
 def _wants_run(command: Command) -> bool:

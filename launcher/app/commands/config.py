@@ -15,7 +15,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [(key, _one_line(value), str(origins[key])) for key, value in values.items()]
     listed = [
         {"key": key, "value": value, "source": origins[key].source, "place": origins[key].place or None}
-        for key, value in values.items()
+        for key, value in recipe_file.typed_leaves(loaded.recipe).items()
     ]
     print_answer(args, {"recipe": loaded.recipe.name, "values": listed}, table([("KEY", "VALUE", "FROM"), *rows]))
     return 0

@@ -34,8 +34,10 @@ EXIT_CODES = """\
   7    another supervisor drives the run
   8    the proof failed: the resumed run differs from the uninterrupted one
   70   a bug of ours; the path of a report is printed
+  129  the terminal went away; machines train on, and nobody supervises
   130  interrupted or stopped; saved and paused
   131  cancelled
+  141  whoever read stdout closed it, as in launch runs | head -1
 
 With -o json a failure is a document too: {"schema_version": 1, "error": {"kind", "message", "exit_code"}}."""
 

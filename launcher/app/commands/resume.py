@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     found = find(home, args.run)
     history = found.read()
     if history.is_created and history.state.phase is Phase.SUCCEEDED:
+        if args.from_step is not None or args.overrides or args.allow_change:
+            raise UsageError(f"{found.head.run} has succeeded, and that is final; start a new run with `launch train`")
         return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)

@@ -1,6 +1,7 @@
 """`launch train RECIPE [key=value …]`: plan, and train under supervision in the foreground."""
 
 import argparse
+import os
 from pathlib import Path
 
 from launcher.app.banner import first_line
@@ -8,6 +9,7 @@ from launcher.app.live import Screen  # early: the time shown counts from here
 from launcher.app.names import checked_name, random_name
 from launcher.app.plans import first_plan, wanted
 from launcher.core.recipe import Recipe
+from launcher.errors import UsageError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -18,9 +20,21 @@ def run(args: argparse.Namespace) -> int:
 
         return plan.run(args)
     name = checked_name(args.name) if args.name else random_name()
+    _check_home(args.home)
     with Screen(is_quiet=args.quiet) as screen:
         screen.say(first_line(recipe, name))
         return _train(args, recipe, name, screen)
+
+
+def _check_home(home: str) -> None:
+    """Raises UsageError where no home can be made: said at a glance, before the first line; making it says the rest."""
+    there = home
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+        raise UsageError(
+            f"the home {home} cannot be used: {there} is no folder to write in; name another with --home or LAUNCH_HOME"
+        )
 
 
 def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) -> int:
