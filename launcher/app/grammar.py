@@ -100,11 +100,11 @@ COMMANDS = (
     Command("prices", "offers across clouds", later=True),
     Command("runs", "all runs in the home, one line each"),
     Command("status", "one run in detail", (ANY_RUN,), (Flag(("-w", "--watch"), "go on showing"),)),
-    Command("events", "every decision and fact of a run, with its reason", (RUN,)),
+    Command("events", "every decision and fact of a run, with its reason", (ANY_RUN,)),
     Command(
         "logs",
         "the program's output, all attempts in one stream",
-        (RUN,),
+        (ANY_RUN,),
         (
             Flag(("-f", "--follow"), "go on as lines come"),
             Flag(("--attempt",), "only attempt N", "N", is_number=True),

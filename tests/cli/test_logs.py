@@ -12,14 +12,13 @@ from launcher.core.tempo import Tempo
 from tests.cli.past import cut, document, home, keep, launch, log, number_of, preempted
 
 
-def test_all_attempts_come_in_one_stream_and_only_they_on_stdout(capfdbinary: pytest.CaptureFixture[bytes]):
+def test_all_attempts_come_in_one_stream_each_behind_its_mark(capfdbinary: pytest.CaptureFixture[bytes]):
     store = keep(preempted())
     log(store, 1, "one\ntwo\n", "three without an end")
     log(store, 2, "four \u00e9\n")
     assert launch("logs", "r") == 0
-    said = capfdbinary.readouterr()
-    assert said.out == "one\ntwo\nthree without an end\nfour \u00e9\n".encode()
-    assert b"attempt 2" in said.err
+    said = "--- attempt 1\none\ntwo\nthree without an end\n--- attempt 2\nfour \u00e9\n"
+    assert capfdbinary.readouterr() == (said.encode(), b"")
 
 
 def test_bytes_that_are_no_text_pass_unchanged(capfdbinary: pytest.CaptureFixture[bytes]):
@@ -33,7 +32,7 @@ def test_one_attempt_can_be_asked_for(capfd: pytest.CaptureFixture[str]):
     store = keep(preempted())
     log(store, 1, "one\n")
     log(store, 2, "two\n")
-    assert launch("logs", "r", "--attempt", "2") == 0
+    assert launch("logs", "r", "--attempt", "2", "-q") == 0
     assert capfd.readouterr().out == "two\n"
     assert launch("logs", "r", "--attempt", "3") == 2
     assert "attempts 1 to 2" in capfd.readouterr().err
@@ -46,7 +45,7 @@ def test_the_tail_reaches_over_chunks_and_attempts(num_lines: int, expected: str
     store = keep(preempted())
     log(store, 1, "a\nb\n", "c\n")
     log(store, 2, "d\n", "e\n")
-    assert launch("logs", "r", "--tail", str(num_lines)) == 0
+    assert launch("logs", "r", "--tail", str(num_lines), "-q") == 0
     assert capfd.readouterr().out == expected
 
 
@@ -83,7 +82,7 @@ def test_following_shows_what_comes_from_old_and_new_attempts_until_the_run_ends
 
     command = grammar.find("logs")
     assert command is not None
-    assert logs.run(cli.parse(command, ["r", "-f"]), wait) == 0
+    assert logs.run(cli.parse(command, ["r", "-f", "-q"]), wait) == 0
     assert capfd.readouterr().out == "one\ntwo\nthree\n"
     assert len(waited) == 2
 
@@ -102,3 +101,10 @@ def test_the_supervisors_log_is_the_homes(capfd: pytest.CaptureFixture[str]):
     (home() / "logs" / "r.log").write_text("first\nsecond\n")
     assert launch("logs", "r", "--supervisor", "--tail", "1") == 0
     assert capfd.readouterr().out == "second\n"
+
+
+@pytest.mark.parametrize("command", ["logs", "events"])
+def test_without_a_name_the_newest_run_is_meant(command: str, capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "old", age_s=60)
+    keep(preempted(), "new")
+    assert document(capsys, command)["run"] == "new"

@@ -1,4 +1,4 @@
-"""`launch events RUN`: the journal, readable: every fact and every decision with its reason."""
+"""`launch events [RUN]`: the journal, readable: every fact and every decision with its reason."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`launch logs RUN`: what the programs of all attempts printed, in one stream; or, with --supervisor, what supervisors said."""
+"""`launch logs [RUN]`: what the programs of all attempts printed, in one stream; or, with --supervisor, what supervisors said."""
 
 import argparse
 import sys
@@ -70,13 +70,13 @@ def _of_supervisors(args: argparse.Namespace, found: Found, history: History, wa
 
 
 def _write(pieces: Iterable[Piece], *, is_quiet: bool) -> None:
-    """Each attempt's output begins on a line of its own; which attempt it is goes to stderr."""
+    """Each attempt's output begins on a line of its own, behind a mark that a file keeps; -q leaves the marks out."""
     last: Piece | None = None
     for piece in pieces:
         if last is not None and last.attempt != piece.attempt and not last.data.endswith(b"\n"):
             _out(b"\n")
         if not is_quiet and (last is None or last.attempt != piece.attempt):
-            print(f"--- attempt {piece.attempt}", file=sys.stderr, flush=True)
+            _out(f"--- attempt {piece.attempt}\n".encode())
         _out(piece.data)
         last = piece if piece.data else last
     if last is None and not is_quiet:
