@@ -5,6 +5,7 @@ so exactly one agent is the attempt. The other writes nothing and exits.
 """
 
 import contextlib
+import hashlib
 import io
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from launcher import codec
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import Claim, claim_key
-from launcher.errors import KeyExists
+from launcher.errors import Damaged, KeyExists
 from launcher.node.workspace import Workspace
 
 
@@ -32,8 +33,17 @@ def unpack_code(store: ObjectStore, key: str, place: Workspace) -> None:
     """The frozen workdir, as the run's start packed it. Links and names that lead out of the folder are refused by the filter."""
     import tarfile  # 13 ms that an attempt without code, or a losing agent, need not wait for
 
-    with tarfile.open(fileobj=io.BytesIO(store.get(key))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(_read_code(store, key))) as tar:
         tar.extractall(place.code, filter="data")
+
+
+def _read_code(store: ObjectStore, key: str) -> bytes:
+    """The bytes that the key's name is the SHA-256 of. Raises Damaged where two reads in a row are not."""
+    for _ in range(2):
+        data: bytes = store_calls()(store.get, key)
+        if hashlib.sha256(data).hexdigest() in key:
+            return data
+    raise Damaged(key, "the program's code is not what the run was started with: its SHA-256 is not the one in its name")
 
 
 class Task:

@@ -1,5 +1,6 @@
 """Agents as real processes: what they do at each turn of an attempt."""
 
+import hashlib
 import io
 import signal
 import tarfile
@@ -63,9 +64,10 @@ def test_program_runs_in_the_frozen_code_after_setup(rig: Rig) -> None:
         member = tarfile.TarInfo("pkg/hello.sh")
         member.size = len(b"cat made > said\n")
         tar.addfile(member, io.BytesIO(b"cat made > said\n"))
-    rig.store.create("code/abc.tar", packed.getvalue())
+    code = f"code/{hashlib.sha256(packed.getvalue()).hexdigest()}.tar"
+    rig.store.create(code, packed.getvalue())
     program = CommandProgram(setup="echo by setup > made", command="bash pkg/hello.sh")
-    agent = rig.start(rig.spec("", program=program, code="code/abc.tar"))
+    agent = rig.start(rig.spec("", program=program, code=code))
     rig.grant()
     assert agent.report().outcome is ExitKind.FINISHED
     assert agent.file("said") == "by setup\n"
