@@ -109,7 +109,8 @@ class _Agent:
         self._post = Post(machine.store, journal, spec.attempt, Tempo(spec.speed), self._vitals.compose)
         reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
         self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons)
-        self._logs = LogPump(machine.store, spec.attempt, {k: machine.env[k] for k in spec.secrets if k in machine.env})
+        secrets = {name: machine.env[name] for name in spec.secrets if name in machine.env}
+        self._logs = LogPump(machine.store, spec.attempt, secrets, speed=spec.speed)
         self._progress = ProgressFile(self._place.trainer)
         self._publisher = Publisher(machine.store, spec, self._place, nonce)
         self._program: Program | None = None

@@ -15,7 +15,8 @@ from launcher.core.contract import log_key
 from launcher.errors import KeyExists, StoreError
 from launcher.units import Bytes, Seconds
 
-CHUNK_S: Seconds = 5.0  # real: how old the text of a followed log may be
+CHUNK_S: Seconds = 5.0  # market: how old the text of a followed log may be, and what an unannounced kill takes along
+CHUNK_FLOOR_S: Seconds = 0.5  # real; a rehearsed life lasts seconds, and a create takes its time
 CHUNK_BYTES: Bytes = 256 * 1024
 BACKLOG_BYTES_MAX: Bytes = 8 * 2**20  # text kept while the store does not answer
 RETRY_S: Seconds = 0.5  # between two tries of a chunk; the text waits in memory meanwhile
@@ -26,9 +27,10 @@ SECRET_CHARS_MIN = 4  # a shorter "secret" would blot out ordinary text
 class LogPump:
     """Takes text through `write_fd` (give it to programs as stdout and stderr) and uploads it until `close`."""
 
-    def __init__(self, store: ObjectStore, attempt: int, secrets: Mapping[str, str]) -> None:
+    def __init__(self, store: ObjectStore, attempt: int, secrets: Mapping[str, str], *, speed: float = 1.0) -> None:
         self._store = store
         self._attempt = attempt
+        self._chunk_s = max(CHUNK_FLOOR_S, CHUNK_S / speed)
         self._secrets = {v.encode(): f"[{k}]".encode() for k, v in secrets.items() if len(v) >= SECRET_CHARS_MIN}
         self._number = 0
         self._backlog = bytearray()
@@ -76,7 +78,7 @@ class LogPump:
         while True:
             with self._changed:
                 if not chunk:
-                    self._changed.wait_for(lambda: self._ended or len(self._backlog) >= CHUNK_BYTES, timeout=CHUNK_S)
+                    self._changed.wait_for(lambda: self._ended or len(self._backlog) >= CHUNK_BYTES, timeout=self._chunk_s)
                     chunk = self._cut(whole=self._ended)
                 if not chunk and self._ended:
                     return

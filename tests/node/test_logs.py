@@ -1,6 +1,7 @@
 """The log's way to the store."""
 
 import os
+import time
 
 from launcher.adapters.store.base import Chunks
 from launcher.adapters.store.memory import MemoryStore
@@ -8,6 +9,7 @@ from launcher.core.contract import log_key, log_prefix
 from launcher.errors import StoreUnknown
 from launcher.node import logs
 from launcher.node.logs import LogPump
+from tests.node.rig import eventually
 
 
 def text_in(store: MemoryStore) -> bytes:
@@ -71,3 +73,13 @@ def test_lost_answer_repeats_nothing() -> None:
     pump.close(5.0)
     assert text_in(store) == b"once\n"
     assert [meta.key for meta in store.list(log_prefix(1))] == [log_key(1, 1)]
+
+
+def test_log_of_a_rehearsed_life_is_there_within_a_moment() -> None:
+    store = MemoryStore("memory://logs")
+    pump = LogPump(store, 1, {}, speed=200.0)
+    os.write(pump.write_fd, b"before the kill\n")
+    began = time.monotonic()
+    eventually(lambda: text_in(store) == b"before the kill\n", "a chunk")
+    assert time.monotonic() - began < logs.CHUNK_S
+    pump.close(5.0)
