@@ -9,7 +9,7 @@ import pytest
 
 from launcher import codec
 from launcher.adapters.store.files import FileStore
-from launcher.app import cli, code
+from launcher.app import code
 from launcher.app.home import Found, Home, at, find
 from launcher.app.names import checked_name, random_name
 from launcher.app.opening import create
@@ -138,9 +138,3 @@ def test_a_workdir_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(code, "CODE_BYTES_MAX", 10)
     with pytest.raises(UsageError, match="keep data out of it"):
         code.packed(workdir(tmp_path / "a", touched_at=1e9))
-
-
-def test_a_home_that_cannot_be_is_refused_before_the_first_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "file").touch()
-    assert cli.main(["train", "tiny", "--home", str(tmp_path / "file" / "home")]) == 2
-    assert capsys.readouterr().err.startswith("launch: the home ")
