@@ -43,6 +43,8 @@ def test_a_file_mended_in_place_is_frozen_anew_where_that_is_allowed_and_the_jou
     assert b"mended" in history.store.get(str(event.code))
     assert event.changes["workdir"].startswith(str(tmp_path / "mine"))
     assert resumed(history, allowed=()).code is None
+    history.append(event)
+    assert history.state.code == event.code
 
 
 def test_another_folder_named_on_resume_is_the_one_whose_code_runs(history: History, tmp_path: Path):
