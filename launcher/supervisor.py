@@ -34,7 +34,7 @@ from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import CloudUnreachable, FeedStale, KeyExists, Overtaken, StoreError, StoreUnknown
 from launcher.observe import Observer, read_commit
-from launcher.retention import retain
+from launcher.retention import may_retain, retain
 from launcher.units import Seconds, Utc
 
 ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another
@@ -168,11 +168,11 @@ class Loop:
         self._observe()
         wake_at = self._decide()
         has_acted = self._act()
+        self._history.write_due_segments()
+        self._retain()
         state = self._history.state
         if state.phase.is_ended and _is_cleared(state):
             return state
-        self._history.write_due_segments()
-        self._retain()
         return _Pause(self._next_look(wake_at, has_acted))
 
     def release(self) -> None:
@@ -277,12 +277,13 @@ class Loop:
         return instance_name(state.run, state.incarnation, attempt)
 
     def _retain(self) -> None:
-        """Once per sealed attempt: that is when something becomes the supervisor's to delete."""
-        sealed = tuple(a.number for a in self._history.state.attempts.values() if a.sealed)
-        if sealed == self._retained_at:
+        """Once per sealed attempt, as soon as no restore is ahead: then something is the supervisor's to delete."""
+        state = self._history.state
+        sealed = tuple(a.number for a in state.attempts.values() if a.sealed)
+        if sealed == self._retained_at or not may_retain(state):
             return
         try:
-            retain(self._history.state, self._world.store)
+            retain(state, self._world.store)
         except StoreError as error:  # room that is not given back costs a little; what trains meanwhile is worth more
             log.warning("nothing_deleted", error=str(error))
         self._retained_at = sealed

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from launcher import codec
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed, read, write
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, Sealed, read, write
 from launcher.core.contract import (
     AgentPhase,
     AttemptSpec,
@@ -24,6 +24,7 @@ from launcher.core.contract import (
     exit_key,
     heartbeat_key,
     notice_key,
+    save_prefix,
 )
 from launcher.errors import KeyExists
 from launcher.units import Seconds, Step, Utc
@@ -150,6 +151,8 @@ class SimMachine:
         if self._granted_at is None or (step == self._saved and not finished):
             return
         ref = CommitRef(self._spec.attempt, self._commits + 1)
+        shard = FileEntry(path="shard", key=f"{save_prefix(ref.attempt, ref.commit)}shard", size=1, pieces=())
+        self._create(shard.key, b"x")
         manifest = Manifest(
             run=self._spec.run,
             incarnation=self._spec.incarnation,
@@ -160,7 +163,7 @@ class SimMachine:
             parent=self._parent,
             parent_sha256=None,
             step=step,
-            files=(),
+            files=(shard,),
             finished=finished,
             urgent=urgent,
             stall_s=0.1,

@@ -326,3 +326,15 @@ def test_an_object_nobody_can_read_does_not_end_the_loop(key: str):
     sim = Sim(trace=FixedTrace(up=100 * HOUR))
     sim.store.create(key, b"not json")
     assert sim.run().phase is Phase.SUCCEEDED
+
+
+def test_old_shards_are_deleted_once_no_restore_is_ahead_and_commits_never():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    state = sim.run()
+    last = state.last_writer
+    assert last is not None
+    shards = [m.key for m in sim.store.list("attempts/") if m.key.endswith("shard")]
+    of_sealed_before = [key for key in shards if not key.startswith(f"attempts/{last.number:04d}/")]
+    commits = [m.key for m in sim.store.list("attempts/") if "/commits/" in m.key]
+    assert len(shards) <= 3 < len(commits)
+    assert len(of_sealed_before) <= 3
