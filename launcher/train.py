@@ -29,12 +29,13 @@ import torch
 
 from launcher import codec, log, processes
 from launcher.adapters import durable
+from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import open_store
 from launcher.checkpoint import facts, stage
 from launcher.checkpoint import format as layout
 from launcher.checkpoint import restore as restoring
-from launcher.checkpoint.commit import Author, Committer, Draft
+from launcher.checkpoint.commit import OUTAGE_MAX_S, Author, Committer, Draft
 from launcher.checkpoint.engine import Engine, PendingSave, Tally
 from launcher.checkpoint.meter import LossCurve, StepMeter, metrics_lines
 from launcher.checkpoint.schedule import Schedule
@@ -202,8 +203,14 @@ class Checkpointer:
 
     def _put_back(self, store: ObjectStore, spec: AttemptSpec, parent: CommitRef) -> restoring.Restored:
         sink = restoring.MemoryFiles()
-        restored = restoring.restore(
-            store, run=spec.run, incarnation=spec.incarnation, parent=parent, grants=self._around.grants, sink=sink
+        restored = store_calls(deadline=OUTAGE_MAX_S, sleep=self._sleep_unless_ending)(
+            restoring.restore,
+            store,
+            run=spec.run,
+            incarnation=spec.incarnation,
+            parent=parent,
+            grants=self._around.grants,
+            sink=sink,
         )
         self._set_aside = restored.set_aside
         for bad in restored.set_aside:
@@ -219,6 +226,12 @@ class Checkpointer:
         stage.put_back(self._parts, sink.files[shard], aliases, sink.files[stage.STATE_FILE])
         log.info("restored", ref=str(manifest.ref), step=manifest.step)
         return restored
+
+    def _sleep_unless_ending(self, pause: Seconds) -> None:
+        """Between two tries of a store that gives no answer."""
+        if self._is_ending:
+            self._exit(ExitKind.DRAINED, "told to end before the checkpoint could be read")
+        time.sleep(pause)
 
     # --- between two steps ------------------------------------------------------------------------------------------------
 
@@ -301,12 +314,14 @@ class Checkpointer:
     def _commit_end(self) -> None:
         assert self._around.spec is not None
         assert self._engine is not None
-        for _ in range(self._around.spec.failed_saves_max):
-            manifest = self._save(self._step, urgent=True, finished=True).wait()
-            self._take_note_of_saves()
-            if manifest is not None:
-                return
-        self._exit(ExitKind.STORE_FAILED, self._engine.tally.warnings[-1])
+        give_up_at = time.monotonic() + OUTAGE_MAX_S
+        while self._save(self._step, urgent=True, finished=True).wait() is None:
+            self._take_note_of_saves()  # ends it where the store refused too often
+            if self._is_ending:
+                self._exit(ExitKind.DRAINED, "told to end; the last save failed")
+            if time.monotonic() >= give_up_at:
+                self._exit(ExitKind.STORE_FAILED, self._engine.tally.warnings[-1])
+        self._take_note_of_saves()
 
     def _leave_results(self) -> None:
         """Without an agent: the curve and the final weights, under the names a checkpoint would give them."""

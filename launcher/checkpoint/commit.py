@@ -24,9 +24,11 @@ from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint import rules
 from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, Sealed, SetAside
 from launcher.core.contract import METRICS_FILE, PINS_PREFIX, KeepRule, attempt_prefix, commit_key, save_prefix
+from launcher.core.tempo import Tempo
 from launcher.errors import Damaged, KeyExists, KeyMissing, LaunchError, StoreUnknown, StoreUnusable
 from launcher.units import Seconds, Step
 
+OUTAGE_MAX_S: Seconds = Tempo().store_outage_max  # real: a store without an answer is waited for as long as the client does
 NUM_NEWEST_KEPT = 2  # the newest commit and the one to fall back to should it turn out damaged, whatever the rule says
 
 

@@ -1,8 +1,9 @@
 """Saving behind the training: one thread uploads and commits what the loop has staged, one save at a time.
 
 Training never waits for the store, and a store that refuses never stops training: that save failed, is counted and said, and the
-next one tries again. Only a seal ends it, since nothing written after it can count. At most one save is under way: two at once
-would need memory for two states, and the newer could overtake the older.
+next one tries again. One that gives no answer is said and not counted, since outages pass, if only after hours. Only a seal ends
+it, since nothing written after it can count. At most one save is under way: two at once would need memory for two states, and the
+newer could overtake the older.
 """
 
 import time
@@ -14,7 +15,7 @@ from launcher import log
 from launcher.checkpoint.commit import Committer, Draft, SealedMet
 from launcher.checkpoint.format import Source
 from launcher.core.checkpoint.manifest import Manifest
-from launcher.errors import StoreError
+from launcher.errors import StoreError, StoreUnknown
 from launcher.units import Seconds, Step
 
 NUM_WARNINGS_MAX = 8  # of the newest; they travel in every heartbeat
@@ -25,7 +26,7 @@ class Tally:
     """What the saves of this process have come to."""
 
     num_saves: int = 0
-    failed_saves: int = 0  # in a row
+    failed_saves: int = 0  # refused, in a row; those that got no answer in between do not count
     durable_s: Seconds = 0.0  # of the newest success, from the call to the commit
     last: Manifest | None = None
     warnings: tuple[str, ...] = ()
@@ -85,8 +86,12 @@ class Engine:
         except SealedMet as error:
             self.tally = replace(self.tally, sealed=error)
             return None
+        except StoreUnknown as error:
+            self._warn(f"the save of step {draft.step} got no answer: {error}")
+            return None
         except Exception as error:  # whatever the store, or the bytes, came up with: training must not die of a save
-            self._failed(f"the save of step {draft.step} failed: {error}")
+            self._warn(f"the save of step {draft.step} failed: {error}")
+            self.tally = replace(self.tally, failed_saves=self.tally.failed_saves + 1)
             return None
         self.tally = replace(
             self.tally,
@@ -98,13 +103,9 @@ class Engine:
         self._retire()
         return manifest
 
-    def _failed(self, warning: str) -> None:
+    def _warn(self, warning: str) -> None:
         log.warning("save_failed", text=warning)
-        self.tally = replace(
-            self.tally,
-            failed_saves=self.tally.failed_saves + 1,
-            warnings=(*self.tally.warnings, warning)[-NUM_WARNINGS_MAX:],
-        )
+        self.tally = replace(self.tally, warnings=(*self.tally.warnings, warning)[-NUM_WARNINGS_MAX:])
 
     def _retire(self) -> None:
         """Old files that cannot be deleted now are met again after the next save."""

@@ -21,6 +21,7 @@ from launcher import codec
 from launcher.adapters.journal import Journal
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
+from launcher.checkpoint.commit import OUTAGE_MAX_S
 from launcher.checkpoint.restore import NothingValid
 from launcher.clock import Clock
 from launcher.core.contract import (
@@ -183,8 +184,8 @@ class _Agent:
             self._vitals.progress = self._publisher.progress
 
     def _do(self, work: Callable[[], None]) -> None:
-        """Work on a thread while the loop watches."""
-        task = Task(work)
+        """Work on a thread while the loop watches. It is repeated while the store gives no answer, so it must be repeatable."""
+        task = Task(lambda: store_calls(deadline=OUTAGE_MAX_S)(work))
         self._until(lambda: task.is_done or None)
         try:
             task.result()
@@ -303,6 +304,8 @@ class _Agent:
             told = self._look_around()
             if told is not None and not told.drain:
                 return ending
+            if told is not None:
+                self._publisher.hurry()
             time.sleep(TICK_S)
         task.result()
         self._take_progress()

@@ -17,14 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher import processes
+from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
-from launcher.checkpoint.commit import Author, Committer, Draft, Parent, SealedMet
+from launcher.checkpoint.commit import OUTAGE_MAX_S, Author, Committer, Draft, Parent, SealedMet
 from launcher.checkpoint.format import Source
 from launcher.checkpoint.restore import restore
 from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
 from launcher.core.contract import PROGRESS_FILE, AttemptSpec, TrainerProgress
 from launcher.core.tempo import PUBLISH_LOOKS_S
-from launcher.errors import StoreError
+from launcher.errors import StoreError, StoreUnknown
 from launcher.node.folder import FolderSink, InFlux, source_of
 from launcher.node.look import Look, Seen, held_for_writing, is_whole, look
 from launcher.node.orders import Grant
@@ -50,6 +51,7 @@ class Publisher:
         self._published: dict[str, tuple[Seen | None, FileEntry]] = {}  # by path; Seen None: not on this disk as it was
         self._owed: Look | None = None  # proved whole, and not committed yet
         self._with_outputs = False
+        self._is_hurried = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="publisher", daemon=True)
 
@@ -88,6 +90,10 @@ class Publisher:
         """From now on commits hold the recipe's `outputs` too: the machine may end soon."""
         self._with_outputs = True
 
+    def hurry(self) -> None:
+        """The attempt is told to end: a store that gives no answer is waited for no longer."""
+        self._is_hurried = True
+
     def finish(self, *, torn: bool, finished: bool) -> None:
         """The last commit, after every process of the program has ended. May take as long as the store does."""
         self._ended.set()
@@ -98,9 +104,15 @@ class Publisher:
         try:
             last = self._owed if torn else self._look(())
             if last is not None:
-                self._commit(last, urgent=not finished, finished=finished)
-        except OSError as error:  # the disk's, at a look
+                patiently = store_calls(deadline=OUTAGE_MAX_S, sleep=self._sleep_unless_hurried)
+                patiently(self._commit, last, urgent=not finished, finished=finished)
+        except (OSError, StoreUnknown) as error:  # the disk's, at a look; or the end of patience
             self._fail(error)
+
+    def _sleep_unless_hurried(self, pause: Seconds) -> None:
+        if self._is_hurried:
+            raise StoreUnknown("told to end before the store gave an answer")
+        time.sleep(pause)
 
     # --- looking ----------------------------------------------------------------------------------------------------------
 
@@ -111,6 +123,8 @@ class Publisher:
         while not self._ended.wait(pause) and not self.is_idle and self.sealed is None:
             try:
                 before = self._look_again(before)
+            except StoreUnknown as error:  # an outage passes; refusals in a row end the attempt
+                self._warn(error)
             except Exception as error:
                 self._fail(error)
             pause = self._pause()
@@ -143,7 +157,7 @@ class Publisher:
     # --- committing -------------------------------------------------------------------------------------------------------
 
     def _commit(self, whole: Look, *, urgent: bool = False, finished: bool = False) -> None:
-        """Commit `whole` where it differs from what was published. A failure costs this commit only."""
+        """Commit `whole` where it differs from what was published. A failure costs this commit only. May raise StoreUnknown."""
         changed = [path for path, seen in whole.files.items() if self._published.get(path, (None,))[0] != seen]
         kept = {path: entry for path, (_, entry) in self._published.items() if self._is_kept(path, whole)}
         if not whole.files or not (changed or kept.keys() != self._published.keys()):
@@ -160,14 +174,19 @@ class Publisher:
             return
         except SealedMet as error:
             self.sealed = str(error)
+        except StoreUnknown:
+            raise
         except StoreError as error:
             self._fail(error)
         else:
             self._take(manifest, whole)
 
     def _fail(self, error: Exception) -> None:
-        failed = self.progress.failed_saves + 1
-        self.progress = replace(self.progress, failed_saves=failed, warnings=(f"a save failed: {error}",))
+        self._warn(error)
+        self.progress = replace(self.progress, failed_saves=self.progress.failed_saves + 1)
+
+    def _warn(self, error: Exception) -> None:
+        self.progress = replace(self.progress, warnings=(f"a save failed: {error}",))
 
     def _is_kept(self, path: str, whole: Look) -> bool:
         """Published outputs stay in every commit until they are looked at again: the newest commit must name them."""

@@ -25,6 +25,7 @@ CATCH_ALL = (
     "node/__main__.py",
     "node/agent.py",
     "node/prepare.py",
+    "node/publish.py",
     "train.py",
     "checkpoint/engine.py",
     "adapters/cloud/local_host.py",

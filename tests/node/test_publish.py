@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from launcher.adapters import retry
+from launcher.adapters.store.base import Chunks
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
 from launcher.core.contract import AttemptSpec, CommandProgram, ExitKind, commit_key
+from launcher.errors import StoreUnknown
 from launcher.node import look, publish
 from launcher.node.orders import Grant
 from launcher.node.workspace import Workspace
@@ -102,27 +105,66 @@ def test_last_files_of_a_program_that_exits_in_failure_are_kept(rig: Rig, ends: 
     assert set(contents(rig, newest)) == last
 
 
-def test_publisher_lives_on_after_an_error_in_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> publish.Publisher:
+    """One in this process, of a folder with one file, that looks often and whose commits are not patient."""
     monkeypatch.setattr(publish, "PUBLISH_LOOKS_S", 0.01)
     monkeypatch.setattr(look, "PUBLISH_LOOKS_S", 0.01)
     monkeypatch.setattr(publish, "_AFTER_FAILURE_S", 0.0)
-    place, looks = Workspace(root=tmp_path), iter([OSError("the disk stumbled")])
+    monkeypatch.setattr(retry, "store_calls", lambda: lambda work, *args: work(*args))
+    place = Workspace(root=tmp_path)
     place.make()
     (place.checkpoint / "a").write_text("x")
+    spec = AttemptSpec(run="r", incarnation="i1", attempt=1, store="memory://", placement=PLACEMENT, program=PROGRAM)
+    made = publish.Publisher(AwayStore(), spec, place, "nonce")
+    made.restore(Grant(number=2, parent=None), {})
+    return made
 
-    def stumbles(*args: Any) -> look.Look:
-        if (error := next(looks, None)) is not None:
+
+class AwayStore(MemoryStore):
+    """Gives no answer to the first `num_unanswered` creates."""
+
+    num_unanswered = 0
+
+    def create(self, key: str, data: Chunks) -> None:
+        if self.num_unanswered > 0:
+            self.num_unanswered -= 1
+            raise StoreUnknown("no answer")
+        super().create(key, data)
+
+
+def test_publisher_lives_on_after_an_error_in_a_look(publisher: publish.Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbles = iter([OSError("the disk stumbled")])
+
+    def stumbling(*args: Any) -> look.Look:
+        if (error := next(stumbles, None)) is not None:
             raise error
         return look.look(*args)
 
-    monkeypatch.setattr(publish, "look", stumbles)
-    spec = AttemptSpec(run="r", incarnation="i1", attempt=1, store="memory://", placement=PLACEMENT, program=PROGRAM)
-    publisher = publish.Publisher(MemoryStore(), spec, place, "nonce")
-    publisher.restore(Grant(number=2, parent=None), {})
+    monkeypatch.setattr(publish, "look", stumbling)
     publisher.begin()
     eventually(lambda: publisher.progress.last_commit == 1, "a commit")
     publisher.finish(torn=False, finished=True)
     assert publisher.progress.failed_saves == 0
+
+
+def test_outage_costs_no_failed_save_and_the_last_files_wait_for_its_end(
+    publisher: publish.Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AwayStore, "num_unanswered", 3)
+    publisher.begin()
+    publisher.finish(torn=False, finished=True)
+    assert (publisher.progress.last_commit, publisher.progress.failed_saves) == (1, 0)
+
+
+def test_outage_is_waited_for_no_longer_once_the_attempt_must_end(
+    publisher: publish.Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AwayStore, "num_unanswered", 10**9)
+    publisher.begin()
+    publisher.hurry()
+    publisher.finish(torn=False, finished=True)
+    assert (publisher.progress.last_commit, publisher.progress.failed_saves) == (0, 1)
 
 
 def test_unchanged_files_are_named_and_not_uploaded_again(rig: Rig) -> None:
