@@ -47,7 +47,8 @@ class AttemptSummary:
 class RunView:
     """What a policy may know of a run. Journaled with each decision, so any decision can be replayed.
 
-    `remaining_work` is in seconds of useful training at `work_per_s` = 1; `restart_cost` is from request to first new step.
+    `remaining_work` is in seconds of useful training at `work_per_s` = 1, 0 where it is not known (`run:`).
+    `restart_cost` is from request to first new step.
     `notice_ends_at` is set while a notice stands. `budget` and `deadline` are None where the recipe names none.
     """
 

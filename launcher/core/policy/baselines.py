@@ -85,9 +85,9 @@ def slack(run: RunView) -> Seconds:
 
 def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
     """What an hour of training costs there: the start-up of each life is paid for, and trains nothing."""
-    work = max(_work_left(run), 1.0)
-    paid = (work + run.restart_cost) / useful_share(mean_life(market, offer), run.restart_cost)
-    return run.num_nodes * offer.price * paid / work
+    work, share = _work_left(run), useful_share(mean_life(market, offer), run.restart_cost)
+    start = 1.0 if work == 0 else (work + run.restart_cost) / work  # where the work is not known, the start weighs nothing
+    return run.num_nodes * offer.price * start / share
 
 
 def by_useful_cost(run: RunView, market: MarketView, capacity: Capacity) -> tuple[Offer, ...]:
@@ -155,7 +155,8 @@ def _no_place(run: RunView, market: MarketView, cooling: tuple[Offer, ...]) -> s
 
 def _outlook(run: RunView) -> str:
     """The work left, and how much time there is beyond it."""
-    left = f"{show_duration(_work_left(run))} of work left"
+    work = _work_left(run)
+    left = f"{show_duration(work)} of work left" if work else "nobody knows how much work is left"
     if run.deadline is None:
         return f"{left}, no deadline"
     spare = slack(run)

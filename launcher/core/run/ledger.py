@@ -136,7 +136,8 @@ def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: 
     training_at, saving = attempt.training_at, 0.0
     if beat is not None and beat.training_s > 0:
         # The machine's own stopwatch is finer than the moments at which we looked.
-        training_at, saving = min(over_at, beat.at) - beat.training_s, beat.saving_s
+        last_word_at = attempt.end.report.at if attempt.end and attempt.end.report else beat.at
+        training_at, saving = min(over_at, last_word_at) - beat.training_s, beat.saving_s
     if training_at is not None:
         training_at = min(max(training_at, attempt.billed_from), over_at)
     own = 0.0 if training_at is None else over_at - training_at
