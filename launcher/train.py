@@ -13,6 +13,7 @@ Fine print: one process for now. Register all that changes: another model (an av
 `random.Random` of your own goes under any name. A script that stops before its last step calls `finish()`.
 """
 
+import contextlib
 import difflib
 import json
 import math
@@ -20,7 +21,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -32,16 +33,16 @@ from launcher.adapters import durable
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import open_store
-from launcher.checkpoint import facts, stage
+from launcher.checkpoint import facts, stage, verify
 from launcher.checkpoint import format as layout
 from launcher.checkpoint import restore as restoring
 from launcher.checkpoint.commit import OUTAGE_MAX_S, Author, Committer, Draft
 from launcher.checkpoint.engine import Engine, PendingSave, Tally
 from launcher.checkpoint.meter import LossCurve, StepMeter, metrics_lines
 from launcher.checkpoint.schedule import Schedule
-from launcher.core.checkpoint.manifest import CommitRef, Manifest, SetAside
+from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, PROGRESS_FILE, AttemptSpec, ExitKind, TrainerProgress
-from launcher.errors import LaunchError, StoreError
+from launcher.errors import KeyMissing, LaunchError, StoreError
 from launcher.units import Seconds, Step
 
 __all__ = ["Checkpointer", "PendingSave", "arguments"]
@@ -119,6 +120,7 @@ class Checkpointer:
         self._saving_s: Seconds = 0.0
         self._warnings: tuple[str, ...] = ()
         self._progress_at: Seconds = -math.inf
+        self._shown_at: Seconds = -math.inf
         self.num_skipped = 0  # saves asked for while one was under way
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise LaunchError("launcher.train works in one process for now; start the script without torchrun, or under `run:`")
@@ -185,8 +187,10 @@ class Checkpointer:
         if spec is None:
             return
         store = open_store(spec.store)
-        if self._around.parent is not None:
-            self._restored = self._put_back(store, spec, self._around.parent)
+        own = self._patiently(lambda: _commits_of(store, spec.attempt, self._around.nonce))
+        parent = own[-1].ref if own else self._around.parent
+        if parent is not None:
+            self._restored = self._put_back(store, spec, parent)
             self._step = self._restored.manifest.step
         author = Author(
             run=spec.run, incarnation=spec.incarnation, attempt=spec.attempt, grant=self._around.grant, nonce=self._around.nonce
@@ -197,20 +201,16 @@ class Checkpointer:
             parent=self._restored.parent if self._restored else None,
             set_aside=self._set_aside,
             keep=spec.keep,
+            own=own,
         )
-        self._engine = Engine(committer)
+        self._engine = Engine(committer, self._show_life)
         self._schedule = Schedule(spec.save, speed=spec.speed, step=self._step, now=time.monotonic())
 
     def _put_back(self, store: ObjectStore, spec: AttemptSpec, parent: CommitRef) -> restoring.Restored:
-        sink = restoring.MemoryFiles()
-        restored = store_calls(deadline=OUTAGE_MAX_S, sleep=self._sleep_unless_ending)(
-            restoring.restore,
-            store,
-            run=spec.run,
-            incarnation=spec.incarnation,
-            parent=parent,
-            grants=self._around.grants,
-            sink=sink,
+        sink = _WatchedFiles(self._show_life)
+        run, incarnation, grants = spec.run, spec.incarnation, self._around.grants
+        restored = self._patiently(
+            lambda: restoring.restore(store, run=run, incarnation=incarnation, parent=parent, grants=grants, sink=sink)
         )
         self._set_aside = restored.set_aside
         for bad in restored.set_aside:
@@ -227,10 +227,16 @@ class Checkpointer:
         log.info("restored", ref=str(manifest.ref), step=manifest.step)
         return restored
 
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """What `work` answers, repeated through an outage of the store, for hours."""
+        result: T = store_calls(deadline=OUTAGE_MAX_S, sleep=self._sleep_unless_ending)(work)
+        return result
+
     def _sleep_unless_ending(self, pause: Seconds) -> None:
         """Between two tries of a store that gives no answer."""
         if self._is_ending:
             self._exit(ExitKind.DRAINED, "told to end before the checkpoint could be read")
+        self._show_life()
         time.sleep(pause)
 
     # --- between two steps ------------------------------------------------------------------------------------------------
@@ -321,6 +327,7 @@ class Checkpointer:
                 self._exit(ExitKind.DRAINED, "told to end; the last save failed")
             if time.monotonic() >= give_up_at:
                 self._exit(ExitKind.STORE_FAILED, self._engine.tally.warnings[-1])
+            self._show_life()
         self._take_note_of_saves()
 
     def _leave_results(self) -> None:
@@ -353,6 +360,14 @@ class Checkpointer:
             except OSError as error:  # a full disk: the next one may succeed, and training is worth more than a status
                 log.debug("progress_not_written", error=str(error))
 
+    def _show_life(self) -> None:
+        """Bytes move, though no step is taken: the agent takes a touched file for a sign of life. Any thread may call this."""
+        folder, now = self._around.folder, time.monotonic()
+        if folder is not None and now - self._shown_at >= PROGRESS_GAP_S:
+            self._shown_at = now
+            with contextlib.suppress(OSError):
+                os.utime(folder / PROGRESS_FILE)
+
     def _progress(self, outcome: ExitKind | None, reason: str) -> TrainerProgress:
         tally = self._engine.tally if self._engine else Tally()
         last: Manifest | None = tally.last
@@ -383,6 +398,31 @@ class Checkpointer:
             outcome=outcome,
             reason=reason,
         )
+
+
+class _WatchedFiles(restoring.MemoryFiles):
+    """Calls `moved` for each piece that arrives."""
+
+    def __init__(self, moved: Callable[[], None]) -> None:
+        super().__init__()
+        self._moved = moved
+
+    def write(self, entry: FileEntry, piece: bytes) -> None:
+        super().write(entry, piece)
+        self._moved()
+
+
+def _commits_of(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
+    """What an earlier process of this very attempt has committed (`a.py; b.py` under `run:`), by number."""
+    found: list[Manifest] = []
+    while True:
+        try:
+            commit, _ = verify.read_commit(store, CommitRef(attempt, len(found) + 1))
+        except KeyMissing:
+            return found
+        if not isinstance(commit, Manifest) or commit.nonce != nonce:
+            return found  # not ours: the next commit will meet it, and end the process
+        found.append(commit)
 
 
 def arguments(kind: type[T]) -> T:

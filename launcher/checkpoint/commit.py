@@ -80,16 +80,19 @@ class Committer:
         parent: Parent | None,
         set_aside: tuple[SetAside, ...] = (),
         keep: KeepRule,
+        own: Sequence[Manifest] = (),
     ) -> None:
+        """`own` are the commits that an earlier process of this attempt has made."""
         self.parent = parent
-        self.manifests: list[Manifest] = []
+        self.manifests: list[Manifest] = list(own)
         self._store = store
         self._author = author
         self._set_aside = set_aside
         self._keep = keep
-        self._num_saves = 0
+        self._num_saves = max((manifest.save for manifest in own), default=0)
         self._pending: tuple[Manifest, bytes] | None = None
-        self._uploaded: set[str] = set()  # keys this attempt has written and not deleted
+        # Keys this attempt has written and not deleted.
+        self._uploaded = {file.key for manifest in own for file in manifest.files}
 
     @property
     def parent_step(self) -> Step:

@@ -6,14 +6,15 @@ it, since nothing written after it can count. At most one save is under way: two
 newer could overtake the older.
 """
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from launcher import log
 from launcher.checkpoint.commit import Committer, Draft, SealedMet
-from launcher.checkpoint.format import Source
+from launcher.checkpoint.format import Buffer, Source
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.errors import StoreError, StoreUnknown
 from launcher.units import Seconds, Step
@@ -57,10 +58,14 @@ class PendingSave:
 
 
 class Engine:
-    """Runs saves of one attempt. Its methods belong to the training thread; the tally may be read at any time."""
+    """Runs saves of one attempt. Its methods belong to the training thread; the tally may be read at any time.
 
-    def __init__(self, committer: Committer) -> None:
-        self.tally = Tally()
+    `moved` is called, on the saving thread, for each piece that is uploaded.
+    """
+
+    def __init__(self, committer: Committer, moved: Callable[[], None] = lambda: None) -> None:
+        self.tally = Tally(last=committer.manifests[-1] if committer.manifests else None)
+        self._moved = moved
         self._committer = committer
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save")
         self._pending: PendingSave | None = None
@@ -72,13 +77,21 @@ class Engine:
     def save(self, sources: Sequence[Source], draft: Draft, metrics: Callable[[Step], bytes]) -> PendingSave:
         """Upload and commit in the background. `sources` must not change any more."""
         assert self.under_way is None, "one save at a time"
-        self._pending = PendingSave(draft.step, self._thread.submit(self._run, sources, draft, metrics))
+        self._pending = PendingSave(draft.step, self._thread.submit(self._run, self._watched(sources), draft, metrics))
         return self._pending
 
     def wait(self) -> None:
         """Until no save is under way."""
         if self._pending is not None:
             self._pending.wait()
+
+    def _watched(self, sources: Sequence[Source]) -> list[Source]:
+        def chunks(source: Source) -> Iterator[Buffer]:
+            for chunk in source.chunks():
+                self._moved()
+                yield chunk
+
+        return [replace(source, chunks=functools.partial(chunks, source)) for source in sources]
 
     def _run(self, sources: Sequence[Source], draft: Draft, metrics: Callable[[Step], bytes]) -> Manifest | None:
         try:

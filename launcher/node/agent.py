@@ -278,7 +278,7 @@ class _Agent:
         own = self._progress.progress
         if own is None and not isinstance(self._spec.program, TrainerProgram):
             return None
-        hang = watch.hang(own, time.monotonic())
+        hang = watch.hang(own, self._progress.version, time.monotonic())
         if hang is not None:
             program.kill()
         return hang

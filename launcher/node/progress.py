@@ -1,6 +1,7 @@
 """What a trainer that uses `launcher.train` says of itself, and how its silence is judged.
 
 The trainer replaces one small file several times a second. While that file is there it, and not the agent, saves and commits.
+Where no step can be taken, while a checkpoint is read or uploaded, it touches the file as long as bytes move.
 """
 
 import os
@@ -22,16 +23,16 @@ class ProgressFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS_FILE
-        self._version: tuple[int, int] | None = None
+        self.version: tuple[int, int] | None = None  # another one is a sign of life
         self.progress: TrainerProgress | None = None
 
     def read(self) -> TrainerProgress | None:
         try:
             status = os.stat(self._path)
             version = (status.st_ino, status.st_mtime_ns)
-            if version != self._version:
+            if version != self.version:
                 self.progress = codec.loads(TrainerProgress, self._path.read_bytes())
-                self._version = version
+                self.version = version
         except (OSError, ValueError):
             pass  # not there yet, or being replaced: the next look is a moment away
         return self.progress
@@ -43,11 +44,10 @@ class StandstillWatch:
 
     hang_min: Seconds  # real
     moved_at: Seconds  # monotonic, real
-    _sign: tuple[int, int, int] | None = None
+    _sign: tuple[int, int] | None = None
 
-    def hang(self, progress: TrainerProgress | None, now: Seconds) -> str | None:
-        """What stands still, as a sentence; None while something moves. Saves count: they too are signs of life."""
-        sign = None if progress is None else (progress.step, progress.num_saves, progress.failed_saves)
+    def hang(self, progress: TrainerProgress | None, sign: tuple[int, int] | None, now: Seconds) -> str | None:
+        """What stands still, as a sentence; None while something moves. `sign` is another one whenever the trainer wrote."""
         if sign != self._sign:
             self._sign, self.moved_at = sign, now
         median = 0.0 if progress is None or progress.step_s_median is None else progress.step_s_median

@@ -1,11 +1,15 @@
 """How an attempt ended, and what may be told from what."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from launcher.core.contract import ExitKind, TrainerProgress
+from launcher import codec
+from launcher.core.contract import PROGRESS_FILE, ExitKind, TrainerProgress
 from launcher.node.endings import classify
 from launcher.node.process import Ended
-from launcher.node.progress import StandstillWatch, last_save_needs, last_word_needs
+from launcher.node.progress import ProgressFile, StandstillWatch, last_save_needs, last_word_needs
 from launcher.node.reasons import Told
 
 SILENT = TrainerProgress()
@@ -68,16 +72,18 @@ def test_hang_is_a_program_failure() -> None:
 def test_slow_steps_are_no_hang() -> None:
     watch = StandstillWatch(hang_min=600, moved_at=0)
     slow = TrainerProgress(step=1, step_s_median=60.0)
-    assert watch.hang(slow, 0) is None
-    assert watch.hang(slow, 1199) is None
-    assert watch.hang(slow, 1201) is not None
+    assert watch.hang(slow, (1, 1), 0) is None
+    assert watch.hang(slow, (1, 1), 1199) is None
+    assert watch.hang(slow, (1, 1), 1201) is not None
 
 
-def test_saves_are_signs_of_life() -> None:
-    watch = StandstillWatch(hang_min=600, moved_at=0)
-    assert watch.hang(TrainerProgress(step=9, num_saves=1), 590) is None
-    assert watch.hang(TrainerProgress(step=9, num_saves=2), 1100) is None
-    assert watch.hang(TrainerProgress(step=9, num_saves=2), 1701) is not None
+def test_bytes_that_move_are_signs_of_life(tmp_path: Path) -> None:
+    """A restore or a last upload may take longer than any step: the trainer touches its file meanwhile."""
+    path, file, watch = tmp_path / PROGRESS_FILE, ProgressFile(tmp_path), StandstillWatch(hang_min=600, moved_at=0)
+    path.write_bytes(codec.dumps(TrainerProgress(step=9)))
+    for touched, now, hangs in ((1, 590, False), (2, 1100, False), (2, 1701, True)):
+        os.utime(path, ns=(touched, touched))
+        assert (watch.hang(file.read(), file.version, now) is not None) is hangs
 
 
 def test_last_save_begins_so_early_that_it_lands() -> None:

@@ -138,6 +138,21 @@ def test_where_nothing_is_whole_the_trainer_says_so_and_does_not_start_over(tmp_
     assert "manifest is missing" in said
 
 
+def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(steps=10)))[0] == 0
+    first = scene.commits(machine.store, 1)
+    process = machine.start(GPT, args=SMALL | {"steps": 45}, rule=SaveRule(never=True))
+
+    assert scene.ended(process)[0] == 0
+    *before, last = scene.commits(machine.store, 1)
+    assert before == first
+    assert (last.step, last.parent, last.save > first[-1].save) == (45, first[-1].ref, True)
+    progress = machine.progress()
+    assert progress is not None
+    assert (progress.restored, progress.last_commit) == (first[-1].ref, last.ref.commit)
+
+
 def test_another_corpus_refuses_to_resume(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     script = tmp_path / "script.py"
