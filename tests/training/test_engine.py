@@ -32,3 +32,12 @@ def test_refused_saves_are_counted_and_an_outage_is_only_said(error: StoreError,
 
     assert engine.tally.failed_saves == counted
     assert [str(error) in warning for warning in engine.tally.warnings] == [True] * 3
+
+
+def test_each_uploaded_piece_is_a_sign_of_life():
+    moves: list[None] = []
+    engine = Engine(scene.committer(MemoryStore()), lambda: moves.append(None))
+
+    assert engine.save(scene.sources(1), scene.draft(1), lambda after: b"").wait() is not None
+
+    assert len(moves) >= len(scene.sources(1))

@@ -138,6 +138,38 @@ def test_where_nothing_is_whole_the_trainer_says_so_and_does_not_start_over(tmp_
     assert "manifest is missing" in said
 
 
+def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(never=True)))[0] == 0
+    script = tmp_path / "away.py"
+    script.write_text(
+        "import runpy\n"
+        "from launcher.checkpoint import commit, restore\n"
+        "from launcher.errors import StoreUnknown\n"
+        "def away(real, times):\n"
+        "    def call(*args, **kwargs):\n"
+        "        nonlocal times\n"
+        "        times -= 1\n"
+        "        if times >= 0:\n"
+        "            raise StoreUnknown('no answer')\n"
+        "        return real(*args, **kwargs)\n"
+        "    return call\n"
+        "restore.restore = away(restore.restore, 2)\n"
+        "commit.Committer.publish = away(commit.Committer.publish, 5)\n"
+        "runpy.run_module('launcher.trainers.gpt', run_name='__main__')\n"
+    )
+    args = SMALL | {"steps": 45}
+    process = machine.start([str(script)], attempt=2, parent=CommitRef(1, 1), args=args, rule=SaveRule(never=True))
+
+    assert scene.ended(process)[0] == 0
+    (last,) = scene.commits(machine.store, 2)
+    progress = machine.progress()
+    assert progress is not None
+    assert (last.step, last.finished, last.parent) == (45, True, CommitRef(1, 1))
+    assert (progress.outcome, progress.failed_saves) == (ExitKind.FINISHED, 0)
+    assert "no answer" in progress.warnings[-1]
+
+
 def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(steps=10)))[0] == 0
