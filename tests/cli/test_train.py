@@ -98,6 +98,18 @@ def test_train_ends_with_a_proof_and_a_document_on_stdout_and_resume_tells_it_ag
     taken = launch("train", "tiny", "--name", "whole")
     assert taken.returncode == 2
     assert "launch resume whole" in taken.stderr
+    _tamper_with_the_reference("whole")
+    for words in (["resume", "whole"], ["report", "whole"]):
+        failed = launch(*words, "-o", "json")
+        assert failed.returncode == 8
+        assert document(failed)["proof"]["losses_equal"] is False
+
+
+def _tamper_with_the_reference(run: str) -> None:
+    path = home() / "runs" / run / "reference.json"
+    reference = json.loads(path.read_text())
+    reference["losses"][7] += 1e-9
+    path.write_text(json.dumps(reference))
 
 
 # --- stop, and on ------------------------------------------------------------------------------------------------------------
