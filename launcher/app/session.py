@@ -23,6 +23,7 @@ from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.policy.base import Phase
 from launcher.core.tempo import Tempo
+from launcher.errors import Overtaken
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
 
@@ -68,6 +69,8 @@ class Session:
         lamp.burn(Tempo(), wake_at=0.0)
         try:
             rehearsal.prepare(history, self.screen, signals)
+        except Overtaken:
+            raise  # the beacon is another's now
         except BaseException:
             lamp.release()
             raise
