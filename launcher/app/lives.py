@@ -12,7 +12,7 @@ from launcher.app.show import table
 from launcher.codec import Json
 from launcher.core.contract import Heartbeat
 from launcher.core.market.offer import Placement
-from launcher.core.run.ledger import spent, steps_lost
+from launcher.core.run.ledger import spent, toll
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Seconds, Step, Usd, Utc, show_usd
 
@@ -60,7 +60,7 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         duration=0.0 if start is None else max(0.0, (now if ended_at is None else ended_at) - start),
         from_step=attempt.restored_step,
         to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0),
-        steps_lost=steps_lost(state, attempt.number, now),
+        steps_lost=toll(state, attempt.number, now).steps_lost,
         usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,
         reason=end.reason if end is not None else attempt.unwanted_reason,

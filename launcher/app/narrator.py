@@ -15,7 +15,7 @@ from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import spent
+from launcher.core.run.ledger import is_told, spent, toll
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
@@ -53,15 +53,13 @@ class Narrator:
             case ev.TrainingStarted(heartbeat=beat):
                 self._training(beat)
             case ev.CheckpointSeen(attempt=number, urgent=True) if state.attempts[number].notice is not None:
-                self._screen.event(" ", "saved", f"step {event.step} in time ({show_size(event.size)}, verified)")
+                self._screen.event(" ", "saved", f"step {event.step} at the notice ({show_size(event.size)}, verified)")
             case ev.NoticeSeen(attempt=number, notice=notice) if notice.withdrawn:
                 self._screen.event("·", "notice", f"withdrawn; attempt {number} goes on")
             case ev.NoticeSeen():
                 self._screen.event("⚠", "notice", _notice(event, state.speed))
-            case ev.AttemptExited(attempt=number) | ev.AttemptLost(attempt=number) | ev.AttemptSealed(attempt=number):
-                self._end(state.attempts[number])
-            case ev.InstanceEnded(attempt=number):
-                self._end(state.attempts[number])
+            case ev.AttemptExited() | ev.AttemptLost() | ev.AttemptSealed() | ev.InstanceEnded():
+                self._end(state, state.attempts[event.attempt], event.at)
             case ev.RequestSeen(request=request):
                 self._screen.event("·", request.request.value, f"asked for by {request.by}")
             case ev.RecordVoided(numbers=numbers):
@@ -123,19 +121,19 @@ class Narrator:
         if beat.restored is not None:
             self._screen.event(" ", "resumed", f"at step {beat.restored_step} (checkpoint {beat.restored}, digest ok)")
 
-    def _end(self, attempt: Attempt) -> None:
-        """Once for each attempt, when all that the line tells is known."""
+    def _end(self, state: RunState, attempt: Attempt, now: Utc) -> None:
+        """Once for each attempt, when all that the line tells is known: so it says of the loss what the report will."""
         end = attempt.end
-        if end is None or attempt.number in self._ends_told or (attempt.is_granted and not attempt.sealed):
+        if end is None or attempt.number in self._ends_told or not is_told(attempt):
             return
         if end.end is EndKind.PREEMPTED and attempt.bill is None:
             return
         self._ends_told.add(attempt.number)
         if end.end is EndKind.PREEMPTED:
-            self._screen.event("✗", "preempted", _preemption(attempt))
+            self._screen.event("✗", "preempted", _preemption(state, attempt, now))
         elif end.end in _ENDS:
             mark, word = _ENDS[end.end]
-            self._screen.event(mark, word, f"attempt {attempt.number}: {end.reason}{_lost(attempt)}")
+            self._screen.event(mark, word, f"attempt {attempt.number}: {end.reason}{_lost(state, attempt, now)}")
 
     def _terminal(self, event: ev.Event, state: RunState) -> None:
         match event:
@@ -172,18 +170,20 @@ def _notice(event: ev.NoticeSeen, speed: float) -> str:
     return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
 
 
-def _preemption(attempt: Attempt) -> str:
+def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:
     assert attempt.bill is not None, "told once the instance's end is known"
     how = "SIGKILL" if attempt.bill.wait_status == "signal 9" else attempt.bill.wait_status or attempt.bill.cause.value
+    in_time = "  (just in time)" if toll(state, attempt.number, now).just_in_time else ""
     warned = "" if attempt.notice is not None else "  (no notice)"
-    return f"{how:<14} attempt {attempt.number}{_lost(attempt)}{warned}"
+    return f"{how:<14} attempt {attempt.number}{_lost(state, attempt, now)}{warned}{in_time}"
 
 
-def _lost(attempt: Attempt) -> str:
+def _lost(state: RunState, attempt: Attempt, now: Utc) -> str:
+    """Nothing of an attempt that did not come to train, and under `run:`, where steps are not known."""
     beat = attempt.end.heartbeat if attempt.end else None
-    if beat is None or beat.training_s == 0:
+    if beat is None or beat.training_s == 0 or state.recipe.trainer is None:
         return ""
-    steps = max(0, beat.step - max(attempt.commit_step, attempt.restored_step))
+    steps = toll(state, attempt.number, now).steps_lost
     return f", lost: {steps} step{'' if steps == 1 else 's'}"
 
 

@@ -82,7 +82,7 @@ def _more(report: Report) -> list[str]:
     if r.preemptions:
         lines.append(
             f" notices {report.num_noticed} of {r.preemptions} preemptions were announced, {report.num_silent} were not; "
-            f"{r.just_in_time_saves} lost nothing, {r.steps_lost} steps were lost in all"
+            f"just in time {r.just_in_time_saves}: announced, and no work lost; {r.steps_lost} steps were lost in all"
         )
     if books.times.overlap > 0:
         lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")

@@ -62,7 +62,7 @@ class Result:
     attempts: int  # that had a machine
     preemptions: int
     kills: int  # machines taken by the market with SIGKILL, as their host reaped them
-    just_in_time_saves: int  # preemptions that lost no step
+    just_in_time_saves: int  # preemptions that were announced and cost no work
     steps_lost: Step
     checkpoints: int
     rehearsed_hours: float | None

@@ -1,5 +1,7 @@
 """The live line says what is so: nothing trains before it was said to, and a total is named where one can be known."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -7,24 +9,33 @@ import pytest
 from launcher import codec
 from launcher.adapters.store.memory import MemoryStore
 from launcher.app.live import Screen
+from launcher.app.lives import lives_of
 from launcher.app.narrator import Narrator
 from launcher.app.plans import first_plan
+from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Heartbeat, heartbeat_key
+from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import fold
-from launcher.core.run.ledger import spent
+from launcher.core.run.ledger import ledger, spent
 from launcher.core.run.state import RunState
 from launcher.units import Utc, show_usd
-from tests.cli.past import preempted
+from tests import builders
+from tests.builders import NOW
+from tests.cli.past import preempted, preempted_silently
 from tests.simulation.worlds import Sim
 
 
 class Lines(Screen):
-    """Keeps what the moving line says."""
+    """Keeps what the moving line says, and the lines that stay."""
 
     def __init__(self) -> None:
         super().__init__(is_quiet=True)
         self.moving = ""
+        self.events: list[str] = []
+
+    def event(self, mark: str, word: str, text: str) -> None:
+        self.events.append(f"{word} {text}")
 
     def move(self, text: str, *, is_progress: bool = True) -> None:
         self.moving = text
@@ -57,6 +68,65 @@ def line(sim: Sim, state: RunState, now: Utc, *, step: int) -> str:
     screen = Lines()
     Narrator(screen, store, first_plan(state.recipe)[0]).look(state, now)
     return screen.moving
+
+
+def told(events: Iterable[ev.Event], state: RunState | None = None) -> tuple[list[str], RunState]:
+    """The lines that stay while `events` happen, and the state after them."""
+    screen = Lines()
+    narrator = Narrator(screen, MemoryStore(), None)
+    for event in events:
+        state = fold(state, event)
+        if state is not None:
+            narrator.hear(event, state)
+    assert state is not None
+    return screen.events, state
+
+
+def loss_in(line: str) -> int:
+    return int(re.findall(r"lost: (\d+) step", line)[0])
+
+
+def ended(cause: EndCause, *, noticed: bool = False) -> list[ev.Event]:
+    """Attempt 1 trained on past its last checkpoint that was seen, made one more, and was killed 3 s after its last word."""
+    beat = replace(builders.heartbeat(1, 9, step=150, training_s=60.0), at=NOW + 100, steps_per_s=10.0)
+    died_at = NOW + 103
+    return [
+        ev.TrainingStarted(at=NOW + 40, attempt=1, heartbeat=builders.heartbeat(1, 2, step=1, training_s=0.1)),
+        builders.committed(1, 1, 100, at=NOW + 90),
+        *([builders.noticed(1, at=NOW + 91)] if noticed else []),
+        ev.AttemptLost(at=NOW + 105, attempt=1, cause=cause, evidence="gone", heartbeat=beat),
+        builders.sealed(1, CommitRef(1, 2), 140, at=NOW + 106),
+        ev.InstanceEnded(at=NOW + 106, attempt=1, low=died_at, likely=died_at, high=died_at, cause=cause, wait_status="signal 9"),
+    ]
+
+
+@pytest.mark.parametrize("cause", [EndCause.PREEMPTED, EndCause.KILLED])
+def test_an_end_is_told_once_the_loss_is_known_and_with_the_loss_that_the_report_tells(cause: EndCause):
+    lines, state = told(ended(cause), builders.training_run())
+    assert loss_in(lines[-1]) == 150 + 30 - 140 == lives_of(state, NOW + 200, {})[0].steps_lost
+    assert told(ended(cause)[:-1], builders.training_run())[0] == []
+
+
+def test_all_losses_told_on_the_way_are_those_of_the_report():
+    lines, state = told(record.event for record in preempted_silently().history.records)
+    lost = [life.steps_lost for life in lives_of(state, state.terminal.at if state.terminal else 0.0, {}) if life.is_preempted]
+    assert [loss_in(line) for line in lines if line.startswith("preempted")] == lost
+    assert sum(lost) > 0
+
+
+def test_just_in_time_is_said_of_the_preemptions_that_the_report_counts(sim: Sim):
+    lines, state = told(record.event for record in sim.history.records)
+    ends = [line for line in lines if line.startswith("preempted")]
+    assert [line.endswith("lost: 0 steps  (just in time)") for line in ends] == [True]
+    assert ledger(state, NOW).just_in_time == 1
+    late, state = told(ended(EndCause.PREEMPTED, noticed=True), builders.training_run())
+    assert "just in time" not in late[-1]
+    assert ledger(state, NOW + 200).just_in_time == 0
+
+
+def test_no_loss_is_told_of_a_program_whose_steps_nobody_knows():
+    program = builders.training_run(replace(builders.recipe(), trainer=None, run="true"))
+    assert "lost:" not in told(ended(EndCause.PREEMPTED), program)[0][-1]
 
 
 def test_no_step_is_shown_before_the_attempt_is_said_to_train(sim: Sim):

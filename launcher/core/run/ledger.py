@@ -96,9 +96,29 @@ def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = No
     )
 
 
-def steps_lost(state: RunState, number: int, now: Utc) -> Step:
-    """The steps that attempt `number` made in vain; 0 while it lives."""
-    return sum(_life_of(state, a, following, now).steps_lost for a, following in _with_following(state) if a.number == number)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toll:
+    """What the end of one attempt cost."""
+
+    steps_lost: Step = 0  # made in vain; 0 while it lives, and under `run:`, whose steps nobody knows
+    just_in_time: bool = False  # preempted, announced, and no work lost
+
+
+def toll(state: RunState, number: int, now: Utc) -> Toll:
+    """Of attempt `number`. It stands once `is_told`; before that the last checkpoint or the last instant is not known yet."""
+    for attempt, following in _with_following(state):
+        if attempt.number == number:
+            life = _life_of(state, attempt, following, now)
+            return Toll(steps_lost=life.steps_lost, just_in_time=life.in_time)
+    return Toll()
+
+
+def is_told(attempt: Attempt) -> bool:
+    """Whether all is known that its toll depends on: its last commit, and its last instant by its own word or by its bill."""
+    end = attempt.end
+    if end is None or (attempt.is_granted and not attempt.sealed):
+        return False
+    return end.report is not None or attempt.bill is not None
 
 
 # --- one attempt's life ------------------------------------------------------------------------------------------------------
