@@ -13,17 +13,14 @@ Fine print: one process for now. Register all that changes: another model (an av
 `random.Random` of your own goes under any name. A script that stops before its last step calls `finish()`.
 """
 
-import contextlib
 import difflib
 import json
-import math
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -40,8 +37,10 @@ from launcher.checkpoint.commit import OUTAGE_MAX_S, Author, Committer, Draft
 from launcher.checkpoint.engine import Engine, PendingSave, Tally
 from launcher.checkpoint.meter import LossCurve, StepMeter, metrics_lines
 from launcher.checkpoint.schedule import Schedule
-from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, SetAside
-from launcher.core.contract import FINAL_FILE, METRICS_FILE, PROGRESS_FILE, AttemptSpec, ExitKind, TrainerProgress
+from launcher.checkpoint.surroundings import Surroundings
+from launcher.checkpoint.voice import Voice
+from launcher.core.checkpoint.manifest import CommitRef, Manifest, SetAside
+from launcher.core.contract import FINAL_FILE, METRICS_FILE, AttemptSpec, ExitKind, TrainerProgress
 from launcher.errors import KeyMissing, LaunchError, StoreError
 from launcher.units import Seconds, Step
 
@@ -49,40 +48,7 @@ __all__ = ["Checkpointer", "PendingSave", "arguments"]
 
 T = TypeVar("T")
 
-PROGRESS_GAP_S: Seconds = 0.2  # five a second are enough for a person and for the agent
 EXIT_USAGE = 2  # as the command line's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the agent told this process (core/contract.py, last section); all of it absent in a script run by hand."""
-
-    spec: AttemptSpec | None = None
-    grant: int = 0
-    parent: CommitRef | None = None
-    nonce: str = ""
-    grants: dict[int, CommitRef | None] = field(default_factory=dict)
-    notice_file: str | None = None
-    folder: Path | None = None  # for progress and, without an agent, for the results
-
-    @staticmethod
-    def read() -> "Surroundings":
-        env = os.environ
-        folder = Path(env["LAUNCH_TRAINER_DIR"]) if "LAUNCH_TRAINER_DIR" in env else None
-        if "LAUNCH_SPEC" not in env:
-            return Surroundings(folder=folder)
-        spec: AttemptSpec = codec.loads(AttemptSpec, Path(env["LAUNCH_SPEC"]).read_bytes())
-        parent = _ref(env.get("LAUNCH_PARENT", ""))
-        chain: dict[str, str] = json.loads(Path(env["LAUNCH_CHAIN"]).read_bytes()) if "LAUNCH_CHAIN" in env else {}
-        return Surroundings(
-            spec=spec,
-            grant=int(env["LAUNCH_GRANT"]),
-            parent=parent,
-            nonce=env["LAUNCH_NONCE"],
-            grants={int(attempt): _ref(ref) for attempt, ref in chain.items()} | {spec.attempt: parent},
-            notice_file=env.get("LAUNCH_NOTICE_FILE"),
-            folder=folder,
-        )
 
 
 class Checkpointer:
@@ -104,6 +70,7 @@ class Checkpointer:
         self._must_match = dict(must_match or {})
         self._facts: dict[str, str] = {}
         self._around = Surroundings.read()
+        self._voice = Voice(self._around.folder)
         self._engine: Engine | None = None
         self._schedule: Schedule | None = None
         self._restored: restoring.Restored | None = None
@@ -119,8 +86,6 @@ class Checkpointer:
         self._stall_s: Seconds = 0.0
         self._saving_s: Seconds = 0.0
         self._warnings: tuple[str, ...] = ()
-        self._progress_at: Seconds = -math.inf
-        self._shown_at: Seconds = -math.inf
         self.num_skipped = 0  # saves asked for while one was under way
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise LaunchError("launcher.train works in one process for now; start the script without torchrun, or under `run:`")
@@ -177,7 +142,8 @@ class Checkpointer:
             self._leave_results()
         elif not (self._restored and self._restored.manifest.finished and self._restored.manifest.step == self._step):
             self._commit_end()
-        self._write_progress(ExitKind.FINISHED, f"all {self._step} steps are done")
+        were_done = self._restored is not None and self._restored.manifest.step == self._step
+        self._write_progress(ExitKind.FINISHED, f"all {self._step} steps {'were done already' if were_done else 'are done'}")
 
     # --- opening ----------------------------------------------------------------------------------------------------------
 
@@ -203,11 +169,11 @@ class Checkpointer:
             keep=spec.keep,
             own=own,
         )
-        self._engine = Engine(committer, self._show_life)
+        self._engine = Engine(committer, self._voice.show_life)
         self._schedule = Schedule(spec.save, speed=spec.speed, step=self._step, now=time.monotonic())
 
     def _put_back(self, store: ObjectStore, spec: AttemptSpec, parent: CommitRef) -> restoring.Restored:
-        sink = _WatchedFiles(self._show_life)
+        sink = restoring.WatchedFiles(self._voice.show_life)
         run, incarnation, grants = spec.run, spec.incarnation, self._around.grants
         restored = self._patiently(
             lambda: restoring.restore(store, run=run, incarnation=incarnation, parent=parent, grants=grants, sink=sink)
@@ -236,7 +202,7 @@ class Checkpointer:
         """Between two tries of a store that gives no answer."""
         if self._is_ending:
             self._exit(ExitKind.DRAINED, "told to end before the checkpoint could be read")
-        self._show_life()
+        self._voice.show_life()
         time.sleep(pause)
 
     # --- between two steps ------------------------------------------------------------------------------------------------
@@ -251,7 +217,7 @@ class Checkpointer:
                 self.save(self._step, urgent=True)
             elif self._schedule.is_due(self._step, time.monotonic()):
                 self.save(self._step)
-        if time.monotonic() - self._progress_at >= PROGRESS_GAP_S:
+        if self._voice.is_due:
             self._write_progress()
 
     def _take_note_of_saves(self) -> None:
@@ -327,7 +293,7 @@ class Checkpointer:
                 self._exit(ExitKind.DRAINED, "told to end; the last save failed")
             if time.monotonic() >= give_up_at:
                 self._exit(ExitKind.STORE_FAILED, self._engine.tally.warnings[-1])
-            self._show_life()
+            self._voice.show_life()
         self._take_note_of_saves()
 
     def _leave_results(self) -> None:
@@ -352,21 +318,7 @@ class Checkpointer:
         raise SystemExit(0 if outcome in (ExitKind.DRAINED, ExitKind.SEALED) else f"launch: {reason}")
 
     def _write_progress(self, outcome: ExitKind | None = None, reason: str = "") -> None:
-        if self._around.folder is not None:
-            self._progress_at = time.monotonic()
-            data = codec.dumps(self._progress(outcome, reason))
-            try:
-                durable.replace_atomically(self._around.folder / PROGRESS_FILE, data)
-            except OSError as error:  # a full disk: the next one may succeed, and training is worth more than a status
-                log.debug("progress_not_written", error=str(error))
-
-    def _show_life(self) -> None:
-        """Bytes move, though no step is taken: the agent takes a touched file for a sign of life. Any thread may call this."""
-        folder, now = self._around.folder, time.monotonic()
-        if folder is not None and now - self._shown_at >= PROGRESS_GAP_S:
-            self._shown_at = now
-            with contextlib.suppress(OSError):
-                os.utime(folder / PROGRESS_FILE)
+        self._voice.say(lambda: self._progress(outcome, reason))
 
     def _progress(self, outcome: ExitKind | None, reason: str) -> TrainerProgress:
         tally = self._engine.tally if self._engine else Tally()
@@ -400,18 +352,6 @@ class Checkpointer:
         )
 
 
-class _WatchedFiles(restoring.MemoryFiles):
-    """Calls `moved` for each piece that arrives."""
-
-    def __init__(self, moved: Callable[[], None]) -> None:
-        super().__init__()
-        self._moved = moved
-
-    def write(self, entry: FileEntry, piece: bytes) -> None:
-        super().write(entry, piece)
-        self._moved()
-
-
 def _commits_of(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
     """What an earlier process of this very attempt has committed (`a.py; b.py` under `run:`), by number."""
     found: list[Manifest] = []
@@ -443,7 +383,3 @@ def arguments(kind: type[T]) -> T:
 def _refuse(text: str) -> NoReturn:
     sys.stderr.write(f"launch: {text}\n")
     raise SystemExit(EXIT_USAGE)
-
-
-def _ref(text: str) -> CommitRef | None:
-    return CommitRef.parse(text) if text else None

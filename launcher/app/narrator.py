@@ -119,7 +119,7 @@ class Narrator:
         for warning in beat.warnings:
             self._screen.event("⚠", "warning", warning)
         if beat.restored is not None:
-            self._screen.event(" ", "resumed", f"at step {beat.restored_step} (checkpoint {beat.restored}, digest ok)")
+            self._screen.event(" ", "resumed", _resumed(beat))
 
     def _end(self, state: RunState, attempt: Attempt, now: Utc) -> None:
         """Once for each attempt, when all that the line tells is known: so it says of the loss what the report will."""
@@ -131,6 +131,8 @@ class Narrator:
         self._ends_told.add(attempt.number)
         if end.end is EndKind.PREEMPTED:
             self._screen.event("✗", "preempted", _preemption(state, attempt, now))
+        elif end.end is EndKind.FINISHED and end.heartbeat is not None and _has_only_restored(end.heartbeat):
+            self._screen.event(" ", "resumed", f"{_resumed(end.heartbeat)}: {end.reason}")
         elif end.end in _ENDS:
             mark, word = _ENDS[end.end]
             self._screen.event(mark, word, f"attempt {attempt.number}: {end.reason}{_lost(state, attempt, now)}")
@@ -168,6 +170,15 @@ def _notice(event: ev.NoticeSeen, speed: float) -> str:
     here = f" = {left / speed:.1f} s here" if speed != 1 else ""
     stretched = " (stretched to a second from its start)" if event.notice.stretched else ""
     return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
+
+
+def _has_only_restored(beat: Heartbeat) -> bool:
+    """All steps were done before it came: no start of training is journaled of it."""
+    return beat.restored is not None and beat.training_s == 0
+
+
+def _resumed(beat: Heartbeat) -> str:
+    return f"at step {beat.restored_step} (checkpoint {beat.restored}, digest ok)"
 
 
 def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:

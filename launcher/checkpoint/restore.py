@@ -5,6 +5,7 @@ its parent and that one's SHA-256; where the manifest itself is gone, the chain 
 then the parent with which that attempt was granted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,18 @@ class MemoryFiles:
 
     def write(self, entry: FileEntry, piece: bytes) -> None:
         self.files.setdefault(entry.path, bytearray()).extend(piece)
+
+
+class WatchedFiles(MemoryFiles):
+    """Calls `moved` for each piece that arrives."""
+
+    def __init__(self, moved: Callable[[], None]) -> None:
+        super().__init__()
+        self._moved = moved
+
+    def write(self, entry: FileEntry, piece: bytes) -> None:
+        super().write(entry, piece)
+        self._moved()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

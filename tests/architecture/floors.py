@@ -85,7 +85,16 @@ CORE_RANDOM = ("core.market.trace",)  # draws lives from explicit seeds: random.
 CORE_FORBIDDEN_CALLS = frozenset({"open", "print", "input", "exec", "eval", "now", "utcnow", "today"})
 
 # The host of a local instance reads none by name: it hands its whole environment, less our variables, on to the agent.
-ENVIRONMENT_READERS = ("app.wiring", "app.cli", "node.__main__", "node.warm", "train", "trainers", "adapters.cloud.local_host")
+ENVIRONMENT_READERS = (
+    "app.wiring",
+    "app.cli",
+    "node.__main__",
+    "node.warm",
+    "checkpoint.surroundings",
+    "train",
+    "trainers",
+    "adapters.cloud.local_host",
+)
 DYNAMIC_IMPORTERS = ("app.cli",)
 DURABLE_CALLS = frozenset({"fsync", "fdatasync", "link", "rename", "replace"})  # of `os`: one file owns local durable writes
 DURABLE_OWNER = ("adapters.durable",)

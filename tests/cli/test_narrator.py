@@ -13,7 +13,7 @@ from launcher.app.lives import lives_of
 from launcher.app.narrator import Narrator
 from launcher.app.plans import first_plan
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import Heartbeat, heartbeat_key
+from launcher.core.contract import ExitKind, Heartbeat, heartbeat_key
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import fold
@@ -127,6 +127,15 @@ def test_just_in_time_is_said_of_the_preemptions_that_the_report_counts(sim: Sim
 def test_no_loss_is_told_of_a_program_whose_steps_nobody_knows():
     program = builders.training_run(replace(builders.recipe(), trainer=None, run="true"))
     assert "lost:" not in told(ended(EndCause.PREEMPTED), program)[0][-1]
+
+
+def test_an_attempt_that_finds_all_steps_done_is_shown_to_resume_and_why_it_trains_nothing():
+    at_end = replace(builders.heartbeat(1, 3, step=1000), restored=CommitRef(1, 7), restored_step=1000)
+    report = replace(builders.report(1, ExitKind.FINISHED), reason="all 1000 steps were done already", last=at_end)
+    ends = [ev.AttemptExited(at=NOW + 9, attempt=1, report=report), builders.sealed(1, at=NOW + 9)]
+    said, state = told(ends, builders.training_run())
+    assert said == ["resumed at step 1000 (checkpoint 0001-0007, digest ok): all 1000 steps were done already"]
+    assert lives_of(state, NOW + 9, {})[0].reason == "all 1000 steps were done already"
 
 
 def test_no_step_is_shown_before_the_attempt_is_said_to_train(sim: Sim):

@@ -185,6 +185,22 @@ def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(
     assert (progress.restored, progress.last_commit) == (first[-1].ref, last.ref.commit)
 
 
+def test_a_trainer_that_finds_all_steps_done_says_so(tmp_path: Path):
+    machine = scene.machine(tmp_path / "machine")
+    reasons = []
+    for parent in (None, CommitRef(1, 1)):
+        assert (
+            scene.ended(machine.start(GPT, args=SMALL, parent=parent, attempt=2 if parent else 1, rule=SaveRule(never=True)))[0]
+            == 0
+        )
+        progress = machine.progress()
+        assert progress is not None
+        reasons.append(progress.reason)
+
+    assert reasons == ["all 40 steps are done", "all 40 steps were done already"]
+    assert scene.commits(machine.store, 2) == []
+
+
 def test_another_corpus_refuses_to_resume(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     script = tmp_path / "script.py"
