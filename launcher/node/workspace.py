@@ -20,6 +20,9 @@ from launcher.units import Step
 SHELL = "bash"
 PACKAGE_ROOT = Path(launcher.__file__).parent.parent  # what a trainer of ours must be able to import from
 
+# PyTorch warns at import where NumPy is not installed; our trainers do not need it, and each attempt's log would say so.
+WITHOUT_NUMPY = "ignore:Failed to initialize NumPy:UserWarning"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
@@ -58,7 +61,8 @@ class Workspace:
 
 def warm_command(program: TrainerProgram) -> tuple[str, ...]:
     """A trainer of ours, begun before its grant: node/warm.py."""
-    return (sys.executable, "-P", "-m", "launcher.node.warm", program.module)  # -P: the user's files must not shadow ours
+    # -P: the user's files must not shadow ours.
+    return (sys.executable, "-P", "-W", WITHOUT_NUMPY, "-m", "launcher.node.warm", program.module)
 
 
 def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> dict[str, str]:
