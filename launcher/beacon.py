@@ -6,7 +6,7 @@ keeps a second supervisor from starting a fight that one of the two must lose.
 
 import enum
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from launcher import codec, processes
 from launcher.adapters.store.base import ObjectStore
@@ -21,6 +21,14 @@ class Holder(enum.Enum):
     NOBODY = "nobody"
     ALIVE = "alive"
     UNSURE = "unsure"  # on another machine: only its standing still will tell
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where a supervisor runs: a process of a boot of a machine."""
+
+    boot_id: str = field(default_factory=processes.boot_id)
+    process: processes.ProcessId = field(default_factory=processes.me)
 
 
 def read(store: ObjectStore) -> Beacon | None:
@@ -63,8 +71,8 @@ def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callab
 class Lamp:
     """Keeps this supervisor's beacon burning."""
 
-    def __init__(self, store: ObjectStore, clock: Clock, supervisor: str) -> None:
-        me = processes.me()
+    def __init__(self, store: ObjectStore, clock: Clock, supervisor: str, seat: Seat | None = None) -> None:
+        seat = seat or Seat()
         self._store = store
         self._clock = clock
         self._beacon = Beacon(
@@ -74,9 +82,9 @@ class Lamp:
             wake_at=0.0,
             every=0.0,
             every_real=0.0,
-            boot_id=processes.boot_id(),
-            pid=me.pid,
-            pid_started=me.started,
+            boot_id=seat.boot_id,
+            pid=seat.process.pid,
+            pid_started=seat.process.started,
         )
         self._due_mono = 0.0
 

@@ -8,7 +8,7 @@ Every wait is on the world's clock. The retry rules are tenacity's: the loop *is
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
 
@@ -18,7 +18,7 @@ from launcher.adapters.history import History
 from launcher.adapters.journal import Record
 from launcher.adapters.market.base import Feed
 from launcher.adapters.store.base import ObjectStore
-from launcher.beacon import Lamp
+from launcher.beacon import Lamp, Seat
 from launcher.clock import Clock
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
 from launcher.core.contract import Heartbeat, commit_key, spec_key
@@ -43,6 +43,8 @@ BLIP_WAIT_FIRST_S: Seconds = 1.0  # waits after an error of the world grow from 
 BLIP_WAIT_MOST_S: Seconds = 60.0
 
 Listener = Callable[[ev.Event, RunState], None]
+# Waits for news, `seconds` at most, looking every `look_every`. A simulated world knows when there will be none to see.
+Doze = Callable[[Seconds, Seconds], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class World:
     cloud: Cloud
     store: ObjectStore  # rooted at the run; the journal is objects in it
     feed: Feed
+    seat: Seat = field(default_factory=Seat)
+    new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex
+    doze: Doze | None = None  # None: look every so often
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def supervise(
         retry=retry_if_result(lambda result: isinstance(result, _Pause))
         | retry_if_exception_type((CloudUnreachable, FeedStale, StoreUnknown)),
         wait=lambda call: outage.wait(call, loop.tempo),
-        sleep=world.clock.wait,
+        sleep=loop.sleep,
         stop=lambda call: outage.is_over(loop.tempo),
         after=outage.note,
         reraise=True,
@@ -153,9 +158,10 @@ class Loop:
         self._listener = listener
         self._observer = Observer(world.store, world.cloud, world.feed)
         self._watch = Watch()
-        self._lamp = Lamp(world.store, world.clock, supervisor)
+        self._lamp = Lamp(world.store, world.clock, supervisor, world.seat)
         self._retained_at: tuple[int, ...] = ()
         self._said = ""
+        self._look_every: Seconds | None = None  # after a tick that found nothing to do
 
     @property
     def tempo(self) -> Tempo:
@@ -163,6 +169,7 @@ class Loop:
 
     def tick(self) -> RunState | _Pause:
         """One pass. Returns the state once the run has ended and nothing of it is up any more."""
+        self._look_every = None
         self._hear(self._history.poll())
         self._lamp.burn(self.tempo, self._world.clock.utc_s())
         self._observe()
@@ -173,7 +180,19 @@ class Loop:
         state = self._history.state
         if state.phase.is_ended and _is_cleared(state):
             return state
-        return _Pause(self._next_look(wake_at, has_acted))
+        if has_acted:
+            return _Pause(self._world.clock.utc_s())
+        self._look_every = self._interval()
+        return _Pause(max(wake_at, self._world.clock.utc_s() + self.tempo.read_fast))
+
+    def sleep(self, seconds: Seconds) -> None:
+        """Between two ticks: for so long, or until it is time to look again."""
+        if self._look_every is None:
+            self._world.clock.wait(seconds)
+        elif self._world.doze is None:
+            self._world.clock.wait(min(seconds, self._look_every))
+        else:
+            self._world.doze(seconds, self._look_every)
 
     def release(self) -> None:
         try:
@@ -257,7 +276,7 @@ class Loop:
         name = self._name(command.attempt)
         match command:
             case SealCommits():
-                seal(self._world.store, state, attempt.number, self._supervisor)
+                seal(self._world.store, state, attempt.number, self._supervisor, self._world.new_nonce())
             case StopInstance():
                 cloud.stop(name)
                 self._watch = _told(self._watch, attempt.number)
@@ -288,27 +307,24 @@ class Loop:
             log.warning("nothing_deleted", error=str(error))
         self._retained_at = sealed
 
-    def _next_look(self, wake_at: Utc, has_acted: bool) -> Utc:
-        state, tempo, now = self._history.state, self.tempo, self._world.clock.utc_s()
-        if has_acted:
-            return now
-        interval = tempo.read_fast if any(a.bill is None for a in state.attempts.values()) else tempo.read_slow
-        return min(max(wake_at, now + tempo.read_fast), now + interval)
+    def _interval(self) -> Seconds:
+        """Between two looks for news, while something of the run is up or nothing is."""
+        return self.tempo.read_fast if any(a.bill is None for a in self._history.state.attempts.values()) else self.tempo.read_slow
 
 
-def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str) -> None:
+def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str, nonce: str) -> None:
     """Creates `Sealed` at the first free commit number of an ended attempt. Repeating it finds the seal and does nothing."""
     first = state.attempts[attempt].num_commits + 1
     for number in range(first, first + COMMITS_AHEAD_MOST):
         ref = CommitRef(attempt, number)
         found = read_commit(store, ref)
-        if isinstance(found, Sealed) or (found is None and _create_seal(store, state, ref, supervisor)):
+        if isinstance(found, Sealed) or (found is None and _create_seal(store, state, ref, supervisor, nonce)):
             return
     raise StoreUnknown(f"no free number above {commit_key(CommitRef(attempt, first))} to seal attempt {attempt} at")
 
 
-def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor: str) -> bool:
-    sealed = Sealed(run=state.run, incarnation=state.incarnation, ref=ref, supervisor=supervisor, nonce=uuid.uuid4().hex)
+def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor: str, nonce: str) -> bool:
+    sealed = Sealed(run=state.run, incarnation=state.incarnation, ref=ref, supervisor=supervisor, nonce=nonce)
     try:
         store.create(commit_key(ref), write(sealed))
     except KeyExists:

@@ -3,7 +3,8 @@
 The fold is redone from the first record when a record is voided, because that record may be one that was folded already.
 """
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
@@ -44,10 +45,17 @@ def read_head_or_removal(store: ObjectStore) -> RunHead | RunRemoval | None:
 class History:
     """The journal of one run, and what it adds up to. Read-only unless `writer` is given and `open` was called."""
 
-    def __init__(self, store: ObjectStore, incarnation: str, writer: str | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        incarnation: str,
+        writer: str | None = None,
+        *,
+        new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
         self.store = store
         self.incarnation = incarnation
-        self._journal = Journal(store, incarnation=incarnation, writer=writer, event_type=ev.Event)
+        self._journal = Journal(store, incarnation=incarnation, writer=writer, event_type=ev.Event, new_nonce=new_nonce)
         self.records: list[Record] = []
         self.market = MarketView()
         self.plan: Plan | None = None

@@ -18,7 +18,7 @@ A reader (an agent, `launch status`) makes a Journal without `writer` and calls 
 
 import contextlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tenacity import Retrying
@@ -55,12 +55,14 @@ class Journal:
         event_type: Any,
         writer: str | None = None,
         retrying: Retrying | None = None,
+        new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
         self._reader = RecordReader(store, incarnation, event_type)
         self._writer = writer
         self._retrying = retrying or store_calls()
+        self._new_nonce = new_nonce
         self._slots: list[Slot] = []  # slot i is record i + 1
         self._voided: dict[int, str] = {}
         self._pending: Slot | None = None
@@ -193,7 +195,7 @@ class Journal:
             previous_sha256=self._slots[-1].digest if self._slots else "",
             incarnation=self._incarnation,
             writer=self._writer,
-            nonce=uuid.uuid4().hex,
+            nonce=self._new_nonce(),
             at=at,
             event=event,
         )

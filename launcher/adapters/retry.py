@@ -1,13 +1,18 @@
 """How adapters retry what passes: the named, bounded policies, in one place.
 
-Only errors known to be passing are retried, and only here and in the supervisor's loop. Waits are process time. `sleep` is an
-argument so that a simulated world passes its own; a wait that took no real time counts against the deadline all the same.
+Only errors known to be passing are retried, and only here and in the supervisor's loop. Waits are process time, and pass in the
+ambient `Patience`: real time, unless a simulated world has put its own there. A wait that took no real time counts against the
+deadline all the same.
 """
 
+import contextlib
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.stop import stop_base
 
 from launcher.core.tempo import STORE_DEADLINE_S
@@ -20,15 +25,47 @@ _MOST_WAIT_S: Seconds = 5.0  # some ten attempts fit the deadline
 Sleep = Callable[[Seconds], None]
 
 
-def store_calls(*, sleep: Sleep = time.sleep, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How the waits between tries pass, and the dice that spread them, so that many clients do not return at once."""
+
+    sleep: Sleep
+    dice: random.Random
+
+
+_PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+_REAL = Patience(time.sleep, random.Random())
+
+
+@contextlib.contextmanager
+def patience(of_world: Patience) -> Iterator[None]:
+    """Within this context (of this thread) retries wait in `of_world`'s time."""
+    token = _PATIENCE.set(of_world)
+    try:
+        yield
+    finally:
+        _PATIENCE.reset(token)
+
+
+def store_calls(*, sleep: Sleep | None = None, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
     """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable."""
     return Retrying(
         retry=retry_if_exception_type(StoreUnknown),
-        wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_MOST_WAIT_S),
+        wait=_wait,
         stop=_StopAfter(deadline),
-        sleep=sleep,
+        sleep=sleep or (lambda seconds: _patience().sleep(seconds)),
         reraise=True,
     )
+
+
+def _patience() -> Patience:
+    return _PATIENCE.get() or _REAL
+
+
+def _wait(retry_state: RetryCallState) -> Seconds:
+    """Exponential with full jitter."""
+    most = min(_MOST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(retry_state.attempt_number - 1, 16))
+    return _patience().dice.uniform(0.0, most)
 
 
 class _StopAfter(stop_base):

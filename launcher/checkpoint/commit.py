@@ -65,7 +65,7 @@ class Draft:
     urgent: bool = False
     finished: bool = False
     stall_s: Seconds = 0.0
-    started_mono: float  # time.monotonic() at the call of the save
+    started_mono: Seconds  # the Committer's monotonic reading at the call of the save
     facts: dict[str, str]
 
 
@@ -81,14 +81,16 @@ class Committer:
         set_aside: tuple[SetAside, ...] = (),
         keep: KeepRule,
         own: Sequence[Manifest] = (),
+        monotonic: Callable[[], Seconds] = time.monotonic,
     ) -> None:
-        """`own` are the commits that an earlier process of this attempt has made."""
+        """`own` are the commits that an earlier process of this attempt has made; `monotonic` is real time, for `durable_s`."""
         self.parent = parent
         self.manifests: list[Manifest] = list(own)
         self._store = store
         self._author = author
         self._set_aside = set_aside
         self._keep = keep
+        self._monotonic = monotonic
         self._num_saves = max((manifest.save for manifest in own), default=0)
         self._pending: tuple[Manifest, bytes] | None = None
         # Keys this attempt has written and not deleted.
@@ -168,7 +170,7 @@ class Committer:
             finished=draft.finished,
             urgent=draft.urgent,
             stall_s=draft.stall_s,
-            durable_s=time.monotonic() - draft.started_mono,
+            durable_s=self._monotonic() - draft.started_mono,
             facts=draft.facts,
         )
 
