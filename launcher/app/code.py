@@ -27,10 +27,15 @@ def frozen_code(store: ObjectStore, workdir: str | None) -> str | None:
     if workdir is None:
         return None
     data = packed(Path(workdir))
-    key = f"{CODE_PREFIX}{hashlib.sha256(data).hexdigest()}.tar"
+    key = key_of(data)
     with contextlib.suppress(KeyExists):
         store.create(key, data)
     return key
+
+
+def key_of(data: bytes) -> str:
+    """What an archive is called in the store: the same files, the same name."""
+    return f"{CODE_PREFIX}{hashlib.sha256(data).hexdigest()}.tar"
 
 
 def packed(folder: Path) -> bytes:

@@ -5,11 +5,12 @@ Everything is checked on a read of the journal, before it is opened for writing,
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
-from launcher.app.code import frozen_code
+from launcher.app.code import frozen_code, key_of, packed
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.plan.planner import deadline_of
@@ -51,6 +52,22 @@ def with_new_code(resumed: ev.RunResumed, history: History, allowed: Sequence[st
     if code is None or code == history.state.code:
         return resumed
     return replace(resumed, code=code, changes={**resumed.changes, "workdir": f"{resumed.recipe.workdir} (its files as of now)"})
+
+
+def about_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str]) -> str:
+    """Which code will run, where the files of the workdir are not those of the frozen copy any more; changes nothing."""
+    workdir, frozen = resumed.recipe.workdir, history.state.code
+    if workdir is None or frozen is None or "workdir" in resumed.changes:
+        return ""
+    try:
+        is_as_frozen = key_of(packed(Path(workdir))) == frozen
+    except UsageError:  # without the folder there is the frozen copy, and nothing else to run
+        return ""
+    if is_as_frozen:
+        return ""
+    if "workdir" in allowed:
+        return f", workdir={workdir} (its files as of now)"
+    return f"; the files in {workdir} have changed, and the old ones run again unless you add --allow-change workdir"
 
 
 def _intact(state: RunState, store: ObjectStore, step: Step) -> Manifest:

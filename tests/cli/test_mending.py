@@ -64,6 +64,19 @@ def test_a_failed_run_with_code_of_its_own_names_the_command_that_takes_it_mende
     assert capsys.readouterr().out.rstrip().endswith("launch resume run --allow-change workdir")
 
 
+def test_a_dry_run_says_which_code_would_run_where_the_files_were_changed(history: History, tmp_path: Path, capsys):
+    def said(*words: str) -> str:
+        assert launch("resume", history.store.url, "--dry-run", *words) == 0
+        return str(capsys.readouterr().out)
+
+    assert said() == said("--allow-change", "workdir") == "would go on from step 0\n"
+    (tmp_path / "mine" / "train.py").write_text("mended\n")
+    before = [meta.key for meta in history.store.list("")]
+    assert "old ones run again unless you add --allow-change workdir" in said()
+    assert said("--allow-change", "workdir").endswith(f"workdir={tmp_path / 'mine'} (its files as of now)\n")
+    assert [meta.key for meta in history.store.list("")] == before, "a dry run stores nothing"
+
+
 def test_the_end_of_what_a_failed_program_printed_is_on_the_screen_and_in_the_document(capsys: pytest.CaptureFixture[str]):
     store = keep(failed())
     state = failed().history.state

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.adapters.history import History
@@ -13,7 +14,7 @@ from launcher.app.output import finish, print_result, screen_for
 from launcher.app.proof import proof_of
 from launcher.app.requests import withdraw_unseen
 from launcher.app.result import result_of
-from launcher.app.resuming import resumption, with_new_code
+from launcher.app.resuming import about_code, resumption, with_new_code
 from launcher.app.session import Session
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
@@ -30,8 +31,9 @@ def run(args: argparse.Namespace) -> int:
         return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
+    intention = _intention(history, resumed, args.allow_change)
     if args.dry_run:
-        print(f"would go on {_intention(history, resumed)}")
+        print(f"would go on {intention}")
         return 0
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = history.state.recipe if history.is_created else frozen_recipe(found.store)
     with screen_for(args) as screen:
         screen.say(first_line(recipe, found.head.run))
-        screen.say(f"goes on {_intention(history, resumed)}")
+        screen.say(f"goes on {intention}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
         return finish(args, screen, lambda: session.run(lambda opened: _go_on(opened, resumed)))
 
@@ -61,10 +63,12 @@ def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.
     return resumption(history, found.market_now(history), args.overrides, args.allow_change, args.from_step)
 
 
-def _intention(history: History, resumed: ev.RunResumed | None) -> str:
-    """From where a run goes on, with which changes."""
+def _intention(history: History, resumed: ev.RunResumed | None, allowed: Sequence[str]) -> str:
+    """From where a run goes on, with which changes and which code."""
     if not history.is_created:
         return "from its very start: it has no attempt yet"
-    step = resumed.step if resumed is not None and resumed.branched else history.state.newest_step
-    changes = "".join(f", {key}={value}" for key, value in (resumed.changes if resumed else {}).items())
-    return f"from step {step}{changes}"
+    if resumed is None:
+        return f"from step {history.state.newest_step}"
+    step = resumed.step if resumed.branched else history.state.newest_step
+    changes = "".join(f", {key}={value}" for key, value in resumed.changes.items())
+    return f"from step {step}{changes}{about_code(resumed, history, allowed)}"
