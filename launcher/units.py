@@ -75,6 +75,15 @@ def show_usd(usd: Usd) -> str:
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
 
 
+def show_excess(factor: float) -> str:
+    """How much more something costs: "20 % more", "3.5 times as much", "27 times as much"; empty where it is no more."""
+    if factor >= 10:
+        return f"{factor:,.0f} times as much"
+    if factor >= 2:
+        return f"{factor:.1f} times as much"
+    return f"{100 * (factor - 1):.0f} % more" if factor >= 1.005 else ""
+
+
 def show_rate(rate: UsdPerHour) -> str:
     return f"{show_usd(rate)}/h"
 

@@ -11,7 +11,7 @@ from launcher.core.market.offer import Capacity
 from launcher.core.plan.planner import Candidate, Plan
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
-from launcher.units import show_duration, show_usd
+from launcher.units import show_duration, show_excess, show_usd
 
 CANDIDATES_SHOWN = 6
 
@@ -128,7 +128,7 @@ def _cost_text(result: Result) -> str:
     text = f"{show_usd(cost.spent)}{' rehearsed' if cost.simulated else ''}"
     if cost.on_demand is None or cost.saved_fraction is None:
         return text
-    saved = f"saved {100 * cost.saved_fraction:.0f} %" if cost.saved_fraction >= 0 else f"{-100 * cost.saved_fraction:.0f} % more"
+    saved = show_excess(1 - cost.saved_fraction) or f"saved {100 * cost.saved_fraction:.0f} %"
     return f"{text} · on-demand {show_usd(cost.on_demand)} · {saved}"
 
 

@@ -1,9 +1,12 @@
 """What a run was worth, in text and as a document that holds all that `train` says and more."""
 
+from dataclasses import replace
+
 import pytest
 
 from launcher.app import result
 from launcher.app.home import at
+from launcher.app.show import final_block
 from tests.cli.past import document, failed, keep, launch, note, preempted, preempted_silently
 
 
@@ -55,6 +58,16 @@ def test_the_text_says_money_time_and_attempts(capsys: pytest.CaptureFixture[str
     assert "goodput 97 %" in out
     assert "1 of 1 preemptions were announced" in out
     assert "killed by SIGKILL" in out
+
+
+@pytest.mark.parametrize(
+    ("spent", "told"), [(20.0, "saved 80 %"), (100.0, "saved 0 %"), (150.0, "50 % more"), (2779.0, "28 times as much")]
+)
+def test_what_on_demand_would_have_cost_is_compared_in_words_a_person_can_weigh(spent: float, told: str):
+    history = preempted().history
+    past = result.result_of(history, preempted().clock.utc_s())
+    cost = result.Cost(spent=spent, on_demand=100.0, simulated=True)
+    assert any(line.endswith(f"on-demand $100.00 · {told}") for line in final_block(replace(past, cost=cost)))
 
 
 def test_a_failed_run_is_reported_with_the_programs_own_code(capsys: pytest.CaptureFixture[str]):

@@ -12,6 +12,7 @@ from launcher.units import (
     parse_size,
     parse_usd,
     show_duration,
+    show_excess,
     show_rate,
     show_size,
     show_usd,
@@ -120,3 +121,11 @@ def test_an_interval_is_steps_or_seconds_or_left_to_the_rules():
         every_seconds("often")
     with pytest.raises(ValueError):
         every_steps("0 steps")
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [(0.2, ""), (1.004, ""), (1.2, "20 % more"), (1.99, "99 % more"), (3.5, "3.5 times as much"), (27.79, "28 times as much")],
+)
+def test_a_large_excess_is_told_as_a_multiple(factor: float, text: str):
+    assert show_excess(factor) == text

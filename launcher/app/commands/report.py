@@ -11,7 +11,7 @@ from launcher.app.result import EXIT_PROOF
 from launcher.app.roster import Readable, Unreadable, rows_of
 from launcher.app.show import table
 from launcher.errors import LaunchError, UsageError
-from launcher.units import Utc, parse_duration, show_usd
+from launcher.units import Utc, parse_duration, show_excess, show_usd
 
 LATER_FORMATS = ("html", "md")
 
@@ -84,7 +84,7 @@ def _row(report: Report) -> tuple[str, ...]:
         r.state.value,
         show_usd(r.cost.spent),
         "" if r.cost.on_demand is None else show_usd(r.cost.on_demand),
-        "" if saved is None else f"{100 * saved:.0f} %",
+        "" if saved is None else show_excess(1 - saved) or f"{100 * saved:.0f} %",
         f"{100 * report.goodput:.0f} %",
         str(r.preemptions),
         str(r.just_in_time_saves),

@@ -15,7 +15,7 @@ from launcher.core.plan.estimate import Estimate, Task, estimate
 from launcher.core.plan.limits import accelerators_needed, accepted, allowed_capacities, could_run, nearest_miss
 from launcher.core.policy.base import Move, Phase, Policy, RunView
 from launcher.core.recipe import Goal, Recipe
-from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_excess, show_usd
 
 ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
 
@@ -159,13 +159,7 @@ def _why(recipe: Recipe, view: MarketView, policy: Policy, c: Candidate, best: C
         return f"not what the policy {policy.name} takes first"
     if c.offer.price < best.offer.price:
         return f"less per hour, but {c.estimate.restarts:.1f} restarts"
-    return _times(c.estimate.usd / best.estimate.usd)
-
-
-def _times(factor: float) -> str:
-    if factor >= 2:
-        return f"{factor:.1f} times as much"
-    return f"{100 * (factor - 1):.0f} % more" if factor >= 1.005 else ""
+    return show_excess(c.estimate.usd / best.estimate.usd)
 
 
 def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
