@@ -59,7 +59,7 @@ GLOBAL_FLAGS = (
     Flag(("-o", "--output"), "what stdout carries: table, json or yaml", "FORMAT"),
     Flag(("-q", "--quiet"), "say less on stderr"),
     Flag(("-v", "--verbose"), "say more on stderr", is_repeatable=True),
-    Flag(("-y", "--yes"), "do not ask"),
+    Flag(("-y", "--yes"), "do not ask; where there is no terminal, only this counts as yes"),
     Flag(("--dry-run", "--dryrun"), "say what would happen, and do nothing", dest="dry_run"),
 )
 
