@@ -242,6 +242,7 @@ class _Agent:
     def _take_progress(self) -> None:
         """The trainer's own word, where it speaks; else the publisher's."""
         self._vitals.progress = self._progress.read() or self._publisher.progress
+        self._vitals.obstacle = self._publisher.obstacle
         started = self._vitals.progress.first_step_mono is not None
         if started and self._vitals.phase is AgentPhase.RESTORING:
             self._turn(AgentPhase.TRAINING)

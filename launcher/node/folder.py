@@ -13,6 +13,7 @@ from pathlib import Path
 from launcher.checkpoint.format import Source
 from launcher.core.checkpoint.manifest import FileEntry
 from launcher.errors import Damaged
+from launcher.node.held import Held
 from launcher.node.look import Seen, seen_of
 from launcher.units import Bytes
 
@@ -31,6 +32,21 @@ def source_of(path: str, folders: Mapping[str, Path], seen: Seen, last_check: Ca
         target = _portable_target(place, folder, seen)
         return Source(path=path, chunks=lambda: _link_chunks(target, last_check), mode=stat.S_IFLNK | _MODE_BITS)
     return Source(path=path, chunks=lambda: _file_chunks(place, seen, last_check), mode=seen.mode & _MODE_BITS)
+
+
+def source_of_held(held: Held, last_check: Callable[[], None]) -> Source:
+    """As `source_of`, for a file that is kept open: who has its name meanwhile does not matter."""
+    return Source(path=held.path, chunks=lambda: _held_chunks(held, last_check), mode=held.seen.mode & _MODE_BITS)
+
+
+def _held_chunks(held: Held, last_check: Callable[[], None]) -> Iterator[bytes]:
+    try:
+        yield from held.chunks(COPY_BYTES)
+    except OSError as error:
+        raise InFlux(f"{held.path}: {error.strerror}") from error
+    if not held.is_as_seen():
+        raise InFlux(f"{held.path} changed while it was copied")
+    last_check()
 
 
 def _portable_target(place: Path, folder: Path, seen: Seen) -> str:

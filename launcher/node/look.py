@@ -4,6 +4,11 @@ We know nothing of the program. What we can see is whether a process of it holds
 size, mtime and inode stay the same. A file for which nobody has a pen in hand, and that did not change over two seconds, is
 taken for whole. Files belong together (weights and optimizer, say), so a folder counts only when all are whole in one look.
 
+A program that saves without pause, each time by renaming a new file onto one name, lets no two looks agree. But the file of a
+look may be kept open and judged although another has its name by now: what stood still between two looks is that file. It counts
+with all others only where nothing but its name changed since the look before it: so a save of several files, caught between
+the first and the last, is no more taken for whole than it is where names stand still.
+
 In one look the open files are read first and the stats after: who closes a file in between has changed its mtime since the look
 before, and who opens it afterwards is caught by the check that follows the copy.
 """
@@ -13,7 +18,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.core.tempo import PUBLISH_LOOKS_S
@@ -45,17 +50,18 @@ class Seen:
 class Look:
     """All files of the folders at one moment, by the path they are published under. `busy` are open for writing.
 
-    `left_out` is a path prefix that was not looked at.
+    `held` is whatever is open for writing, under any name or none. `left_out` is a path prefix that was not looked at.
     """
 
     at: Seconds  # monotonic, real
     files: Mapping[str, Seen]
     busy: frozenset[str]
+    held: frozenset[Inode] = frozenset()
     left_out: str | None = None
 
     def without(self, prefix: str) -> "Look":
         files = {path: seen for path, seen in self.files.items() if not path.startswith(prefix)}
-        return Look(at=self.at, files=files, busy=self.busy & files.keys(), left_out=prefix)
+        return replace(self, files=files, busy=self.busy & files.keys(), left_out=prefix)
 
 
 def look(folders: Mapping[str, Path], group: Sequence[ProcessId]) -> Look:
@@ -69,7 +75,7 @@ def look(folders: Mapping[str, Path], group: Sequence[ProcessId]) -> Look:
     for prefix, folder in folders.items():
         others = tuple(other for other in folders if other and other != prefix)
         files |= {prefix + path: seen for path, seen in _walk(folder) if not path.startswith(others) and _can_be_key(path)}
-    return Look(at=at, files=files, busy=frozenset(path for path, seen in files.items() if seen.inode in held))
+    return Look(at=at, files=files, busy=frozenset(path for path, seen in files.items() if seen.inode in held), held=held)
 
 
 def is_whole(before: Look, now: Look) -> bool:
@@ -80,6 +86,45 @@ def is_whole(before: Look, now: Look) -> bool:
     apart = now.at - before.at >= PUBLISH_LOOKS_S
     busy = now.busy or any(path in before.busy for path in now.files)
     return apart and not busy and all(before.files.get(path) == seen for path, seen in now.files.items())
+
+
+def changed(before: Look, now: Look) -> frozenset[str]:
+    """Paths that came, went, or are not as they were."""
+    paths = before.files.keys() | now.files.keys()
+    return frozenset(path for path in paths if before.files.get(path) != now.files.get(path))
+
+
+def sole_change(before: Look, now: Look) -> str | None:
+    """The one file that came or was replaced between the looks, where nothing else changed: worth keeping open."""
+    paths = changed(before, now)
+    path = next(iter(paths), "")
+    is_file = path in now.files and not now.files[path].is_link
+    return path if len(paths) == 1 and is_file and not (before.busy - paths) and not now.busy else None
+
+
+def was_whole(kept: str, then: Look, now: Look) -> bool:
+    """True where every file of `then` was whole: `kept` was its sole change, and is the only name that changed since.
+
+    The caller has the file at `kept` open and asks of it whether it is as it was. A writer that goes on writing into it, be it
+    under no name any more, would change it or hold it open.
+    """
+    apart = now.at - then.at >= PUBLISH_LOOKS_S
+    passed_on = kept in now.files and changed(then, now) == {kept}
+    return apart and passed_on and not then.busy and now.busy <= {kept} and then.files[kept].inode not in now.held
+
+
+def obstacle(before: Look, now: Look) -> str:
+    """Why two looks prove nothing: which file is in the way."""
+    if not now.files:
+        return "the folder is empty"
+    if busy := now.busy | (before.busy & now.files.keys()):
+        return f"{_named(busy)} open for writing"
+    return f"{_named(changed(before, now))} changed between two looks, {PUBLISH_LOOKS_S:g} s apart"
+
+
+def _named(paths: frozenset[str]) -> str:
+    first, *others = sorted(paths)
+    return f"{first} and {len(others)} more" if others else first
 
 
 def held_for_writing(group: Sequence[ProcessId]) -> frozenset[Inode]:

@@ -1,9 +1,10 @@
 """The checkpoint folder of a program that knows nothing of us: restored before it starts, published while it runs.
 
 Every two seconds a look; where two looks in a row prove the folder whole and something is new in it, it is committed as it is:
-new and changed files are uploaded, the others are named where an earlier save put them. When the program has ended by itself,
-with whatever exit code, nobody writes any more and one look is enough. When it was cut off by a signal, only what was whole
-before counts.
+new and changed files are uploaded, the others are named where an earlier save put them. A file that is replaced before the next
+look is kept open for that long, and the folder of the look before is committed with it (`look` says when). When the program has
+ended by itself, with whatever exit code, nobody writes any more and one look is enough. When it was cut off by a signal, only
+what was whole before counts.
 
 A commit's step is the number of commits along the chain: the only measure of progress that such a program gives.
 """
@@ -26,8 +27,9 @@ from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, Se
 from launcher.core.contract import PROGRESS_FILE, AttemptSpec, TrainerProgress
 from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.errors import StoreError, StoreUnknown
-from launcher.node.folder import FolderSink, InFlux, source_of
-from launcher.node.look import Look, Seen, held_for_writing, is_whole, look
+from launcher.node.folder import FolderSink, InFlux, locate, source_of, source_of_held
+from launcher.node.held import Held, hold
+from launcher.node.look import Look, Seen, held_for_writing, is_whole, look, obstacle, sole_change, was_whole
 from launcher.node.orders import Grant
 from launcher.node.workspace import Workspace
 from launcher.units import Seconds
@@ -38,18 +40,23 @@ _AFTER_FAILURE_S: Seconds = 5.0  # added for each failed save in a row
 
 
 class Publisher:
-    """`restore`, then `begin`, then `finish`, each once. `progress` is what a trainer of ours would say; `sealed` why to end."""
+    """`restore`, then `begin`, then `finish`, each once. `progress` is what a trainer of ours would say; `sealed` why to end.
+
+    `obstacle` is why the last two looks published nothing.
+    """
 
     def __init__(self, store: ObjectStore, spec: AttemptSpec, place: Workspace, nonce: str) -> None:
         self.progress = TrainerProgress()
         self.sealed: str | None = None
+        self.obstacle = ""
         self._store = store
         self._spec = spec
         self._place = place
         self._nonce = nonce
         self._committer: Committer | None = None
         self._published: dict[str, tuple[Seen | None, FileEntry]] = {}  # by path; Seen None: not on this disk as it was
-        self._owed: Look | None = None  # proved whole, and not committed yet
+        self._held: Held | None = None  # of the newest look: the one file that was new in it
+        self._owed: tuple[Look, Held | None] | None = None  # proved whole, and not committed yet
         self._with_outputs = False
         self._is_hurried = False
         self._ended = threading.Event()
@@ -102,10 +109,10 @@ class Publisher:
             return
         self.include_outputs()
         try:
-            last = self._owed if torn else self._look(())
+            last = self._owed if torn else (self._look(()), None)
             if last is not None:
                 patiently = store_calls(deadline=OUTAGE_MAX_S, sleep=self._sleep_unless_hurried)
-                patiently(self._commit, last, urgent=not finished, finished=finished)
+                patiently(self._commit, *last, urgent=not finished, finished=finished)
         except (OSError, StoreUnknown) as error:  # the disk's, at a look; or the end of patience
             self._fail(error)
 
@@ -131,11 +138,29 @@ class Publisher:
 
     def _look_again(self, before: Look | None) -> Look:
         now = self._look(self._group())
+        whole = None if before is None else self._proved(before, now)
+        self._held = None if before is None else self._hold(before, now)
         # A program that ended between look and stats: what its death changed is judged by `finish`.
-        if before is not None and not self._ended.is_set() and is_whole(before, now):
-            self._owed = now
-            self._commit(now)
+        if whole is not None and not self._ended.is_set():
+            self._owed = whole
+            self._commit(*whole)
         return now
+
+    def _proved(self, before: Look, now: Look) -> tuple[Look, Held | None] | None:
+        """A look at which every file was whole: this one, or the one before it, of which one file is kept open."""
+        if is_whole(before, now):
+            self.obstacle = "" if now.files else obstacle(before, now)
+            return now, None
+        held = self._held
+        if held is not None and held.look is before and was_whole(held.path, before, now) and held.is_as_seen():
+            self.obstacle = ""
+            return before, held
+        self.obstacle = obstacle(before, now)
+        return None
+
+    def _hold(self, before: Look, now: Look) -> Held | None:
+        path = sole_change(before, now)
+        return None if path is None else hold(path, locate(path, self._folders())[0], now)
 
     def _pause(self) -> Seconds:
         """A store that refused is left alone for a little: refusals in a row end the attempt, and some pass in seconds."""
@@ -156,8 +181,11 @@ class Publisher:
 
     # --- committing -------------------------------------------------------------------------------------------------------
 
-    def _commit(self, whole: Look, *, urgent: bool = False, finished: bool = False) -> None:
-        """Commit `whole` where it differs from what was published. A failure costs this commit only. May raise StoreUnknown."""
+    def _commit(self, whole: Look, held: Held | None, *, urgent: bool = False, finished: bool = False) -> None:
+        """Commit `whole`, its file `held` from the open one, where it differs from what was published.
+
+        A failure costs this commit only. May raise StoreUnknown.
+        """
         changed = [path for path, seen in whole.files.items() if self._published.get(path, (None,))[0] != seen]
         kept = {path: entry for path, (_, entry) in self._published.items() if self._is_kept(path, whole)}
         if not whole.files or not (changed or kept.keys() != self._published.keys()):
@@ -169,7 +197,7 @@ class Publisher:
             step=self._committer.parent_step + 1, urgent=urgent, finished=finished, started_mono=time.monotonic(), facts={}
         )
         try:
-            manifest = self._committer.publish(self._sources(whole, changed), draft, unchanged=unchanged)
+            manifest = self._committer.publish(self._sources(whole, changed, held), draft, unchanged=unchanged)
         except InFlux:
             return
         except SealedMet as error:
@@ -192,18 +220,21 @@ class Publisher:
         """Published outputs stay in every commit until they are looked at again: the newest commit must name them."""
         return path in whole.files or (whole.left_out is not None and path.startswith(whole.left_out))
 
-    def _sources(self, whole: Look, changed: list[str]) -> list[Source]:
+    def _sources(self, whole: Look, changed: list[str], held: Held | None) -> list[Source]:
         """The files to upload. Whether anybody holds one of them open is asked once, behind the last byte of the last."""
 
         def nobody_writes() -> None:
             if held_for_writing(self._group()) & {whole.files[path].inode for path in changed}:
                 raise InFlux("a file was opened for writing while it was copied")
 
+        def source(path: str) -> Source:
+            last_check = nobody_writes if path == changed[-1] else _nothing_more
+            if held is not None and path == held.path:
+                return source_of_held(held, last_check)
+            return source_of(path, folders, whole.files[path], last_check)
+
         folders = self._folders()
-        return [
-            source_of(path, folders, whole.files[path], nobody_writes if path == changed[-1] else _nothing_more)
-            for path in changed
-        ]
+        return [source(path) for path in changed]
 
     def _take(self, manifest: Manifest, whole: Look) -> None:
         seen = {path: seen for path, (seen, _) in self._published.items()} | dict(whole.files)

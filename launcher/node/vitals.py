@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 
 from launcher.core.contract import AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
 from launcher.core.market.offer import Capacity
-from launcher.core.tempo import Tempo
+from launcher.core.tempo import PUBLISH_LOOKS_S, Tempo
 from launcher.units import MINUTE, Seconds, Utc
 
 UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
-UNPUBLISHED = "10 minutes of training on spot and no file published: write checkpoints into $LAUNCH_CHECKPOINT_DIR"
+UNPUBLISHED_WARN_REAL_S: Seconds = 4 * PUBLISH_LOOKS_S  # a rehearsal's ten minutes may be over before the first two looks
+UNPUBLISHED = (
+    "no file published yet: {obstacle}; write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves "
+    "or keep all in one file that each save replaces by a rename"
+)
 
 
 @dataclass(slots=True, kw_only=True)
 class Vitals:
     """Changed by the agent's loop, read by the post. The instants are monotonic real seconds.
 
-    `progress` is the trainer's own, or what the publisher tells of a program that knows nothing of us.
+    `progress` is the trainer's own, or what the publisher tells of a program that knows nothing of us; `obstacle` is why that
+    publishes nothing.
     """
 
     spec: AttemptSpec
@@ -30,7 +35,9 @@ class Vitals:
     granted_at: Seconds | None = None
     ended_at: Seconds | None = None
     progress: TrainerProgress = field(default_factory=TrainerProgress)
+    obstacle: str = ""
     unreadable: tuple[int, ...] = ()
+    _unpublished: str = ""  # as it was first said: one warning, not one for each file that is in the way in turn
 
     def compose(self, sequence: int) -> Heartbeat:
         told = self.progress
@@ -74,7 +81,11 @@ class Vitals:
         watched = isinstance(self.spec.program, CommandProgram) and not self.spec.save.never
         on_spot = self.spec.placement.capacity is Capacity.SPOT
         saved = self.progress.last_commit > 0 or self.progress.restored is not None
-        return (UNPUBLISHED,) if watched and on_spot and not saved and self._training_s() > UNPUBLISHED_WARN_S else ()
+        late = self._training_s() > max(UNPUBLISHED_WARN_S, self._market(UNPUBLISHED_WARN_REAL_S))
+        if not (watched and on_spot and late) or saved:
+            return ()
+        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or "nothing was written")
+        return (self._unpublished,)
 
     def _now(self) -> Seconds:
         """The program's last instant once it has ended: what comes after is neither restoring nor training."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from launcher import processes
-from launcher.node.look import Look, Seen, held_for_writing, is_whole, look
+from launcher.node.held import hold
+from launcher.node.look import Look, Seen, held_for_writing, is_whole, look, obstacle, sole_change, was_whole
 
 SEEN = Seen(size=3, mtime_ns=1, inode=(1, 1), mode=0o100644)
 OTHER = [
@@ -44,6 +45,59 @@ def test_file_held_for_writing_at_either_look_is_flux() -> None:
     assert not is_whole(at(0, a=SEEN), at(2, "a", a=SEEN))
     assert not is_whole(at(0, "a", a=SEEN), at(2, a=SEEN))
     assert is_whole(at(0, "b", a=SEEN, b=SEEN), at(2, a=SEEN))
+
+
+REPLACED = OTHER[2]
+
+
+def test_only_the_one_file_that_came_or_was_replaced_since_is_worth_keeping_open() -> None:
+    assert sole_change(at(0), at(2, a=SEEN)) == "a"
+    assert sole_change(at(0, a=SEEN, b=SEEN), at(2, a=REPLACED, b=SEEN)) == "a"
+    assert sole_change(at(0, a=SEEN, b=SEEN), at(2, a=REPLACED, b=REPLACED)) is None
+    assert sole_change(at(0, a=SEEN, b=SEEN), at(2, a=REPLACED)) is None
+    assert sole_change(at(0, a=SEEN), at(2, "a", a=REPLACED)) is None
+    assert sole_change(at(0, a=SEEN), at(2, a=SEEN)) is None
+
+
+def test_replaced_file_that_was_kept_open_is_whole_where_its_name_is_all_that_changed() -> None:
+    then = at(0, a=SEEN, b=SEEN)
+    assert was_whole("a", then, at(2, a=REPLACED, b=SEEN))
+    assert was_whole("a", then, at(2, "a", a=REPLACED, b=SEEN)), "the newer file is being written, not this one"
+    assert not was_whole("a", then, at(1.9, a=REPLACED, b=SEEN))
+    assert not was_whole("a", then, at(2, a=REPLACED, b=REPLACED)), "a save of two files, seen between the first and the second"
+    assert not was_whole("a", then, at(2, a=REPLACED, b=SEEN, c=SEEN))
+    assert not was_whole("a", then, at(2, b=SEEN))
+    assert not was_whole("a", at(0, "b", a=SEEN, b=SEEN), at(2, a=REPLACED, b=SEEN))
+    assert not was_whole("a", then, at(2, "b", a=REPLACED, b=SEEN))
+
+
+def test_replaced_file_that_its_writer_still_holds_is_in_flux() -> None:
+    now = replace(at(2, a=REPLACED), held=frozenset({SEEN.inode}))
+    assert not was_whole("a", at(0, a=SEEN), now)
+
+
+def test_file_kept_open_is_read_as_it_was_and_tells_when_it_was_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    held = hold("a", path, look({"": tmp_path}, ()))
+    assert held is not None
+    with path.open("a") as writer:
+        path.rename(tmp_path / "b")
+        path.write_text("new")
+        assert held.is_as_seen()
+        assert [b"".join(held.chunks(2)) for _ in range(2)] == [b"old", b"old"]
+        writer.write(" and more")
+    assert not held.is_as_seen()
+    seen_before = look({"": tmp_path}, ())
+    path.unlink()
+    path.write_text("newer")
+    assert hold("a", path, seen_before) is None
+
+
+def test_obstacle_names_the_file_and_what_it_does() -> None:
+    assert obstacle(at(0), at(2)) == "the folder is empty"
+    assert obstacle(at(0, a=SEEN), at(2, "a", a=SEEN)) == "a open for writing"
+    assert obstacle(at(0, a=SEEN, b=SEEN), at(2, a=REPLACED, c=SEEN)) == "a and 2 more changed between two looks, 2 s apart"
 
 
 @pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="needs /proc")

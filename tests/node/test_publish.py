@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from launcher.errors import StoreUnknown
 from launcher.node import look, publish
 from launcher.node.orders import Grant
 from launcher.node.workspace import Workspace
-from tests.node.rig import PLACEMENT, Rig, eventually
+from tests.node.rig import PLACEMENT, Agent, Rig, eventually
 
 PROGRAM = CommandProgram(setup=None, command="true")
 
@@ -103,6 +104,54 @@ def test_last_files_of_a_program_that_exits_in_failure_are_kept(rig: Rig, ends: 
     agent.report()
     newest = rig.commit(1, 2) or commit(rig, 1, 1)
     assert set(contents(rig, newest)) == last
+
+
+# Saves every few hundredths of a second until it is let go, and never rests: no two looks see the same.
+RESTLESS = """
+import os, sys, time
+folder = os.environ["LAUNCH_CHECKPOINT_DIR"]
+how, n = sys.argv[1], 0
+def put(name, text):
+    if how == "in place":
+        open(f"{folder}/{name}", "r+" if os.path.exists(f"{folder}/{name}") else "w").write(text)
+    else:
+        open(f"../{name}.aside", "w").write(text)
+        os.replace(f"../{name}.aside", f"{folder}/{name}")
+while not os.path.exists("go"):
+    n += 1
+    put("weights", str(n) * 1000)
+    if how == "two":
+        put("optimizer", str(n) * 1000)
+    time.sleep(0.03)
+os._exit(0)
+"""
+
+
+def restless(rig: Rig, how: str) -> Agent:
+    agent = rig.start(rig.spec(f"cat > p.py <<'END'\n{RESTLESS}\nEND\nexec {sys.executable} -u p.py '{how}'"))
+    rig.grant()
+    return agent
+
+
+def test_program_that_replaces_one_file_without_pause_is_published_and_each_time_whole(rig: Rig) -> None:
+    agent = restless(rig, "one")
+    found = [contents(rig, commit(rig, 1, number))["weights"] for number in (1, 2)]
+    agent.kill()
+    numbers = [weights[: len(weights) // 1000].decode() for weights in found]
+    assert [weights.decode() for weights in found] == [number * 1000 for number in numbers]
+    assert int(numbers[0]) < int(numbers[1])
+
+
+@pytest.mark.parametrize(("how", "culprit"), [("in place", "weights changed"), ("two", "optimizer and 1 more changed")])
+def test_program_that_writes_in_place_or_two_files_without_pause_is_not_published_and_told_why(
+    rig: Rig, how: str, culprit: str
+) -> None:
+    agent = restless(rig, how)
+    warned = eventually(lambda: (beat := agent.heartbeat()) and beat.warnings, "a warning")
+    assert rig.commit(1, 1) is None
+    agent.kill()
+    assert culprit in warned[0]
+    assert "rename" in warned[0]
 
 
 @pytest.fixture
