@@ -1,0 +1,40 @@
+"""A supervisor that was overtaken leaves alone what is the other's, its beacon first: a third would take the run for nobody's."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher import beacon
+from launcher.app.home import Home
+from launcher.app.live import Screen
+from launcher.app.opening import begin, create
+from launcher.app.session import Session
+from launcher.clock import SystemClock
+from launcher.core.contract import JOURNAL_PREFIX
+from launcher.core.recipe import Recipe
+from launcher.core.tempo import Tempo
+from launcher.errors import Overtaken
+from tests.builders import NOW
+from tests.training.scene import Wrapped
+
+
+def test_a_run_that_is_taken_over_before_its_first_attempt_keeps_the_others_beacon(tmp_path: Path):
+    home = Home(tmp_path / "home")
+    found = create(home, Recipe(name="r", run="true"), "run")
+
+    def take_over(key: str) -> None:
+        """Just before the first record that is written with a beacon alight."""
+        shining = beacon.read(found.store)
+        if key.startswith(JOURNAL_PREFIX) and shining is not None and shining.supervisor != "other":
+            begin(found, supervisor="other", at=NOW, insist=True)
+            beacon.Lamp(found.store, SystemClock(), "other").burn(Tempo(), wake_at=0.0)
+
+    contested = replace(found, store=Wrapped(found.store, before=take_over))
+    with pytest.raises(Overtaken):
+        Session(home=home, found=contested, screen=Screen(is_quiet=True)).run()
+
+    shining = beacon.read(found.store)
+    assert shining is not None
+    assert (shining.supervisor, shining.released) == ("other", False)
+    assert not found.read().state.attempts
