@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.commits import UnreadableCommit, read_commit
 from launcher.adapters.market.base import Feed
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed, read
+from launcher.core.checkpoint.manifest import Commit, CommitRef, Manifest, Sealed
 from launcher.core.contract import (
     REQUESTS_PREFIX,
     Claim,
@@ -20,7 +21,6 @@ from launcher.core.contract import (
     Notice,
     Request,
     claim_key,
-    commit_key,
     exit_key,
     heartbeat_key,
     notice_key,
@@ -150,21 +150,5 @@ def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:
     return status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING) and (known is None or known.bill is not None)
 
 
-class UnreadableCommit:
-    """A commit whose bytes are not whole. Its number counts; restoring from it will fail and fall back."""
-
-
-def read_commit(store: ObjectStore, ref: CommitRef) -> Manifest | Sealed | UnreadableCommit | None:
-    """What stands at a commit's number, None where it is free. Read twice before it is called unreadable."""
-    for _ in range(2):
-        try:
-            return read(store.get(commit_key(ref)))
-        except KeyMissing:
-            return None
-        except ValueError:
-            continue
-    return UnreadableCommit()
-
-
-def _as_manifest(commit: Manifest | Sealed | UnreadableCommit | None) -> Manifest | None:
+def _as_manifest(commit: Commit | UnreadableCommit | None) -> Manifest | None:
     return commit if isinstance(commit, Manifest) else None

@@ -7,13 +7,13 @@ only a restore reads every byte, so until one has succeeded nobody knows how far
 
 from collections.abc import Iterator
 
+from launcher.adapters.commits import read_commit
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.checkpoint.rules import expendable, keep_rule, pinned
 from launcher.core.contract import METRICS_FILE, PINS_PREFIX, attempt_prefix
 from launcher.core.run.state import RunState
-from launcher.observe import read_commit
 
 NUM_INTACT_KEPT = 2  # the newest whole commit and the one to fall back to should its bytes turn out damaged
 

@@ -14,6 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if
 
 from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
 from launcher.adapters.market.base import Feed
@@ -33,7 +34,7 @@ from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import CloudUnreachable, FeedStale, KeyExists, Overtaken, StoreError, StoreUnknown
-from launcher.observe import Observer, read_commit
+from launcher.observe import Observer
 from launcher.retention import may_retain, retain
 from launcher.units import Seconds, Utc
 
@@ -309,7 +310,9 @@ class Loop:
 
     def _interval(self) -> Seconds:
         """Between two looks for news, while something of the run is up or nothing is."""
-        return self.tempo.read_fast if any(a.bill is None for a in self._history.state.attempts.values()) else self.tempo.read_slow
+        return (
+            self.tempo.read_fast if any(a.bill is None for a in self._history.state.attempts.values()) else self.tempo.read_slow
+        )
 
 
 def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str, nonce: str) -> None:

@@ -357,7 +357,7 @@ def _commits_of(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
     found: list[Manifest] = []
     while True:
         try:
-            commit, _ = verify.read_commit(store, CommitRef(attempt, len(found) + 1))
+            commit, _ = verify.fetch_commit(store, CommitRef(attempt, len(found) + 1))
         except KeyMissing:
             return found
         if not isinstance(commit, Manifest) or commit.nonce != nonce:

@@ -9,6 +9,7 @@ behind: a machine goes on committing, and letting go of its older ones, while no
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
@@ -18,7 +19,6 @@ from launcher.core.contract import PINS_PREFIX
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.errors import UsageError
-from launcher.observe import read_commit
 from launcher.retention import NUM_INTACT_KEPT
 from launcher.units import Step, Utc
 

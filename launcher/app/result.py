@@ -6,6 +6,7 @@ so `rehearsed_hours` and `simulated` stand beside them.
 
 from dataclasses import dataclass, replace
 
+from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.logbook import Logbook
@@ -18,7 +19,6 @@ from launcher.core.run.ledger import Ledger, ledger
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
-from launcher.observe import read_commit
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
 
 EXIT_PROOF = 8

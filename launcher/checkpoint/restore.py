@@ -114,7 +114,7 @@ def _trusted(
     """The manifest at `ref` and its SHA-256. Raises Damaged for one that is not what its place says, or came after the seal."""
     key = commit_key(ref)
     try:
-        commit, data = verify.read_commit(store, ref)
+        commit, data = verify.fetch_commit(store, ref)
     except KeyMissing as error:
         raise Damaged(key, "its manifest is missing") from error
     except Damaged as error:
@@ -143,7 +143,7 @@ def _is_after_seal(store: ObjectStore, manifest: Manifest, grants: Grants) -> bo
     if ref.commit == 1:
         return False
     try:
-        before, _ = verify.read_commit(store, CommitRef(ref.attempt, ref.commit - 1))
+        before, _ = verify.fetch_commit(store, CommitRef(ref.attempt, ref.commit - 1))
     except (KeyMissing, Damaged):
         return False  # an older manifest lost to damage says nothing about this one
     return not isinstance(before, Manifest)

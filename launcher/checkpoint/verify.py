@@ -9,36 +9,26 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from launcher.adapters import retry
+from launcher.adapters.commits import whole_commit
 from launcher.adapters.store.base import ObjectStore, Span
 from launcher.checkpoint import format as layout
-from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import PIECE_BYTES, Commit, CommitRef, FileEntry, Manifest
 from launcher.core.checkpoint.rules import shards_of
-from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing
 from launcher.units import Bytes
 
 T = TypeVar("T")
 
 
-def read_commit(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
-    """What stands at a commit number, with its bytes. Raises KeyMissing, Damaged, or StoreUnknown after the retries."""
-    key = commit_key(ref)
-
-    def parsed() -> tuple[Commit, bytes]:
-        data = get(store, key)
-        try:
-            return manifests.read(data), data
-        except ValueError as error:
-            raise Damaged(key, str(error)) from error
-
-    return _twice(parsed)
+def fetch_commit(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
+    """`whole_commit`, waiting out passing failures."""
+    return retry.store_calls()(whole_commit, store, ref)
 
 
 def verify(store: ObjectStore, ref: CommitRef) -> list[str]:
     """Everything that is wrong with one checkpoint, each culprit as a sentence; empty where it is whole."""
     try:
-        commit, _ = read_commit(store, ref)
+        commit, _ = fetch_commit(store, ref)
     except KeyMissing:
         return ["its manifest is missing"]
     except Damaged as error:

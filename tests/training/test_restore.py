@@ -176,7 +176,7 @@ def test_a_whole_manifest_by_a_newer_launch_is_never_taken_for_damage():
     store, newest = store_with_two_commits()
     store.replace(commit_key(newest.ref), manifests.write(replace(newest, version=manifests.MANIFEST_VERSION + 1)))
 
-    for read in (scene.restored, verify.verify, verify.read_commit):
+    for read in (scene.restored, verify.verify, verify.fetch_commit):
         with pytest.raises(StoreUnusable, match="newer launch; upgrade this one"):
             read(store, newest.ref)
 

@@ -1,0 +1,38 @@
+"""What stands at a commit's number: read twice before it is called damaged, since it may have been damaged on the way."""
+
+from launcher.adapters.store.base import ObjectStore
+from launcher.core.checkpoint import manifest as manifests
+from launcher.core.checkpoint.manifest import Commit, CommitRef
+from launcher.core.contract import commit_key
+from launcher.errors import Damaged, KeyMissing
+
+
+class UnreadableCommit:
+    """A commit whose bytes are not whole. Its number counts; restoring from it will fail and fall back."""
+
+
+def read_commit(store: ObjectStore, ref: CommitRef) -> Commit | UnreadableCommit | None:
+    """For who goes on whatever stands there; None where the number is free. May raise StoreUnknown."""
+    try:
+        return whole_commit(store, ref)[0]
+    except KeyMissing:
+        return None
+    except Damaged:
+        return UnreadableCommit()
+
+
+def whole_commit(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
+    """For who must trust it: with its bytes as stored. Raises KeyMissing, Damaged, StoreUnknown."""
+    try:
+        return _parsed(store, ref)
+    except Damaged:
+        return _parsed(store, ref)
+
+
+def _parsed(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
+    key = commit_key(ref)
+    data = store.get(key)
+    try:
+        return manifests.read(data), data
+    except ValueError as error:
+        raise Damaged(key, str(error)) from error
