@@ -4,6 +4,7 @@ import typing
 
 import pytest
 
+from launcher.adapters.history import History
 from launcher.app.narrative import ended_by, sentence
 from launcher.core.contract import ExitKind, Request, RequestKind
 from launcher.core.instance import EndCause, FailureKind, StartFailure
@@ -14,7 +15,7 @@ from launcher.core.policy.catalog import POLICIES
 from launcher.core.run import events as ev
 from launcher.units import HOUR
 from tests import builders
-from tests.cli.past import document, keep, launch, preempted, preempted_silently, with_checkpoints
+from tests.cli.past import INCARNATION, document, keep, launch, local, note, preempted, preempted_silently, with_checkpoints
 from tests.core.markets import spot
 
 NOW = builders.NOW
@@ -98,3 +99,15 @@ def test_a_record_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str
     told = document(capsys, "events", "r")
     assert told["unreadable"] == [8]
     assert 8 not in [e["number"] for e in told["events"]]
+
+
+def test_in_a_rehearsal_the_time_here_stands_beside_the_markets(capsys: pytest.CaptureFixture[str]):
+    history = History(note("r"), INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=NOW, supervisor="s1", host="h", pid=1))
+    history.append(ev.RunCreated(at=NOW, run="r", incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None))
+    history.append(ev.SpeedChosen(at=NOW, speed=600.0, startup_s=1.0, work_s=60.0, reason="test"))
+    history.append(ev.RunPaused(at=NOW + HOUR, exit_code=130, reason="stopped on request"))
+    assert launch("events", "r") == 0
+    assert "+60 min (6.0 s here)  run paused" in capsys.readouterr().out
+    told = document(capsys, "events", "r")["events"][-1]
+    assert (told["elapsed_s"], told["elapsed_real_s"]) == (HOUR, 6.0)

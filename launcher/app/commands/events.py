@@ -4,11 +4,10 @@ import argparse
 
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
-from launcher.app.looking import looked_at, moment, print_answer, unreadable_records
+from launcher.app.looking import looked_at, moment, print_answer, span, unreadable_records
 from launcher.app.narrative import sentence
 from launcher.app.show import table
 from launcher.codec import Json, encode
-from launcher.units import show_duration
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +21,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(history: History, bad: tuple[int, ...]) -> list[str]:
     head = ("#", "MARKET TIME", "ELAPSED", "EVENT")
-    rows = [(str(r.number), moment(r.at), f"+{show_duration(_elapsed(history, r))}", sentence(r.event)) for r in history.records]
+    rows = [
+        (str(r.number), moment(r.at), f"+{span(_elapsed(history, r), _speed(history))}", sentence(r.event))
+        for r in history.records
+    ]
     return [*table([head, *rows], right=frozenset({0, 2})), *(f"record {n} cannot be read and waits to be voided" for n in bad)]
 
 
@@ -34,6 +36,7 @@ def _json(history: History, record: Record) -> dict[str, Json]:
         "at": record.at,
         "market_time": moment(record.at),
         "elapsed_s": round(_elapsed(history, record), 3),
+        "elapsed_real_s": round(_elapsed(history, record) / _speed(history), 3),
         "event": type(event).__name__,
         "attempt": getattr(event, "attempt", None),
         "text": sentence(event),
@@ -42,6 +45,10 @@ def _json(history: History, record: Record) -> dict[str, Json]:
     }
 
 
+def _speed(history: History) -> float:
+    return history.state.speed if history.is_created else 1.0
+
+
 def _elapsed(history: History, record: Record) -> float:
-    """Market seconds since the first record, which a rehearsal's clock starts from."""
+    """Market seconds since the first record, where a rehearsal's clock starts; it stands still while nobody drives the run."""
     return max(0.0, record.at - history.records[0].at)
