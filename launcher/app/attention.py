@@ -5,12 +5,14 @@ in between. Requests are filed here, in the main loop, and never in a signal han
 """
 
 from launcher.adapters.history import History
+from launcher.app.counting import at
 from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.requests import ask
 from launcher.app.signals import Signals
 from launcher.clock import ScaledClock
 from launcher.core.contract import RequestKind
+from launcher.core.run.state import RunState
 from launcher.units import Seconds, Utc
 
 SLICE_REAL_S: Seconds = 0.1  # between two looks at the signals: a person's Ctrl-C is answered at once
@@ -39,12 +41,22 @@ class Attention:
         if self._history.state.phase.is_ended:
             return False
         if self._stops_heard == 1:
-            self._screen.event("‖", "pausing", "saving and pausing; once more stops at once")
+            self._screen.event("‖", "pausing", f"{stops_how(self._history.state)}; once more stops at once")
             ask(self._history.store, RequestKind.STOP)
         else:
             self._screen.event("‖", "pausing", "at once; a third time leaves without waiting")
             ask(self._history.store, RequestKind.STOP_NOW)
         return True
+
+
+def stops_how(state: RunState) -> str:
+    """What one Ctrl-C does. Of a program that tells no steps only what it leaves whole is saved, and that is its own affair."""
+    if not state.counts_commits:
+        return "saving and pausing"
+    if not any(a.is_granted for a in state.living):
+        return f"no program runs; {at(state.newest_step, 'commit')}"
+    so_far = at(state.newest_step, "commit")
+    return f"the program is told to end (SIGTERM), then what is whole of its files is saved ({so_far})"
 
 
 class AttentiveClock:

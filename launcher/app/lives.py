@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from launcher.app.counting import told, unit_of
 from launcher.app.looking import moment, span
 from launcher.app.narrative import ended_by
 from launcher.app.show import table
@@ -27,9 +28,10 @@ class Life:
     up_at: Utc | None
     ended_at: Utc | None
     duration: Seconds
-    from_step: Step
+    unit: str  # "step", or "commit" of a program that tells no steps
+    from_step: Step  # in units of `unit`
     to_step: Step
-    steps_lost: Step
+    steps_lost: Step | None  # None where nobody knows
     usd: Usd
     state: str  # what it does, or the kind of its end
     reason: str
@@ -58,9 +60,10 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         up_at=start,
         ended_at=ended_at,
         duration=0.0 if start is None else max(0.0, (now if ended_at is None else ended_at) - start),
+        unit=unit_of(state),
         from_step=attempt.restored_step,
         to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0),
-        steps_lost=toll(state, attempt.number, now).steps_lost,
+        steps_lost=None if state.counts_commits else toll(state, attempt.number, now).steps_lost,
         usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,
         reason=end.reason if end is not None else attempt.unwanted_reason,
@@ -83,7 +86,7 @@ def life_lines(lives: tuple[Life, ...], speed: float) -> list[str]:
     """The table for people; nothing where there was no attempt."""
     if not lives:
         return []
-    head = ("#", "PLACE", "INSTANCE", "KIND", "LIFE", "STEPS", "LOST", "COST", "STATE", "NOTICE", "HOW")
+    head = ("#", "PLACE", "INSTANCE", "KIND", "LIFE", f"{lives[0].unit.upper()}S", "LOST", "COST", "STATE", "NOTICE", "HOW")
     return table([head, *(_row(life, speed) for life in lives)], right=frozenset({0, 5, 6, 7}))
 
 
@@ -96,7 +99,7 @@ def _row(life: Life, speed: float) -> tuple[str, ...]:
         life.placement.capacity.value,
         "-" if life.up_at is None else span(life.duration, speed),
         "-" if life.to_step == life.from_step else f"{life.from_step}-{life.to_step}",
-        str(life.steps_lost),
+        "-" if life.steps_lost is None else str(life.steps_lost),
         show_usd(life.usd),
         life.state,
         notice,
@@ -125,8 +128,8 @@ def life_json(life: Life, speed: float) -> dict[str, Json]:
         "ended_at": None if life.ended_at is None else moment(life.ended_at),
         "life_market_s": round(life.duration, 3),
         "life_s": round(life.duration / speed, 3),
-        "from_step": life.from_step,
-        "to_step": life.to_step,
+        **{f"from_{unit}": step for unit, step in told(life.from_step, life.unit).items()},
+        **{f"to_{unit}": step for unit, step in told(life.to_step, life.unit).items()},
         "steps_lost": life.steps_lost,
         "cost_usd": round(life.usd, 4),
         "state": life.state,

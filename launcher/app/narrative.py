@@ -16,9 +16,9 @@ from launcher.core.run import events as ev
 from launcher.units import show_duration, show_rate, show_size, show_usd
 
 
-def sentence(event: ev.Event) -> str:
-    """What happened, or what was decided and why."""
-    told = _of_attempt(event) if isinstance(event, ev.AttemptEvent) else _of_run(event)
+def sentence(event: ev.Event, unit: str = "step") -> str:
+    """What happened, or what was decided and why. Progress is counted in `unit`s."""
+    told = _of_attempt(event, unit) if isinstance(event, ev.AttemptEvent) else _of_run(event, unit)
     return " ".join(told.split())  # a cloud's message or a program's may hold line ends
 
 
@@ -31,7 +31,7 @@ def ended_by(wait_status: str) -> str:
     return f"exited with code {number}" if kind == "exit" else wait_status
 
 
-def _of_run(event: ev.RunEvent) -> str:
+def _of_run(event: ev.RunEvent, unit: str) -> str:
     match event:
         case ev.RunCreated(run=run, recipe=recipe, deadline_at=deadline_at, at=at):
             limit = "" if deadline_at is None else f", deadline in {show_duration(deadline_at - at)}"
@@ -44,13 +44,13 @@ def _of_run(event: ev.RunEvent) -> str:
         case ev.PlanMade(plan=plan):
             return _plan(plan)
         case ev.RunResumed():
-            return _resumed(event)
+            return _resumed(event, unit)
         case ev.RequestSeen(request=request):
             return f"{request.request.value} asked for by {request.by}"
         case ev.RecordVoided(numbers=numbers):
             return f"records that nobody can read are void: {', '.join(map(str, numbers))}"
         case ev.RunSucceeded(commit=commit, step=step):
-            return f"run succeeded at step {step}; {_commit(commit)}"
+            return f"run succeeded at {unit} {step}; {_commit(commit)}"
         case ev.RunPaused(exit_code=exit_code, reason=reason):
             return f"run paused (exit {exit_code}): {reason}"
         case ev.RunFailed(exit_code=exit_code, reason=reason, program_exit_code=program):
@@ -66,7 +66,7 @@ def _of_run(event: ev.RunEvent) -> str:
             assert_never(event)
 
 
-def _of_attempt(event: ev.AttemptEvent) -> str:
+def _of_attempt(event: ev.AttemptEvent, unit: str) -> str:
     who = f"attempt {event.attempt}"
     match event:
         case ev.AttemptRequested(offer=offer, reason=reason):
@@ -80,9 +80,11 @@ def _of_attempt(event: ev.AttemptEvent) -> str:
         case ev.WriterGranted(parent=parent):
             return f"{who} may write; it goes on from {'the start' if parent is None else f'checkpoint {parent}'}"
         case ev.TrainingStarted(heartbeat=beat):
-            return f"{who} trains{_restored(beat)}"
+            return f"{who} trains{_restored(beat, unit)}"
         case ev.CheckpointSeen():
-            return _checkpoint(event)
+            return _checkpoint(event, unit)
+        case ev.WarningSeen(warning=warning):
+            return f"{who} warns: {warning}"
         case ev.NoticeSeen(notice=notice):
             return _notice(notice)
         case ev.InstanceMissed():
@@ -92,12 +94,12 @@ def _of_attempt(event: ev.AttemptEvent) -> str:
         case ev.AttemptUnwanted(reason=reason, drain=drain):
             return f"{who} is to end {'after a save' if drain else 'at once'}: {reason}"
         case ev.AttemptExited(report=report):
-            return _exit(report)
+            return _exit(report, unit)
         case ev.AttemptLost(cause=cause, evidence=evidence, heartbeat=beat):
-            last = "" if beat is None else f"; last heard at step {beat.step}"
+            last = "" if beat is None else f"; last heard at {unit} {beat.step}"
             return f"{who} lost ({_CAUSES[cause]}): {evidence}{last}"
         case ev.AttemptSealed(last=last_commit, step=step):
-            return f"{who} sealed; {_commit(last_commit)}{'' if step is None else f' (step {step})'}"
+            return f"{who} sealed; {_commit(last_commit)}{'' if step is None else f' ({unit} {step})'}"
         case ev.InstanceEnded():
             return _instance_end(event)
         case _:
@@ -131,21 +133,21 @@ def _plan(plan: Plan) -> str:
     return f"plan made: {_offer(plan.chosen.offer)}, about {total}; {plan.policy}: {plan.reason}"
 
 
-def _resumed(event: ev.RunResumed) -> str:
+def _resumed(event: ev.RunResumed, unit: str) -> str:
     changes = "".join(f", {key}={value}" for key, value in event.changes.items())
-    where = f" from {'the start' if event.parent is None else f'checkpoint {event.parent}'} (step {event.step})"
+    where = f" from {'the start' if event.parent is None else f'checkpoint {event.parent}'} ({unit} {event.step})"
     return f"run resumed{where if event.branched else ''}{changes}"
 
 
-def _restored(beat: Heartbeat) -> str:
-    point = f"from step {beat.restored_step} (checkpoint {beat.restored}, digest ok)"
+def _restored(beat: Heartbeat, unit: str) -> str:
+    point = f"from {unit} {beat.restored_step} (checkpoint {beat.restored}, digest ok)"
     source = "from the start" if beat.restored is None else point
     bad = "".join(f"; set aside {found.ref}: {found.culprit}" for found in beat.set_aside)
     return f" {source}, {show_duration(beat.restoring_s)} after its grant{bad}"
 
 
-def _checkpoint(event: ev.CheckpointSeen) -> str:
-    what = f"attempt {event.attempt} saved step {event.step} as {event.ref} ({show_size(event.size)})"
+def _checkpoint(event: ev.CheckpointSeen, unit: str) -> str:
+    what = f"attempt {event.attempt} saved {unit} {event.step} as {event.ref} ({show_size(event.size)})"
     return f"{what}{' urgently' if event.urgent else ''}: stall {event.stall_s:.2f} s, durable after {event.durable_s:.2f} s"
 
 
@@ -156,11 +158,13 @@ def _notice(notice: Notice) -> str:
     return f"attempt {notice.attempt} has notice: {show_duration(notice.ends_at - notice.at)} left{stretched} ({notice.source})"
 
 
-def _exit(report: ExitReport) -> str:
+def _exit(report: ExitReport, unit: str) -> str:
     code = "" if report.exit_code is None else f", code {report.exit_code}"
     by = "" if report.signal is None else f", {ended_by(f'signal {report.signal}')}"
     hang = ", it hung" if report.hang else ""
-    return f"attempt {report.attempt} ended ({report.outcome.value}{code}{by}{hang}) at step {report.last.step}: {report.reason}"
+    return (
+        f"attempt {report.attempt} ended ({report.outcome.value}{code}{by}{hang}) at {unit} {report.last.step}: {report.reason}"
+    )
 
 
 def _instance_end(event: ev.InstanceEnded) -> str:

@@ -9,6 +9,7 @@ import time
 
 from launcher import codec
 from launcher.adapters.store.base import ObjectStore
+from launcher.app.counting import at, unit_of
 from launcher.app.live import Screen
 from launcher.app.result import log_tail
 from launcher.core.contract import Heartbeat, heartbeat_key
@@ -41,6 +42,7 @@ class Narrator:
         self._plan = plan
         self._beat: Heartbeat | None = None
         self._looked_mono: Seconds = 0.0
+        self._warned: set[str] = set()
         self._ends_told: set[int] = set()
 
     def hear(self, event: ev.Event, state: RunState) -> None:
@@ -51,9 +53,13 @@ class Narrator:
             case ev.AttemptRefused(attempt=number, failure=failure):
                 self._screen.event("·", "refused", f"{state.attempts[number].offer.placement}: {failure.message}")
             case ev.TrainingStarted(heartbeat=beat):
-                self._training(beat)
+                self._training(state, beat)
+            case ev.WarningSeen(warning=warning):
+                self._warn(warning)
             case ev.CheckpointSeen(attempt=number, urgent=True) if state.attempts[number].notice is not None:
-                self._screen.event(" ", "saved", f"step {event.step} at the notice ({show_size(event.size)}, verified)")
+                self._screen.event(
+                    " ", "saved", f"{unit_of(state)} {event.step} at the notice ({show_size(event.size)}, verified)"
+                )
             case ev.NoticeSeen(attempt=number, notice=notice) if notice.withdrawn:
                 self._screen.event("·", "notice", f"withdrawn; attempt {number} goes on")
             case ev.NoticeSeen():
@@ -91,16 +97,17 @@ class Narrator:
 
     def _progress(self, state: RunState, beat: Heartbeat, now: Utc) -> str:
         writer = state.attempts[beat.attempt]
-        parts = [f"training    step {_of_total(state, beat.step)}" if beat.step else "training"]
+        tells_steps = beat.step > 0 and (not state.counts_commits or beat.loss is not None or beat.total_steps is not None)
+        parts = [f"training    {at(beat.step, 'step', total_steps(state))}" if tells_steps else "training"]
         if beat.loss is not None:
             parts.append(f"loss {beat.loss:.2f}")
         if beat.steps_per_s is not None:
             parts.append(f"{beat.steps_per_s:.0f} it/s")
         parts.append(str(writer.offer.placement))
         if beat.last_commit:
-            parts.append(
-                f"saved step {beat.last_commit_step} ({show_size(beat.last_commit_bytes)}{_age(writer, now, state.speed)})"
-            )
+            unit = "step" if tells_steps else unit_of(state)
+            size = show_size(beat.last_commit_bytes)
+            parts.append(f"saved {unit} {beat.last_commit_step} ({size}{_age(writer, now, state.speed)})")
         parts.append(self._money(state, beat, now))
         return "  ".join(parts)
 
@@ -113,13 +120,19 @@ class Narrator:
         done = min(1.0, beat.step / total)
         return f"{show_usd(paid)} of about {show_usd(paid / done if done > TELLING_FRACTION else chosen.estimate.usd)}"
 
-    def _training(self, beat: Heartbeat) -> None:
+    def _warn(self, warning: str) -> None:
+        """Once, however many attempts say so."""
+        if warning not in self._warned:
+            self._warned.add(warning)
+            self._screen.event("⚠", "warning", warning)
+
+    def _training(self, state: RunState, beat: Heartbeat) -> None:
         for bad in beat.set_aside:
             self._screen.event("⚠", "set aside", f"checkpoint {bad.ref}: {bad.culprit}")
         for warning in beat.warnings:
-            self._screen.event("⚠", "warning", warning)
+            self._warn(warning)
         if beat.restored is not None:
-            self._screen.event(" ", "resumed", _resumed(beat))
+            self._screen.event(" ", "resumed", _resumed(state, beat))
 
     def _end(self, state: RunState, attempt: Attempt, now: Utc) -> None:
         """Once for each attempt, when all that the line tells is known: so it says of the loss what the report will."""
@@ -132,7 +145,7 @@ class Narrator:
         if end.end is EndKind.PREEMPTED:
             self._screen.event("✗", "preempted", _preemption(state, attempt, now))
         elif end.end is EndKind.FINISHED and end.heartbeat is not None and _has_only_restored(end.heartbeat):
-            self._screen.event(" ", "resumed", f"{_resumed(end.heartbeat)}: {end.reason}")
+            self._screen.event(" ", "resumed", f"{_resumed(state, end.heartbeat)}: {end.reason}")
         elif end.end in _ENDS:
             mark, word = _ENDS[end.end]
             self._screen.event(mark, word, f"attempt {attempt.number}: {end.reason}{_lost(state, attempt, now)}")
@@ -141,22 +154,28 @@ class Narrator:
         match event:
             case ev.RunSucceeded(step=step):
                 loss = f"  loss {self._beat.loss:.2f}" if self._beat is not None and self._beat.loss is not None else ""
-                self._screen.event("✓", "done", f"{_of_total(state, step)}{loss}")
+                self._screen.event("✓", "done", f"{_position(state, step)}{loss}")
             case ev.RunPaused(reason=reason):
-                self._screen.event("‖", "paused", f"{reason}; at step {state.newest_step}")
+                self._screen.event("‖", "paused", f"{reason}; {_saved(state)}")
             case ev.RunFailed(reason=reason):
                 self._screen.event("✗", "failed", reason)
                 for line in log_tail(self._store, state):
                     self._screen.say(f"          {line}")
             case ev.RunCancelled():
-                self._screen.event("✗", "cancelled", f"at step {state.newest_step}; checkpoints stay")
+                self._screen.event("✗", "cancelled", f"{_saved(state)}; checkpoints stay")
             case _:
                 pass
 
 
-def _of_total(state: RunState, step: Step) -> str:
-    total = total_steps(state)
-    return f"{step}/{total}" if total else str(step)
+def _position(state: RunState, step: Step) -> str:
+    """After "done": the steps alone, where there are some."""
+    return at(step, unit_of(state), total_steps(state)).removeprefix("step ")
+
+
+def _saved(state: RunState) -> str:
+    """What a resume goes on from."""
+    told = at(state.newest_step, unit_of(state))
+    return told if state.counts_commits and not state.newest_step else f"at {told}"
 
 
 def _place(attempt: Attempt) -> str:
@@ -167,6 +186,8 @@ def _place(attempt: Attempt) -> str:
 
 def _notice(event: ev.NoticeSeen, speed: float) -> str:
     left = event.notice.ends_at - event.at
+    if left <= 0:  # it came while nobody supervised
+        return f"ran out {show_duration(-left)} ago{' there' if speed != 1 else ''}"
     here = f" = {left / speed:.1f} s here" if speed != 1 else ""
     stretched = " (stretched to a second from its start)" if event.notice.stretched else ""
     return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
@@ -177,8 +198,8 @@ def _has_only_restored(beat: Heartbeat) -> bool:
     return beat.restored is not None and beat.training_s == 0
 
 
-def _resumed(beat: Heartbeat) -> str:
-    return f"at step {beat.restored_step} (checkpoint {beat.restored}, digest ok)"
+def _resumed(state: RunState, beat: Heartbeat) -> str:
+    return f"at {unit_of(state)} {beat.restored_step} (checkpoint {beat.restored}, digest ok)"
 
 
 def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:
@@ -190,9 +211,9 @@ def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:
 
 
 def _lost(state: RunState, attempt: Attempt, now: Utc) -> str:
-    """Nothing of an attempt that did not come to train, and under `run:`, where steps are not known."""
+    """Nothing of an attempt that did not come to train, and where steps are not known."""
     beat = attempt.end.heartbeat if attempt.end else None
-    if beat is None or beat.training_s == 0 or state.recipe.trainer is None:
+    if beat is None or beat.training_s == 0 or state.counts_commits:
         return ""
     steps = toll(state, attempt.number, now).steps_lost
     return f", lost: {steps} step{'' if steps == 1 else 's'}"

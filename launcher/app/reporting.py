@@ -66,10 +66,9 @@ def report_on(found: Found, history: History) -> Report:
 
 def report_lines(report: Report) -> list[str]:
     r, books = report.result, report.books
-    steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
     took = span(books.times.elapsed, report.speed)
     attempts = f"{r.attempts} attempt{'' if r.attempts == 1 else 's'}"
-    head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, step {steps}, {took}, {attempts}"
+    head = f"run {r.run} (recipe {r.recipe}): {r.state.value}, {r.reached}, {took}, {attempts}"
     *block, _ = final_block(r)
     lines = [head, "", *block, *_more(report), "", *life_lines(report.lives, report.speed)]
     return lines if r.state is Phase.SUCCEEDED else [*lines, "", f" next    {report.command}"]
@@ -80,10 +79,9 @@ def _more(report: Report) -> list[str]:
     spent = books.spent
     lines = [f" goodput {100 * report.goodput:.0f} % of the time was useful training"]
     if r.preemptions:
-        lines.append(
-            f" notices {report.num_noticed} of {r.preemptions} preemptions were announced, {report.num_silent} were not; "
-            f"just in time {r.just_in_time_saves}: announced, and no work lost; {r.steps_lost} steps were lost in all"
-        )
+        noticed = f" notices {report.num_noticed} of {r.preemptions} preemptions were announced, {report.num_silent} were not"
+        lost = f"just in time {r.just_in_time_saves}: announced, and no work lost; {r.steps_lost} steps were lost in all"
+        lines.append(f"{noticed}; {lost}" if r.tells_steps else noticed)
     if books.times.overlap > 0:
         lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")
     if spent.high - spent.low >= 0.005:

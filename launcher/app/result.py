@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
+from launcher.app.counting import at, told, unit_of
 from launcher.app.logbook import Logbook
 from launcher.app.proof import Proof, weight_files
 from launcher.codec import Json
@@ -57,7 +58,8 @@ class Result:
     run: str
     recipe: str
     state: Phase
-    step: Step
+    step: Step  # in units of `unit`
+    unit: str  # "step", or "commit" of a program that tells no steps: then nobody knows how many were lost
     total_steps: Step | None
     attempts: int  # that had a machine
     preemptions: int
@@ -77,6 +79,14 @@ class Result:
     log_tail: tuple[str, ...]  # the last lines that the program of a failed run printed
     resume: str  # the command by which it goes on
 
+    @property
+    def tells_steps(self) -> bool:
+        return self.unit == "step"
+
+    @property
+    def reached(self) -> str:
+        return at(self.step, self.unit, self.total_steps)
+
 
 def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
     """The result at `now`, on the market's clock. A failed proof is the run's exit code."""
@@ -89,6 +99,7 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         recipe=state.recipe.name,
         state=state.phase,
         step=state.newest_step,
+        unit=unit_of(state),
         total_steps=total_steps(state),
         attempts=sum(a.billed_from is not None for a in state.attempts.values()),
         preemptions=books.preemptions,
@@ -144,13 +155,13 @@ def as_json(result: Result) -> dict[str, Json]:
         "run": result.run,
         "recipe": result.recipe,
         "state": result.state.value,
-        "step": result.step,
+        **told(result.step, result.unit),
         "total_steps": result.total_steps,
         "attempts": result.attempts,
         "preemptions": result.preemptions,
         "kills": result.kills,
-        "just_in_time_saves": result.just_in_time_saves,
-        "steps_lost": result.steps_lost,
+        "just_in_time_saves": result.just_in_time_saves if result.tells_steps else None,
+        "steps_lost": result.steps_lost if result.tells_steps else None,
         "checkpoints": result.checkpoints,
         "rehearsed_hours": _rounded(result.rehearsed_hours, 3),
         "seconds": {

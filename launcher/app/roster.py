@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from launcher import beacon
 from launcher.adapters.history import History
+from launcher.app.counting import told
 from launcher.app.home import Found, Home, at
 from launcher.app.looking import moment
 from launcher.app.result import Result, result_of
@@ -80,7 +81,7 @@ def cells(row: Row) -> tuple[str, ...]:
     if row.result is None:
         return (row.found.head.run, NEVER_STARTED, "", "0", "", age, f"never started; launch resume {row.found.head.run}")
     r = row.result
-    steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step)
+    steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step) if r.tells_steps else "-" if r.step == 0 else r.reached
     return (row.found.head.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, _where(row, r))
 
 
@@ -112,7 +113,7 @@ def row_json(row: Row) -> dict[str, Json]:
         **common,
         "state": r.state.value,
         "recipe": r.recipe,
-        "step": r.step,
+        **told(r.step, r.unit),
         "total_steps": r.total_steps,
         "attempts": r.attempts,
         "preemptions": r.preemptions,

@@ -139,7 +139,8 @@ def _work_text(result: Result) -> str:
         f"useful {_percent(s, s.useful)} · redone {_percent(s, s.redone)} · saving {_percent(s, s.saving)} · "
         f"restoring {_percent(s, s.restoring)}{real} · waiting {_percent(s, s.waiting)}"
     )
-    in_time = f" · just in time {result.just_in_time_saves}/{result.preemptions}" if result.preemptions else ""
+    has_losses = result.preemptions > 0 and result.tells_steps
+    in_time = f" · just in time {result.just_in_time_saves}/{result.preemptions}" if has_losses else ""
     return f"{shares}    preemptions {result.preemptions}{in_time}"
 
 

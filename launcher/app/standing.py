@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from launcher import beacon, codec
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
+from launcher.app.counting import at, told
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import moment, span, unreadable_records
@@ -173,13 +174,12 @@ def _after_end(state: RunState) -> tuple[str, str]:
 
 def standing_lines(s: Standing) -> list[str]:
     r = s.result
-    of = f"/{r.total_steps}" if r.total_steps else ""
     loss = "" if s.loss is None else f", loss {s.loss:.4g}"
     speed = "" if s.steps_per_s is None else f", {s.steps_per_s:.3g} it/s"
     rows = [
         ("run", f"{r.run} (recipe {r.recipe})"),
         ("phase", f"{r.state.value}: {s.doing}"),
-        ("step", f"{_reached(s)}{of}{loss}{speed}"),
+        (r.unit, f"{_position(s).removeprefix(f'{r.unit} ')}{loss}{speed}"),
         ("saved", _saved(s)),
         ("cost", _cost(s)),
         ("deadline", _deadline(s)),
@@ -197,7 +197,11 @@ def standing_lines(s: Standing) -> list[str]:
 def summary_line(s: Standing) -> str:
     """The moving line of a watch in a pipe."""
     loss = "" if s.loss is None else f"  loss {s.loss:.4g}"
-    return f"{s.result.state.value}  step {_reached(s)}{loss}  {s.doing}  {show_usd(s.result.cost.spent)}"
+    return f"{s.result.state.value}  {_position(s)}{loss}  {s.doing}  {show_usd(s.result.cost.spent)}"
+
+
+def _position(s: Standing) -> str:
+    return at(_reached(s), s.result.unit, s.result.total_steps)
 
 
 def _reached(s: Standing) -> int:
@@ -211,7 +215,7 @@ def _saved(s: Standing) -> str:
         return "no checkpoint yet"
     size = f", {show_size(s.newest.size)}" if s.newest.size else ""
     age = "" if s.newest.age is None else f", {span(s.newest.age, s.speed)} old"
-    return f"step {s.result.step} as {s.newest.ref}{size}{age}"
+    return f"{s.result.unit} {s.result.step} as {s.newest.ref}{size}{age}"
 
 
 def _cost(s: Standing) -> str:
@@ -240,12 +244,17 @@ def standing_json(s: Standing) -> dict[str, Json]:
     return {
         **as_json(s.result),
         "doing": s.doing,
-        "reached_step": _reached(s),
+        **{f"reached_{unit}": step for unit, step in told(_reached(s), s.result.unit).items()},
         "loss": s.loss,
         "steps_per_s": s.steps_per_s,
         "newest_checkpoint": None
         if newest is None
-        else {"ref": str(newest.ref), "step": s.result.step, "bytes": newest.size, "age_s": _real(newest.age, s.speed)},
+        else {
+            "ref": str(newest.ref),
+            **told(s.result.step, s.result.unit),
+            "bytes": newest.size,
+            "age_s": _real(newest.age, s.speed),
+        },
         "budget_usd": s.budget,
         "deadline_at": None if s.deadline_at is None else moment(s.deadline_at),
         "market_time": moment(s.now),

@@ -18,6 +18,7 @@ from launcher.checkpoint.commit import Author, Committer
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed, write
 from launcher.core.contract import RUN_KEY, KeepRule, RunHead, commit_key, log_key
 from launcher.core.instance import EndCause
+from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.sim.machine import Pace
 from launcher.units import HOUR
@@ -127,13 +128,15 @@ def log(store: FileStore, attempt: int, *chunks: str) -> None:
         store.create(log_key(attempt, number), chunk.encode())
 
 
-def with_checkpoints(run: str = "r", steps: tuple[int, ...] = (10, 20, 30)) -> tuple[FileStore, list[Manifest]]:
+def with_checkpoints(
+    run: str = "r", steps: tuple[int, ...] = (10, 20, 30), of: Recipe | None = None
+) -> tuple[FileStore, list[Manifest]]:
     """A paused run of one attempt that made real checkpoints, written by the real code."""
     store = note(run)
     history = History(store, INCARNATION, writer="s1")
     now = builders.NOW
     history.open(ev.SupervisorStarted(at=now, supervisor="s1", host="h", pid=1))
-    history.append(ev.RunCreated(at=now, run=run, incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None))
+    history.append(ev.RunCreated(at=now, run=run, incarnation=INCARNATION, recipe=of or local(), deadline_at=None, code=None))
     history.append(builders.requested(history.state))
     for event in (builders.started(1), builders.claimed(1), builders.granted(1)):
         history.append(event)

@@ -1,12 +1,13 @@
 """Signals become requests, filed by the waiting loop: once to save and pause, twice to stop at once, three times to leave."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
 from launcher.adapters.history import History
 from launcher.adapters.store.memory import MemoryStore
-from launcher.app.attention import Attention
+from launcher.app.attention import Attention, stops_how
 from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.requests import unseen, withdraw_unseen
@@ -14,6 +15,7 @@ from launcher.app.signals import Detached, Signals
 from launcher.core.contract import RequestKind
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
+from tests import builders
 
 
 @pytest.fixture
@@ -43,6 +45,25 @@ def test_one_ctrl_c_asks_for_a_stop_once(history: History):
         assert watcher.look(0.0) is True, "the loop looks at once"
         assert watcher.look(0.0) is False
     assert asked(history) == {RequestKind.STOP}
+
+
+def test_ctrl_c_promises_no_save_of_a_program_that_saves_by_itself(history: History, capsys: pytest.CaptureFixture[str]):
+    with Signals() as signals:
+        screen = Screen()
+        watcher = Attention(history, Narrator(screen, history.store, None), signals, screen)
+        signal.raise_signal(signal.SIGINT)
+        watcher.look(0.0)
+    told = capsys.readouterr().err
+    assert "no program runs; nothing saved yet" in told
+    assert "saving" not in told
+
+
+def test_ctrl_c_says_what_happens_to_a_program_that_runs():
+    program = builders.training_run(replace(builders.recipe(), trainer=None, run="true"))
+    told = stops_how(builders.after(program, builders.committed(1, 1, 1)))
+    assert "SIGTERM" in told
+    assert "(commit 1)" in told
+    assert stops_how(builders.training_run()) == "saving and pausing"
 
 
 def test_the_second_asks_to_stop_at_once_and_the_third_leaves(history: History):

@@ -36,6 +36,7 @@ def samples() -> list[ev.Event]:
         ev.RunFailed(at=NOW, exit_code=1, reason="the program failed", program_exit_code=3),
         ev.RunCancelled(at=NOW, reason="cancelled on request"),
         ev.AttemptRefused(at=NOW, attempt=1, failure=refused),
+        ev.WarningSeen(at=NOW, attempt=1, warning="a save failed"),
         ev.InstanceMissed(at=NOW, attempt=1),
         ev.InstanceFound(at=NOW, attempt=1),
         builders.lost(1),

@@ -138,6 +138,50 @@ def test_an_attempt_that_finds_all_steps_done_is_shown_to_resume_and_why_it_trai
     assert lives_of(state, NOW + 9, {})[0].reason == "all 1000 steps were done already"
 
 
+def program_run() -> RunState:
+    return builders.training_run(replace(builders.recipe(), trainer=None, run="true"))
+
+
+def test_of_a_program_that_tells_no_steps_the_commits_are_counted():
+    beat = replace(builders.heartbeat(1, 2, training_s=1.0), restored=CommitRef(1, 3), restored_step=3)
+    events = [
+        ev.TrainingStarted(at=NOW + 1, attempt=1, heartbeat=beat),
+        builders.noticed(1, at=NOW + 2),
+        replace(builders.committed(1, 1, 4, at=NOW + 3), urgent=True),
+        builders.exited(1, ExitKind.FINISHED, at=NOW + 4),
+        builders.sealed(1, CommitRef(1, 1), 4, at=NOW + 4),
+        ev.RunSucceeded(at=NOW + 5, commit=CommitRef(1, 1), step=4),
+    ]
+    lines, _ = told(events, program_run())
+    assert lines[0] == "resumed at commit 3 (checkpoint 0001-0003, digest ok)"
+    assert lines[2].startswith("saved commit 4 at the notice")
+    assert lines[-1] == "done commit 4"
+    assert not any("step" in line for line in lines)
+
+
+def test_a_program_under_run_that_tells_steps_is_told_of_in_steps():
+    steps = replace(builders.committed(1, 1, 100, at=NOW + 3), tells_steps=True)
+    end = [builders.exited(1, ExitKind.DRAINED, at=NOW + 4), builders.sealed(1, CommitRef(1, 1), 100, at=NOW + 4)]
+    lines, _ = told([steps, *end, ev.RunPaused(at=NOW + 5, exit_code=130, reason="stopped on request")], program_run())
+    assert lines[-1] == "paused stopped on request; at step 100"
+
+
+def test_a_pause_before_any_commit_says_that_nothing_is_saved():
+    end = [builders.exited(1, ExitKind.DRAINED, at=NOW + 4), builders.sealed(1, at=NOW + 4)]
+    lines, _ = told([*end, ev.RunPaused(at=NOW + 5, exit_code=130, reason="stopped on request")], program_run())
+    assert lines[-1] == "paused stopped on request; nothing saved yet"
+
+
+def test_a_warning_is_shown_once_however_many_attempts_say_it():
+    warnings = [ev.WarningSeen(at=NOW + n, attempt=1, warning=text) for n, text in enumerate(["a", "b", "a"])]
+    assert told(warnings, program_run())[0] == ["warning a", "warning b"]
+
+
+def test_a_notice_that_passed_while_nobody_looked_says_when_it_ran_out():
+    seen = replace(builders.noticed(1, at=NOW, ends_in=120.0), at=NOW + 360)
+    assert told([seen], builders.training_run())[0] == ["notice ran out 4 min ago"]
+
+
 def test_no_step_is_shown_before_the_attempt_is_said_to_train(sim: Sim):
     assert line(sim, *state_after(sim, ev.TrainingStarted, before=True), step=3).startswith("restoring attempt 1")
     assert line(sim, *state_after(sim, ev.TrainingStarted), step=3).startswith("training    step 3/5400")

@@ -8,7 +8,7 @@ from launcher.core.contract import ExitKind, Request, RequestKind
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.belief import MarketView
 from launcher.core.run import events as ev
-from launcher.core.run.interpret import boot_wait, drain_max, interpret
+from launcher.core.run.interpret import WARNINGS_MOST, boot_wait, drain_max, interpret
 from launcher.core.run.observation import Sightings, Watch, look
 from launcher.core.run.state import EndKind, RunState
 from tests.builders import (
@@ -200,3 +200,26 @@ def test_the_bill_of_an_instance_nobody_saw_end_lies_between_its_last_word_and_t
     assert isinstance(fact, ev.InstanceEnded)
     assert fact.low == NOW
     assert fact.high == pytest.approx(NOW + 40)
+
+
+def warned(sequence: int, *warnings: str) -> Sightings:
+    beat = replace(heartbeat(1, sequence, training_s=5.0), warnings=warnings)
+    return Sightings(instances={1: running(1)}, heartbeats={1: beat})
+
+
+def warnings_in(facts: list[ev.Event]) -> list[str]:
+    return [fact.warning for fact in facts if isinstance(fact, ev.WarningSeen)]
+
+
+def test_a_warning_is_journaled_once_in_the_attempts_own_words():
+    looker = Looker(training_run())
+    assert kinds(looker.look(warned(1, "old torch"))) == ["TrainingStarted"], "what it starts with is in that record"
+    told = [warnings_in(looker.look(warned(n, "old torch", "no file published"))) for n in (2, 3)]
+    assert told == [["no file published"], []]
+
+
+def test_only_the_first_warnings_of_an_attempt_are_journaled():
+    looker = Looker(training_run())
+    looker.look(warned(1))
+    told = [text for n in range(2, 20) for text in warnings_in(looker.look(warned(n, f"a save failed: {n}")))]
+    assert told == [f"a save failed: {n}" for n in range(2, 2 + WARNINGS_MOST)]

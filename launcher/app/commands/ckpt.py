@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from launcher import codec
 from launcher.adapters.history import History
 from launcher.app.checkpoints import Checkpoint, checkpoints_of, is_complete, meant, parse_ref
+from launcher.app.counting import told, unit_of
 from launcher.app.home import Found
 from launcher.app.looking import looked_at, moment, print_answer, span
 from launcher.app.requests import somebody
@@ -24,13 +25,14 @@ Culprits = dict[CommitRef, list[str]]
 def run(args: argparse.Namespace) -> int:
     found = looked_at(args)
     history = found.read()
+    unit = unit_of(history.state) if history.is_created else "step"
     match args.action:
         case "ls":
-            return _ls(args, found, history)
+            return _ls(args, found, history, unit)
         case "verify":
-            return _verify(args, found, checkpoints_of(history))
+            return _verify(args, found, checkpoints_of(history), unit)
         case "pin":
-            return _pin(args, found, meant(checkpoints_of(history), _needed(args)))
+            return _pin(args, found, meant(checkpoints_of(history), _needed(args)), unit)
         case _:
             return _unpin(args, found, history)
 
@@ -46,16 +48,16 @@ def _needed(args: argparse.Namespace) -> str:
 # --- ls ------------------------------------------------------------------------------------------------------------------------
 
 
-def _ls(args: argparse.Namespace, found: Found, history: History) -> int:
+def _ls(args: argparse.Namespace, found: Found, history: History, unit: str) -> int:
     if args.ref is not None:
         raise UsageError(f"`launch ckpt ls` lists all; `launch ckpt verify {args.run} {args.ref}` looks at one")
     now, speed = found.market_now(history), history.state.speed
     known = checkpoints_of(history)
     if not known and not args.quiet:
         print("no checkpoint yet", file=sys.stderr)
-    head = ("REF", "STEP", "AGE", "SIZE", "PARENT", "STATE")
+    head = ("REF", unit.upper(), "AGE", "SIZE", "PARENT", "STATE")
     lines = table([head, *(_row(c, now, speed) for c in known)], right=frozenset({1, 3})) if known else []
-    print_answer(args, {"run": found.head.run, "checkpoints": [_json(c, now, speed) for c in known]}, lines)
+    print_answer(args, {"run": found.head.run, "checkpoints": [_json(c, now, speed, unit) for c in known]}, lines)
     return 0
 
 
@@ -89,11 +91,11 @@ def _marks(c: Checkpoint) -> Iterator[str]:
         yield f"set aside: {c.set_aside}"
 
 
-def _json(c: Checkpoint, now: Utc, speed: float) -> dict[str, Json]:
+def _json(c: Checkpoint, now: Utc, speed: float, unit: str) -> dict[str, Json]:
     m = c.manifest
     return {
         "ref": str(c.ref),
-        "step": m.step if m else None,
+        **told(_step(c), unit),
         "loss": m.loss if m else None,
         "seen_at": None if c.seen_at is None else moment(c.seen_at),
         "age_s": None if c.seen_at is None else round(max(0.0, now - c.seen_at) / speed, 3),
@@ -114,7 +116,7 @@ def _json(c: Checkpoint, now: Utc, speed: float) -> dict[str, Json]:
 # --- verify --------------------------------------------------------------------------------------------------------------------
 
 
-def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...]) -> int:
+def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...], unit: str) -> int:
     """Reads every byte that is kept. 6 where the newest (or the one named) is bad, else 0."""
     chosen = [meant(known, args.ref)] if args.ref is not None else [c for c in known if c.in_history and not c.let_go]
     if not chosen:
@@ -131,9 +133,11 @@ def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...
         "run": found.head.run,
         "good": not culprits[chosen[0].ref],
         "newest_good": str(good.ref) if good else None,
-        "checkpoints": [{"ref": str(c.ref), "step": _step(c), "culprits": culprits[c.ref]} for c in chosen],
+        "checkpoints": [{"ref": str(c.ref), **told(_step(c), unit), "culprits": culprits[c.ref]} for c in chosen],
     }
-    print_answer(args, document, [*_verdicts(chosen, culprits), *_fallback(found.head.run, chosen[0], good, culprits, args)])
+    print_answer(
+        args, document, [*_verdicts(chosen, culprits, unit), *_fallback(found.head.run, chosen[0], good, culprits, args, unit)]
+    )
     return StoreError.exit_code if culprits[chosen[0].ref] else 0
 
 
@@ -151,9 +155,9 @@ def _step(c: Checkpoint) -> int | None:
     return c.manifest.step if c.manifest else None
 
 
-def _verdicts(chosen: list[Checkpoint], culprits: Culprits) -> Iterator[str]:
+def _verdicts(chosen: list[Checkpoint], culprits: Culprits, unit: str) -> Iterator[str]:
     for c in chosen:
-        name = f"{c.ref}  step {'?' if c.manifest is None else c.manifest.step}"
+        name = f"{c.ref}  {unit} {'?' if c.manifest is None else c.manifest.step}"
         if culprits[c.ref]:
             yield from (f"{name}  BAD: {culprit}" for culprit in culprits[c.ref])
         else:
@@ -161,30 +165,32 @@ def _verdicts(chosen: list[Checkpoint], culprits: Culprits) -> Iterator[str]:
             yield f"{name}  ok ({show_size(c.manifest.size)} in {len(c.manifest.files)} files)"
 
 
-def _fallback(run: str, first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace) -> list[str]:
+def _fallback(
+    run: str, first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace, unit: str
+) -> list[str]:
     if not culprits[first.ref] or args.ref is not None:
         return []
     if good is None:
         return [f"no checkpoint is whole; `launch resume {run} --from 0` starts over"]
-    return [f"the newest is bad; a resume sets it aside and goes on from {good.ref}, step {_step(good)}, which is whole"]
+    return [f"the newest is bad; a resume sets it aside and goes on from {good.ref}, {unit} {_step(good)}, which is whole"]
 
 
 # --- pins ----------------------------------------------------------------------------------------------------------------------
 
 
-def _pin(args: argparse.Namespace, found: Found, c: Checkpoint) -> int:
+def _pin(args: argparse.Namespace, found: Found, c: Checkpoint, unit: str) -> int:
     if c.manifest is None:
         raise UsageError(f"the manifest of {c.ref} cannot be read, so there is nothing to pin; `launch ckpt verify` tells more")
     if not c.kept:
         raise UsageError(f"the bytes of {c.ref} are no longer there, so a pin would keep nothing")
-    said = _create_pin(args, found, c)
-    print_answer(args, {"run": found.head.run, "ref": str(c.ref), "step": c.manifest.step, "pinned": not args.dry_run}, [said])
+    said = _create_pin(args, found, c, unit)
+    print_answer(args, {"run": found.head.run, "ref": str(c.ref), **told(_step(c), unit), "pinned": not args.dry_run}, [said])
     return 0
 
 
-def _create_pin(args: argparse.Namespace, found: Found, c: Checkpoint) -> str:
+def _create_pin(args: argparse.Namespace, found: Found, c: Checkpoint, unit: str) -> str:
     assert c.manifest is not None, "checked by the caller"
-    name = f"{c.ref} (step {c.manifest.step})"
+    name = f"{c.ref} ({unit} {c.manifest.step})"
     if args.dry_run:
         return f"would pin {name}"
     try:

@@ -4,6 +4,7 @@ import argparse
 
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
+from launcher.app.counting import unit_of
 from launcher.app.looking import looked_at, moment, print_answer, span, unreadable_records
 from launcher.app.narrative import sentence
 from launcher.app.show import table
@@ -22,10 +23,14 @@ def run(args: argparse.Namespace) -> int:
 def _lines(history: History, bad: tuple[int, ...]) -> list[str]:
     head = ("#", "MARKET TIME", "ELAPSED", "EVENT")
     rows = [
-        (str(r.number), moment(r.at), f"+{span(_elapsed(history, r), _speed(history))}", sentence(r.event))
+        (str(r.number), moment(r.at), f"+{span(_elapsed(history, r), _speed(history))}", _sentence(history, r))
         for r in history.records
     ]
     return [*table([head, *rows], right=frozenset({0, 2})), *(f"record {n} cannot be read and waits to be voided" for n in bad)]
+
+
+def _sentence(history: History, record: Record) -> str:
+    return sentence(record.event, unit_of(history.state) if history.is_created else "step")
 
 
 def _json(history: History, record: Record) -> dict[str, Json]:
@@ -39,7 +44,7 @@ def _json(history: History, record: Record) -> dict[str, Json]:
         "elapsed_real_s": round(_elapsed(history, record) / _speed(history), 3),
         "event": type(event).__name__,
         "attempt": getattr(event, "attempt", None),
-        "text": sentence(event),
+        "text": _sentence(history, record),
         "supervisor": record.writer,
         "details": encode(event),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launcher.adapters.history import History
 from launcher.app.banner import first_line
+from launcher.app.counting import at, unit_of
 from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
 from launcher.app.opening import check_beginning, frozen_recipe
@@ -67,8 +68,9 @@ def _intention(history: History, resumed: ev.RunResumed | None, allowed: Sequenc
     """From where a run goes on, with which changes and which code."""
     if not history.is_created:
         return "from its very start: it has no attempt yet"
+    unit = unit_of(history.state)
     if resumed is None:
-        return f"from step {history.state.newest_step}"
+        return f"from {at(history.state.newest_step, unit)}"
     step = resumed.step if resumed.branched else history.state.newest_step
     changes = "".join(f", {key}={value}" for key, value in resumed.changes.items())
-    return f"from step {step}{changes}{about_code(resumed, history, allowed)}"
+    return f"from {at(step, unit)}{changes}{about_code(resumed, history, allowed)}"

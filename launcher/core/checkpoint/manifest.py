@@ -89,6 +89,11 @@ class Manifest:
     def size(self) -> Bytes:
         return sum(f.size for f in self.files)
 
+    @property
+    def tells_steps(self) -> bool:
+        """A trainer of ours tells its steps and notes what it ran on; of a folder that was published neither is known."""
+        return bool(self.facts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:

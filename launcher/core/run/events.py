@@ -187,6 +187,16 @@ class CheckpointSeen:
     stall_s: Seconds
     durable_s: Seconds
     urgent: bool
+    tells_steps: bool = False  # whether `step` is a step that the program told, not a number of commits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarningSeen:
+    """Something that a person should mend, in the attempt's own words: once for each text, and only the first few."""
+
+    at: Utc
+    attempt: int
+    warning: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +306,7 @@ AttemptEvent = (
     | WriterGranted
     | TrainingStarted
     | CheckpointSeen
+    | WarningSeen
     | NoticeSeen
     | InstanceMissed
     | InstanceFound

@@ -103,10 +103,18 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
         case ev.WriterGranted():
             return _grant(state, old, event)
         case ev.TrainingStarted(at=at, heartbeat=beat):
-            new = replace(old, training_at=at, restored_step=beat.restored_step, num_set_aside=len(beat.set_aside))
+            new = replace(
+                old,
+                training_at=at,
+                restored_step=beat.restored_step,
+                num_set_aside=len(beat.set_aside),
+                warnings=(*old.warnings, *beat.warnings),
+            )
             return _with(state, new)
         case ev.CheckpointSeen():
             return _commit(state, old, event)
+        case ev.WarningSeen(warning=warning):
+            return _with(state, replace(old, warnings=(*old.warnings, warning)))
         case ev.NoticeSeen(notice=notice):
             return _with(state, replace(old, notice=None if notice.withdrawn else notice, num_notices=notice.number))
         case ev.InstanceMissed():
@@ -181,7 +189,12 @@ def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState
         stall_s=event.stall_s,
     )
     newest_step = event.step if state.writer == old.number else state.newest_step
-    return replace(_with(state, seen), newest_step=newest_step, failures=replace(state.failures, errors=0))
+    return replace(
+        _with(state, seen),
+        newest_step=newest_step,
+        tells_steps=state.tells_steps or event.tells_steps,
+        failures=replace(state.failures, errors=0),
+    )
 
 
 def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:

@@ -16,6 +16,8 @@ from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
 
+WARNINGS_MOST = 5  # journaled of one attempt: a journal is read often and for ever
+
 
 def interpret(state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
     """Facts that are new in `seen`, which `watch` has taken in already. After a run's end only those of money."""
@@ -70,6 +72,11 @@ def _progress(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, 
     beat = newest_heartbeat(watch, attempt.number)
     if beat is not None and attempt.is_granted and attempt.training_at is None and _has_trained(beat):
         yield ev.TrainingStarted(at=now, attempt=attempt.number, heartbeat=beat)
+    known = attempt.warnings
+    for warning in () if beat is None or attempt.training_at is None else beat.warnings:
+        if warning not in known and len(known) < WARNINGS_MOST:
+            known = (*known, warning)
+            yield ev.WarningSeen(at=now, attempt=attempt.number, warning=warning)
     manifest = seen.commits.get(attempt.number)
     if manifest is None or (attempt.commit is not None and manifest.ref <= attempt.commit):
         return
@@ -84,6 +91,7 @@ def _progress(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, 
             stall_s=manifest.stall_s,
             durable_s=manifest.durable_s,
             urgent=manifest.urgent,
+            tells_steps=manifest.tells_steps,
         )
 
 

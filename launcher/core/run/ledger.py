@@ -100,7 +100,7 @@ def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = No
 class Toll:
     """What the end of one attempt cost."""
 
-    steps_lost: Step = 0  # made in vain; 0 while it lives, and under `run:`, whose steps nobody knows
+    steps_lost: Step = 0  # made in vain; 0 while it lives, and where nobody knows steps: of most programs under `run:`
     just_in_time: bool = False  # preempted, announced, and no work lost
 
 
@@ -164,7 +164,7 @@ def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: 
     lost = _steps_lost(state, attempt, following, over_at) if attempt.end is not None and attempt.is_granted else 0
     kept = max(0, attempt.commit_step - attempt.restored_step) if attempt.commit else 0
     redone = (own - min(saving, own)) * (lost / (lost + kept) if lost else 0.0)
-    if state.recipe.trainer is None and training_at is not None and attempt.end is not None:
+    if state.counts_commits and training_at is not None and attempt.end is not None:
         redone = _unpublished(attempt, training_at, over_at)
     return _Life(
         up_at=attempt.billed_from,
@@ -193,7 +193,7 @@ def _steps_lost(state: RunState, attempt: Attempt, following: Attempt | None, ov
     kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
     if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
         kept_step = min(kept_step, attempt.restored_step)
-    if beat is None or state.recipe.trainer is None:
+    if beat is None or state.counts_commits:
         return 0
     unheard_s = 0.0 if attempt.end is None or attempt.end.report is not None else max(0.0, over_at - beat.at) / state.speed
     guessed = int(min(unheard_s, UNHEARD_MOST_S) * (beat.steps_per_s or 0.0)) if beat.training_s > 0 else 0
@@ -201,7 +201,7 @@ def _steps_lost(state: RunState, attempt: Attempt, following: Attempt | None, ov
 
 
 def _unpublished(attempt: Attempt, training_at: Utc, over_at: Utc) -> Seconds:
-    """Under `run:` steps are not known: all since the last whole files is to be done again, unless the program had finished."""
+    """Where steps are not known all since the last whole files is to be done again, unless the program had finished."""
     assert attempt.end is not None
     if attempt.end.end is EndKind.FINISHED:
         return 0.0

@@ -93,6 +93,7 @@ class Attempt:
     stall_s: Seconds = 0.0
     notice: Notice | None = None  # standing; None when withdrawn
     num_notices: int = 0  # withdrawals counted
+    warnings: tuple[str, ...] = ()  # that were journaled
     missed: bool = False
     unwanted_at: Utc | None = None
     unwanted_reason: str = ""
@@ -156,6 +157,7 @@ class RunState:
     writer: int | None = None  # the newest granted attempt, alive or not
     num_grants: int = 0
     newest_step: Step = 0  # of `newest_commit`
+    tells_steps: bool = False  # a program under `run:` was seen to commit steps of its own
     branched: bool = False  # the next grant's parent is `branch`, not the last writer's newest commit
     branch: CommitRef | None = None
     failures: Failures = Failures()
@@ -169,6 +171,11 @@ class RunState:
     doubtful: frozenset[int] = frozenset()  # attempts that waited for a grant when a record was voided: it may have been theirs
     terminal: Terminal | None = None
     supervisor: str | None = None
+
+    @property
+    def counts_commits(self) -> bool:
+        """Whether a "step" of this run is the number of a commit: all that is known of a program that tells no steps."""
+        return self.recipe.trainer is None and not self.tells_steps
 
     @property
     def living(self) -> tuple[Attempt, ...]:
