@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from launcher import clock
 from launcher.adapters.market.listed import ListedFeed, listed, rows
+from launcher.adapters.market.recorded import read_trace
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, open_store
 from launcher.core.market.offer import Offer
-from launcher.core.market.trace import GENERATED, Trace, from_csv, generated
+from launcher.core.market.trace import GENERATED, Trace, generated
 from launcher.core.policy.base import Policy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import LocalSpec
@@ -48,9 +49,8 @@ def trace_of(local: LocalSpec) -> Trace:
     """The market of a rehearsal. Raises RecipeError where a file of one's own is none."""
     if local.trace in GENERATED:
         return generated(local.trace, local.seed)
-    path = Path(local.trace)
     try:
-        return from_csv(path.read_text(encoding="utf-8"), name=path.stem, seed=local.seed)
+        return read_trace(Path(local.trace), seed=local.seed)
     except (OSError, ValueError) as error:
         raise RecipeError(f"local.trace is {local.trace}, and that cannot be used: {error}") from None
 

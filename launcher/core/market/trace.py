@@ -8,15 +8,16 @@ Two kinds: *generated* ones draw lives from a hazard curve fitted to published s
 of availability samples. On-demand places never end. All times are market seconds.
 """
 
-import csv
 import functools
-import io
 import itertools
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from launcher.core.market import layout
 from launcher.core.market.offer import Capacity
+from launcher.core.market.series import Series
 from launcher.units import MINUTE, Seconds
 
 FOREVER: Seconds = 1e9  # the life of an on-demand machine: 32 years, and still a number that JSON can hold
@@ -144,6 +145,11 @@ def _dice(name: str, seed: int, place: str, k: int) -> random.Random:
     return random.Random(f"{name}/{seed}/{place}/{k}")
 
 
+def is_noticed(name: str, seed: int, place: str, k: int) -> bool:
+    """Whether the end of a recorded life is announced: no recording tells, so it is drawn."""
+    return _is_noticed(_dice(name, seed, place, k))
+
+
 def _is_noticed(dice: random.Random) -> bool:
     return dice.random() < NOTICE_PROBABILITY
 
@@ -160,6 +166,11 @@ def _draw(curve: tuple[float, ...], multiplier: float, dice: random.Random) -> S
     return (age + dice.random()) * STEP
 
 
+def typical_life() -> Seconds:
+    """The mean life in the typical zone of the fit: what may be expected of a zone that nothing is known of."""
+    return _mean(HAZARD_UP, 1.0)
+
+
 @functools.cache
 def _mean(curve: tuple[float, ...], multiplier: float) -> Seconds:
     """The expectation of `_draw`: the sum over all ages of the chance to get that old, plus half a step."""
@@ -174,16 +185,12 @@ def _mean(curve: tuple[float, ...], multiplier: float) -> Seconds:
 
 
 def from_csv(text: str, *, name: str, seed: int, tick_s: Seconds = STEP) -> Trace:
-    """The trace in a file of availability samples: a column `tick`, then one column a zone; above 0 there is capacity.
+    """The trace in a file of availability samples (core/market/layout.py); above 0 there is capacity.
 
     Raises ValueError, naming line and remedy, for anything else and where no zone is ever up.
     """
-    header, *rows = [row for row in csv.reader(io.StringIO(text)) if row] or [[]]
-    if header[:1] != ["tick"] or len(header) < 2:
-        raise ValueError(f"{name}: line 1 must be 'tick,ZONE,…', found {','.join(header)!r}")
-    samples = [_sample(name, line, row, len(header)) for line, row in enumerate(rows, start=2)]
-    columns = {zone: tuple(row[place] for row in samples) for place, zone in enumerate(header[1:])}
-    zones = {zone: spans for zone, column in columns.items() if (spans := _spans(column, tick_s))}
+    columns = layout.availability(text, name=name, tick_s=tick_s)
+    zones = {zone: spans for zone, column in columns.items() if (spans := _spans(column))}
     if not zones:
         raise ValueError(f"{name}: no zone is ever up (all values are 0); capacity is a number above 0")
     return RecordedTrace(name=name, seed=seed, zones=zones)
@@ -202,35 +209,36 @@ class RecordedTrace:
             return Life(up=FOREVER, down=0.0, notice=False)
         spans = self.zones[self.zone_of(place)]
         up, down = spans[(k - 1) % len(spans)]
-        return Life(up=up, down=down, notice=_is_noticed(_dice(self.name, self.seed, place, k)))
+        return Life(up=up, down=down, notice=is_noticed(self.name, self.seed, place, k))
 
     def mean_life(self, place: str) -> Seconds:
         spans = self.zones[self.zone_of(place)]
         return FOREVER if _is_on_demand(place) else sum(up for up, _ in spans) / len(spans)
 
     def zone_of(self, place: str) -> str:
-        """The column that stands for `place`: its own zone's where the file has one, else one picked by hash."""
-        zone = place.split("/")[1]
-        own = [column for column in self.zones if column == zone or column.startswith(f"{zone}_")]
-        return _dice(self.name, self.seed, place, 0).choice(sorted(own or self.zones))
+        """The column that stands for `place`."""
+        return column_of(place, self.name, self.seed, self.zones)
 
 
-def _sample(name: str, line: int, row: list[str], width: int) -> tuple[bool, ...]:
-    try:
-        values = [float(cell) for cell in row]
-    except ValueError as error:
-        raise ValueError(f"{name}: line {line}: {error}; write numbers only") from error
-    if len(values) != width:
-        raise ValueError(f"{name}: line {line} has {len(values)} columns, the header {width}")
-    return tuple(value > 0 for value in values[1:])
+def column_of(place: str, name: str, seed: int, columns: Iterable[str]) -> str:
+    """The column of a file that stands for `place`: its own zone's where there is one, else one picked by hash."""
+    zone = place.split("/")[1]
+    every = sorted(columns)
+    own = [column for column in every if column == zone or column.startswith(f"{zone}_")]
+    return _dice(name, seed, place, 0).choice(own or every)
 
 
-def _spans(column: tuple[bool, ...], tick_s: Seconds) -> tuple[tuple[Seconds, Seconds], ...]:
-    """The (up, down) seconds of a column that is read as a ring; () where it is never up."""
-    if True not in column:
+def _spans(capacity: Series) -> tuple[tuple[Seconds, Seconds], ...]:
+    """The (up, down) seconds of a column, which is a ring; () where it is never up."""
+    steps = [(value > 0, end - at) for at, end, value in zip(capacity.at, _ends(capacity), capacity.values, strict=True)]
+    if not any(up for up, _ in steps):
         return ()
     # Begin where capacity comes back, so that no stretch is cut in two by the file's ends.
-    start = next((t for t, up in enumerate(column) if up and not column[t - 1]), 0)
-    runs = [(up, len(list(run)) * tick_s) for up, run in itertools.groupby(column[start:] + column[:start])]
-    ups, downs = runs[0::2], runs[1::2]
-    return tuple((up, down) for (_, up), (_, down) in itertools.zip_longest(ups, downs, fillvalue=(False, 0.0)))
+    start = next((i for i, (up, _) in enumerate(steps) if up and not steps[i - 1][0]), 0)
+    turned = itertools.groupby(steps[start:] + steps[:start], key=lambda step: step[0])
+    lengths = [sum(length for _, length in run) for _, run in turned]
+    return tuple(itertools.zip_longest(lengths[0::2], lengths[1::2], fillvalue=0.0))
+
+
+def _ends(series: Series) -> tuple[Seconds, ...]:
+    return (*series.at[1:], series.period)
