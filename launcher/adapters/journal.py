@@ -23,16 +23,16 @@ from typing import Any, NamedTuple
 
 from tenacity import Retrying
 
-from launcher.adapters.records import Entry, Record, RecordReader, Slot, Unreadable, segment_key, slot_of, voids_in
+from launcher.adapters.records import Entry, Record, RecordReader, Slot, Unreadable, slot_of, voids_in
 from launcher.adapters.retry import store_calls
+from launcher.adapters.segments import SEGMENT_BYTES_MOST, blocks, segment_key
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.contract import SEGMENTS_PREFIX, journal_key
+from launcher.core.contract import journal_key
 from launcher.errors import KeyExists, Overtaken, StoreError, StoreUnknown, StoreUnusable
 from launcher.units import Utc
 
 __all__ = ["Entry", "Journal", "Record", "Unreadable", "VoidContent"]
 
-SEGMENT_RECORDS = 256  # one request instead of so many when a run is opened
 _OPEN_ROUNDS = 100  # records of others absorbed one by one while opening; a writer that fast is alive
 
 
@@ -69,7 +69,7 @@ class Journal:
         self._has_read = False
         self._is_open = False
         self._overtaken: Overtaken | None = None
-        self._segments: set[str] = set()
+        self._segments: set[str] = set()  # their keys, as far as known
 
     # --- reading ----------------------------------------------------------------------------------------------------------
 
@@ -162,19 +162,21 @@ class Journal:
         """Copy records `first` to `last` into one object, for fast opening and against damage. Repeating it does nothing."""
         assert 1 <= first <= last <= self.last, f"records {first} to {last} of {self.last}"
         key = segment_key(first, last)
-        whole = [slot.data for slot in self._slots[first - 1 : last] if isinstance(slot.entry, Record)]
         with contextlib.suppress(KeyExists):
-            self._store.create(key, b"\n".join(whole))
+            self._store.create(key, b"\n".join(self._whole(first, last)))
         self._segments.add(key)
 
     def write_due_segments(self) -> None:
-        """A segment for each SEGMENT_RECORDS records that have none. Cheap to call at every tick."""
-        if self.last >= SEGMENT_RECORDS and not self._segments:
-            self._segments = {meta.key for meta in self._store.list(SEGMENTS_PREFIX)}
-        for last in range(SEGMENT_RECORDS, self.last + 1, SEGMENT_RECORDS):
-            first = last - SEGMENT_RECORDS + 1
+        """A segment for each block of records that should have one and has none. Cheap to call at every tick."""
+        for first, last in blocks(self.last, self._is_small):
             if segment_key(first, last) not in self._segments:
                 self.write_segment(first, last)
+
+    def _is_small(self, first: int, last: int) -> bool:
+        return segment_key(first, last) in self._segments or sum(map(len, self._whole(first, last))) <= SEGMENT_BYTES_MOST
+
+    def _whole(self, first: int, last: int) -> list[bytes]:
+        return [slot.data for slot in self._slots[first - 1 : last] if isinstance(slot.entry, Record)]
 
     def _yield_to_others(self, entries: list[Entry]) -> None:
         """Any record among `entries` is another supervisor's: this journal is shut from now on."""
@@ -229,12 +231,13 @@ class Journal:
 
     def _read_on(self) -> list[Entry]:
         """Take in what is new. Nothing is taken in before all is read, so that an error in between loses nothing."""
-        copies = {} if self._has_read else self._reader.read_copies()
-        fresh = self._reader.read_from(self.last + 1, copies)
+        segments = None if self._has_read else self._reader.segments()
+        fresh = self._reader.read_from(self.last + 1, segments)
         newest = self._slots[-1:]
-        slots = self._reader.mend([*newest, *fresh], copies)
+        slots = self._reader.mend([*newest, *fresh], segments)
         self._take(slots)
-        self._has_read = True
+        if segments is not None:
+            self._has_read, self._segments = True, {*segments.keys}
         return self._unvoided(slots[1:] if newest and slots[0] is newest[0] else slots)
 
     def _take(self, slots: list[Slot]) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher import codec
+from launcher.adapters.segments import Segments
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.contract import SEGMENTS_PREFIX, journal_key
+from launcher.core.contract import journal_key
 from launcher.errors import KeyMissing, Overtaken, StoreUnusable
 from launcher.units import Utc
 
@@ -59,11 +60,6 @@ def slot_of(record: Record) -> Slot:
     return Slot(record.number, data, codec.digest_of(data), record)
 
 
-def segment_key(first: int, last: int) -> str:
-    """One object that holds copies of these records, a line each."""
-    return f"{SEGMENTS_PREFIX}{first:08d}-{last:08d}.jsonl"
-
-
 def voids_in(slots: list[Slot]) -> dict[int, str]:
     """Number and digest of every record that one of `slots` declares void."""
     voided: dict[int, str] = {}
@@ -94,25 +90,18 @@ class RecordReader:
                 break
         return slot
 
-    def read_copies(self) -> dict[int, Slot]:
-        """The copies of records in segments, by number. A line that is damaged or of another run is no copy."""
-        copies: dict[int, Slot] = {}
-        for meta in self.store.list(SEGMENTS_PREFIX):
-            try:
-                lines = self.store.get(meta.key).split(b"\n")
-            except KeyMissing:
-                continue
-            copies.update((slot.number, slot) for slot in map(self._parse_copy, lines) if slot is not None)
-        return copies
+    def segments(self) -> Segments[Slot]:
+        """The copies of records there are. A line that is damaged or of another run is no copy."""
+        return Segments(self.store, self._parse_copy)
 
-    def read_from(self, number: int, copies: dict[int, Slot]) -> list[Slot]:
-        """The records from `number` on until one is missing; from `copies` where they are there."""
+    def read_from(self, number: int, segments: Segments[Slot] | None) -> list[Slot]:
+        """The records from `number` on until one is missing; from `segments` where they are there."""
         slots: list[Slot] = []
-        while (slot := copies.get(number + len(slots)) or self.fetch(number + len(slots))) is not None:
+        while (slot := self._copy_of(number + len(slots), segments) or self.fetch(number + len(slots))) is not None:
             slots.append(slot)
         return slots
 
-    def mend(self, slots: list[Slot], copies: dict[int, Slot]) -> list[Slot]:
+    def mend(self, slots: list[Slot], segments: Segments[Slot] | None) -> list[Slot]:
         """`slots`, where a successor disagrees with a record mended from a copy or made Unreadable.
 
         A copy counts only where its successor vouches for it; without one the record itself does. Backwards, since a mended
@@ -122,15 +111,22 @@ class RecordReader:
         for i in reversed(range(len(slots))):
             slot, successor = mended[i], mended[i + 1].entry if i + 1 < len(slots) else None
             if not isinstance(successor, Record):
-                mended[i] = (self.fetch(slot.number) or slot) if slot is copies.get(slot.number) else slot
+                mended[i] = (self.fetch(slot.number) or slot) if slot is self._copy_of(slot.number, segments) else slot
             elif successor.previous_sha256 != slot.digest:
-                mended[i] = self._mend_one(slot, successor.previous_sha256, copies or self.read_copies())
+                segments = segments or self.segments()
+                mended[i] = self._mend_one(slot, successor.previous_sha256, segments)
         return mended
 
-    def _mend_one(self, slot: Slot, digest: str, copies: dict[int, Slot]) -> Slot:
-        for candidate in (copies.get(slot.number), self.fetch(slot.number)):
-            if candidate is not None and candidate.digest == digest:
+    def _copy_of(self, number: int, segments: Segments[Slot] | None) -> Slot | None:
+        return next(segments.copies(number), None) if segments is not None else None
+
+    def _mend_one(self, slot: Slot, digest: str, segments: Segments[Slot]) -> Slot:
+        for candidate in segments.copies(slot.number):
+            if candidate.digest == digest:
                 return candidate
+        stored = self.fetch(slot.number)
+        if stored is not None and stored.digest == digest:
+            return stored
         if isinstance(slot.entry, Unreadable):
             return slot
         return replace(slot, entry=Unreadable(number=slot.number, digest=slot.digest))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher import codec
-from launcher.adapters.journal import SEGMENT_RECORDS, Entry, Journal, Record
+from launcher.adapters.journal import Entry, Journal, Record
 from launcher.adapters.store.base import Chunks, ObjectStore
 from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
@@ -269,45 +269,6 @@ def test_a_record_of_another_incarnation_means_overtaken(store: ObjectStore) -> 
     opened(store)
     with pytest.raises(Overtaken, match="another run of this name"):
         journal(store, incarnation="inc-2").poll()
-
-
-# --- segments and size -----------------------------------------------------------------------------------------------------
-
-
-def test_due_segments_are_written_once_each_and_opening_reads_them_instead_of_records() -> None:
-    class Counting(MemoryStore):
-        num_gets = 0
-
-        def get(self, key: str, span: object = None) -> bytes:
-            self.num_gets += 1
-            return super().get(key)
-
-    store = Counting()
-    writer = filled(store, 2 * SEGMENT_RECORDS + 3)
-    writer.write_due_segments()
-    writer.write_due_segments()
-    again = journal(store)
-    store.num_gets = 0
-    assert again.read() == writer.read()
-    assert store.num_gets < 10
-    again.write_due_segments()
-    assert len(list(store.list("segments/"))) == 2
-
-
-def test_a_journal_of_ten_thousand_records_opens_with_few_requests() -> None:
-    class Counting(MemoryStore):
-        num_gets = 0
-
-        def get(self, key: str, span: object = None) -> bytes:
-            self.num_gets += 1
-            return super().get(key)
-
-    store = Counting()
-    writer = filled(store, 10_000)
-    writer.write_due_segments()
-    store.num_gets = 0
-    assert len(journal(store).read()) == 10_000
-    assert store.num_gets < 10_000 / SEGMENT_RECORDS + SEGMENT_RECORDS
 
 
 # --- random histories ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 
 from launcher import codec
 from launcher.adapters.journal import Journal, Unreadable
-from launcher.adapters.records import segment_key
+from launcher.adapters.segments import segment_key
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import journal_key
 from launcher.errors import StoreUnknown, StoreUnusable
