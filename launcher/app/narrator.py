@@ -205,7 +205,8 @@ def _resumed(state: RunState, beat: Heartbeat) -> str:
 def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:
     assert attempt.bill is not None, "told once the instance's end is known"
     how = "SIGKILL" if attempt.bill.wait_status == "signal 9" else attempt.bill.wait_status or attempt.bill.cause.value
-    in_time = "  (just in time)" if toll(state, attempt.number, now).just_in_time else ""
+    kept_all = toll(state, attempt.number, now).just_in_time and not state.counts_commits
+    in_time = "  (just in time)" if kept_all else ""
     warned = "" if attempt.notice is not None else "  (no notice)"
     return f"{how:<14} attempt {attempt.number}{_lost(state, attempt, now)}{warned}{in_time}"
 

@@ -27,6 +27,7 @@ from launcher.units import Bytes, Seconds
 
 _PROC = Path("/proc")
 _UNFINISHED = ".tmp-"
+EMPTY = "the folder is empty"
 
 Inode = tuple[int, int]  # device, inode: a file under any of its names
 
@@ -116,7 +117,7 @@ def was_whole(kept: str, then: Look, now: Look) -> bool:
 def obstacle(before: Look, now: Look) -> str:
     """Why two looks prove nothing: which file is in the way."""
     if not now.files:
-        return "the folder is empty"
+        return EMPTY
     if busy := now.busy | (before.busy & now.files.keys()):
         return f"{_named(busy)} open for writing"
     return f"{_named(changed(before, now))} changed between two looks, {PUBLISH_LOOKS_S:g} s apart"

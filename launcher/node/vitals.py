@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from launcher.core.contract import AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
 from launcher.core.market.offer import Capacity
 from launcher.core.tempo import PUBLISH_LOOKS_S, Tempo
+from launcher.node.look import EMPTY
 from launcher.units import MINUTE, Seconds, Utc
 
 UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
 UNPUBLISHED_WARN_REAL_S: Seconds = 4 * PUBLISH_LOOKS_S  # a rehearsal's ten minutes may be over before the first two looks
+EMPTY_WARN_REAL_S: Seconds = 30.0  # a first attempt may be importing PyTorch, and not have come to its first save
 UNPUBLISHED = (
     "no file published yet: {obstacle}; write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves "
     "or keep all in one file that each save replaces by a rename"
@@ -81,10 +83,12 @@ class Vitals:
         watched = isinstance(self.spec.program, CommandProgram) and not self.spec.save.never
         on_spot = self.spec.placement.capacity is Capacity.SPOT
         saved = self.progress.last_commit > 0 or self.progress.restored is not None
-        late = self._training_s() > max(UNPUBLISHED_WARN_S, self._market(UNPUBLISHED_WARN_REAL_S))
+        has_time = self.spec.attempt == 1 and self.obstacle in ("", EMPTY)
+        real = EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S
+        late = self._training_s() > max(UNPUBLISHED_WARN_S, self._market(real))
         if not (watched and on_spot and late) or saved:
             return ()
-        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or "nothing was written")
+        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or EMPTY)
         return (self._unpublished,)
 
     def _now(self) -> Seconds:

@@ -159,6 +159,13 @@ def test_of_a_program_that_tells_no_steps_the_commits_are_counted():
     assert not any("step" in line for line in lines)
 
 
+def test_just_in_time_is_said_of_no_program_whose_work_nobody_knows():
+    start, _, *end = ended(EndCause.PREEMPTED, noticed=True)
+    lines, state = told([start, builders.committed(1, 1, 1, at=NOW + 103), *end], program_run())
+    assert ledger(state, NOW + 200).just_in_time == 1
+    assert lines[-1].endswith("attempt 1")
+
+
 def test_a_program_under_run_that_tells_steps_is_told_of_in_steps():
     steps = replace(builders.committed(1, 1, 100, at=NOW + 3), tells_steps=True)
     end = [builders.exited(1, ExitKind.DRAINED, at=NOW + 4), builders.sealed(1, CommitRef(1, 1), 100, at=NOW + 4)]

@@ -1,0 +1,56 @@
+"""The warning that nothing is published: when it is due, and that it stays the same."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.contract import AttemptSpec, CommandProgram, SaveRule, TrainerProgress
+from launcher.node.look import EMPTY
+from launcher.node.vitals import Vitals
+from tests.node.rig import PLACEMENT
+
+SPEC = AttemptSpec(
+    run="r", incarnation="i1", attempt=2, store="memory://", placement=PLACEMENT, program=CommandProgram(setup=None, command="x")
+)
+
+
+def warnings_after(
+    real_s: float, obstacle: str = "w changed", spec: AttemptSpec = SPEC, *, speed: float = 300.0
+) -> tuple[str, ...]:
+    return vitals(real_s, obstacle, replace(spec, speed=speed)).compose(1).warnings
+
+
+def vitals(real_s: float, obstacle: str, spec: AttemptSpec) -> Vitals:
+    started = TrainerProgress(first_step_mono=time.monotonic() - real_s)
+    return Vitals(spec=spec, nonce="n", utc=lambda: 0.0, progress=started, obstacle=obstacle)
+
+
+def test_ten_minutes_without_a_published_file_are_told_with_the_file_in_the_way() -> None:
+    assert warnings_after(590, speed=1) == ()
+    [warning] = warnings_after(610, speed=1)
+    assert warning.startswith("no file published yet: w changed; ")
+
+
+def test_a_rehearsal_waits_for_a_few_looks_whatever_its_speed() -> None:
+    assert warnings_after(7) == ()
+    assert len(warnings_after(9)) == 1
+
+
+@pytest.mark.parametrize("obstacle", ["", EMPTY])
+def test_a_first_attempt_may_take_its_time_to_write_anything(obstacle: str) -> None:
+    first = replace(SPEC, attempt=1)
+    assert warnings_after(29, obstacle, first) == ()
+    assert EMPTY in warnings_after(31, obstacle, first)[0]
+    assert EMPTY in warnings_after(9, obstacle)[0], "an attempt before this one has left nothing either"
+
+
+def test_never_silences_it() -> None:
+    assert warnings_after(1000, spec=replace(SPEC, save=SaveRule(never=True))) == ()
+
+
+def test_it_stays_the_same_when_another_file_is_in_the_way() -> None:
+    told = vitals(9, "a changed", replace(SPEC, speed=300.0))
+    first = told.compose(1).warnings
+    told.obstacle = "b changed"
+    assert told.compose(2).warnings == first
