@@ -35,7 +35,7 @@ from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import CloudUnreachable, FeedStale, KeyExists, Overtaken, StoreError, StoreUnknown
 from launcher.observe import Observer
-from launcher.retention import may_retain, retain
+from launcher.retention import Retainer, may_retain
 from launcher.units import Seconds, Utc
 
 ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another
@@ -160,6 +160,7 @@ class Loop:
         self._observer = Observer(world.store, world.cloud, world.feed)
         self._watch = Watch()
         self._lamp = Lamp(world.store, world.clock, supervisor, world.seat)
+        self._retainer = Retainer(world.store)
         self._retained_at: tuple[int, ...] = ()
         self._said = ""
         self._look_every: Seconds | None = None  # after a tick that found nothing to do
@@ -303,7 +304,7 @@ class Loop:
         if sealed == self._retained_at or not may_retain(state):
             return
         try:
-            retain(state, self._world.store)
+            self._retainer.retain(state)
         except StoreError as error:  # room that is not given back costs a little; what trains meanwhile is worth more
             log.warning("nothing_deleted", error=str(error))
         self._retained_at = sealed

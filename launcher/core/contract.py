@@ -157,6 +157,7 @@ class AttemptSpec:
     attempt: int
     store: str  # URL of STORE/RUN
     placement: Placement
+    num_nodes: int = 1
     program: CommandProgram | TrainerProgram
     envs: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()

@@ -4,10 +4,11 @@ The agent tails the whole journal and keeps only this. The journal alone decides
 is read here: its grant voided, a later attempt granted, its commits sealed, the run over.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from launcher.adapters.journal import Entry, Unreadable
+from launcher.adapters.journal import Entry, Record, Unreadable
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.run.events import (
     AttemptExited,
@@ -60,16 +61,21 @@ def read_orders(before: Orders, entries: Sequence[Entry]) -> Orders:
     """
     unreadable = tuple(entry.number for entry in entries if isinstance(entry, Unreadable))
     orders = Orders(attempt=before.attempt, unreadable=unreadable)
-    for entry in entries:
-        if isinstance(entry, Unreadable):
-            break
-        orders = _heed(orders, entry.number, entry.event)
+    readable = itertools.takewhile(lambda entry: isinstance(entry, Record), entries)
+    orders = heed(orders, [entry for entry in readable if isinstance(entry, Record)])
     if before.grant is None or orders.grant is not None:
         return orders
     if any(number <= before.grant.number for number in unreadable):
         return replace(before, unreadable=unreadable)
     voided = Dismissed(reason=f"its grant, record {before.grant.number}, was voided", drain=False, sealed=True)
     return _dismiss(replace(orders, grant=before.grant), voided)
+
+
+def heed(orders: Orders, records: Iterable[Record]) -> Orders:
+    """`read_orders` for a journal that only grew by whole `records`, none of which voids another."""
+    for record in records:
+        orders = _heed(orders, record.number, record.event)
+    return orders
 
 
 def _heed(orders: Orders, number: int, event: Event) -> Orders:

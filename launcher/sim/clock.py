@@ -1,25 +1,26 @@
-"""Time that passes only when somebody waits: a day of supervision takes milliseconds."""
+"""A machine's clock in simulated time: `wait` takes no time at all, and a day of supervision milliseconds."""
 
+from launcher.sim.timeline import Timeline
 from launcher.units import Seconds, Utc
 
 
 class SimClock:
-    """`wait` jumps. The two readings may be set apart, as they are on machines: `step_utc` is an NTP correction."""
+    """One machine's view of a timeline. Its wall clock may be off by `skew`; `step_utc` is a correction by NTP."""
 
-    def __init__(self, start: Utc = 0.0) -> None:
-        self._utc = start
-        self._monotonic: Seconds = 0.0
+    def __init__(self, start: Utc | Timeline = 0.0, *, skew: Seconds = 0.0) -> None:
+        self.timeline = start if isinstance(start, Timeline) else Timeline(start)
+        self._skew = skew
+        self._booted = self.timeline.now
 
     def utc_s(self) -> Utc:
-        return self._utc
+        return self.timeline.now + self._skew
 
     def monotonic_s(self) -> Seconds:
-        return self._monotonic
+        return self.timeline.now - self._booted
 
     def wait(self, seconds: Seconds) -> None:
-        self._utc += max(0.0, seconds)
-        self._monotonic += max(0.0, seconds)
+        self.timeline.sleep_until(self.timeline.now + max(0.0, seconds))
 
     def step_utc(self, seconds: Seconds) -> None:
         """Move the wall clock, either way, while no time passes."""
-        self._utc += seconds
+        self._skew += seconds

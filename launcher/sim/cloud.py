@@ -1,9 +1,12 @@
-"""A cloud in simulated time: places with lives from a trace, machines that write what real ones write, and a bill of its own."""
+"""A cloud in simulated time: a market that takes machines away, agents on them, and a bill of its own.
 
+The bill is kept by rules written down a second time here, from the clouds' pages and not from our ledger, so that the two can be
+compared.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from launcher.adapters.store.base import ObjectStore
-from launcher.clock import Clock
 from launcher.core.contract import AttemptSpec
 from launcher.core.instance import (
     EndCause,
@@ -14,119 +17,237 @@ from launcher.core.instance import (
     StartFailure,
     instance_name,
 )
-from launcher.core.market.trace import Trace
-from launcher.errors import CloudUnreachable
+from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer
+from launcher.core.tempo import NOTICE_LEAD_MIN_S
 from launcher.sim.machine import Pace, SimMachine
-from launcher.units import Seconds, Utc
+from launcher.sim.market import Fate, Market
+from launcher.sim.timeline import Timeline
+from launcher.units import HOUR, Seconds, Usd, Utc
+
+LISTED_AFTER_END: Seconds = 24 * HOUR
+FREE_FIRST_HOUR = ("aws",)  # "if your Spot Instance is interrupted by EC2 in the first hour, you're not charged"
+LEAST_BILLED: dict[str, Seconds] = {"aws": 60.0, "gcp": 60.0}
+FREE_FIRST_MINUTE = ("gcp",)
+
+NewMachine = Callable[[AttemptSpec, str, Pace], SimMachine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How one start goes: what the world has in store for it besides its market. The default is an honest one."""
+
+    refused: FailureKind | None = None
+    delay: Seconds = 0.0  # until the instance runs and costs money
+    num_agents: int = 1  # 2: the start was repeated, and two jobs run on one instance
+    pace: Pace | None = None  # None: the world's
+    skew: Seconds = 0.0  # of the machine's clock
+    dies_after: Seconds | None = None  # the hardware fails, without a word
+    deaf_from: Seconds | None = None  # after so long it is cut off from everything, and goes on
+    warns: tuple[tuple[Seconds, Seconds, bool], ...] = ()  # (after, lead, withdrawn): warnings that mean nothing
+    no_notice: bool = False  # whatever the market would have announced
+    comes_back_after: Seconds | None = None  # taken away, it wakes as a zombie so long after its end
+
+
+HONEST = Start()
 
 
 @dataclass(kw_only=True)
-class _Instance:
+class Instance:
     name: InstanceName
-    place: str
-    machine: SimMachine | None
+    spec: AttemptSpec
+    offer: Offer
+    requested_at: Utc
+    num: int  # in its place, from 1
+    start: Start = HONEST
+    fate: Fate | None = None
     failure: StartFailure | None = None
-    kill_at: Utc = 0.0
-    warn_at: Utc | None = None
-    is_warned: bool = False
+    home: str = ""
+    billed_from: Utc | None = None
     ended_at: Utc | None = None
     cause: EndCause = EndCause.UNTOLD
     wait_status: str | None = None
+    agents: list[SimMachine] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return f"i-{self.name}"
+
+    @property
+    def is_up(self) -> bool:
+        return self.failure is None and self.ended_at is None
+
+    @property
+    def was_taken(self) -> bool:
+        return self.cause is EndCause.PREEMPTED
 
 
 @dataclass(kw_only=True)
 class SimCloud:
-    """Capacity, notices and kills from `trace`; `outages` are spans of time in which the API does not answer."""
+    """Instances of any number of runs. `plan_start` says how each start goes; `new_machine` makes the agent on it."""
 
-    clock: Clock
-    store: ObjectStore
-    trace: Trace
-    pace: Pace = field(default_factory=Pace)
-    notice_lead: Seconds = 120.0
-    outages: tuple[tuple[Utc, Utc], ...] = ()
+    timeline: Timeline
+    market: Market
+    pace: Pace
+    new_machine: Callable[[AttemptSpec, str, Pace, Seconds, Callable[[], None]], SimMachine]
+    plan_start: Callable[[InstanceName], Start] = lambda name: HONEST
+    reports_ends: bool = True  # whether an ended instance is listed with the time of its end
+    instances: dict[InstanceName, Instance] = field(default_factory=dict)
     starts: list[InstanceName] = field(default_factory=list)  # every start that bought a machine, in order
-    _instances: dict[InstanceName, _Instance] = field(default_factory=dict)
 
-    def start(self, name: InstanceName, spec: AttemptSpec) -> None:
-        self._reach()
-        if name in self._instances:
+    # --- the port -----------------------------------------------------------------------------------------------------------
+
+    def start(self, name: InstanceName, spec: AttemptSpec, *, home: str = "") -> None:
+        if name in self.instances:
             return
         place = spec.placement.place
-        earlier = [i for i in self._instances.values() if i.place == place and i.machine is not None]
-        now = self.clock.utc_s()
-        life = self.trace.life(place, len(earlier) + 1)
-        is_taken = bool(earlier) and earlier[-1].cause is EndCause.PREEMPTED
-        if is_taken and now < earlier[-1].kill_at + self.trace.life(place, len(earlier)).down:
-            failure = StartFailure(failure=FailureKind.CAPACITY, message=f"{place} has no capacity")
-            self._instances[name] = _Instance(name=name, place=place, machine=None, failure=failure)
-            return
-        machine = SimMachine(self.store, spec, f"i-{len(self._instances) + 1}", now, self.pace)
-        kill_at = now + life.up
-        self._instances[name] = _Instance(
-            name=name,
-            place=place,
-            machine=machine,
-            kill_at=kill_at,
-            warn_at=kill_at - self.notice_lead if life.notice else None,
+        earlier = [i for i in self.instances.values() if i.spec.placement.place == place and i.failure is None]
+        now = self.timeline.now
+        fate = self.market.fate(
+            spec.placement,
+            nodes=spec.num_nodes,
+            k=len(earlier) + 1,
+            taken_at=earlier[-1].ended_at if earlier and earlier[-1].was_taken else None,
+            now=now,
         )
+        how = self.plan_start(name)
+        instance = Instance(
+            name=name,
+            spec=spec,
+            offer=self._offer(spec),
+            requested_at=now,
+            num=len(earlier) + 1,
+            start=how,
+            fate=fate,
+            home=home,
+        )
+        self.instances[name] = instance
+        if how.refused is not None or fate is None:
+            kind = how.refused or FailureKind.CAPACITY
+            instance.failure = StartFailure(failure=kind, message=f"{place}: {kind.value}")
+            return
         self.starts.append(name)
+        self.timeline.after(how.delay, lambda: self._boot(instance))
 
     def stop(self, name: InstanceName) -> None:
-        self._reach()
-        instance = self._instances.get(name)
-        if instance is not None and instance.machine is not None and instance.ended_at is None:
-            instance.machine.kill()
-            self._end(instance, self.clock.utc_s(), EndCause.STOPPED)
+        instance = self.instances.get(name)
+        if instance is not None and instance.is_up:
+            self._end(instance, EndCause.STOPPED)
 
-    def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
-        self._advance()
-        self._reach()
+    def poll(self, run: str, incarnation: str, *, home: str = "") -> dict[InstanceName, InstanceStatus]:
         prefix = instance_name(run, incarnation, 0)[:-1]
-        return {name: _status(i) for name, i in self._instances.items() if name.startswith(prefix)}
+        now = self.timeline.now
+        return {
+            name: self._status(instance, home)
+            for name, instance in self.instances.items()
+            if name.startswith(prefix) and (instance.ended_at is None or now < instance.ended_at + LISTED_AFTER_END)
+        }
 
-    def lives(self) -> list[tuple[InstanceName, Utc, Utc | None]]:
-        """What was really up, and from when to when: the bill, kept apart from any ledger."""
-        return [(i.name, i.machine.started_at, i.ended_at) for i in self._instances.values() if i.machine is not None]
+    # --- what only the world knows ------------------------------------------------------------------------------------------
 
-    def _reach(self) -> None:
-        now = self.clock.utc_s()
-        if any(start <= now < end for start, end in self.outages):
-            raise CloudUnreachable("the simulated cloud does not answer")
+    def agents(self) -> Iterator[SimMachine]:
+        for instance in self.instances.values():
+            yield from instance.agents
 
-    def _advance(self) -> None:
-        now = self.clock.utc_s()
-        for instance in self._instances.values():
-            machine = instance.machine
-            if machine is None or instance.ended_at is not None:
-                continue
-            if instance.warn_at is not None and not instance.is_warned and now >= instance.warn_at:
-                instance.is_warned = True
-                machine.advance(instance.warn_at)
-                machine.notice(1, instance.kill_at)
-            machine.advance(min(now, instance.kill_at))
-            if now >= instance.kill_at:
-                if instance.is_warned:
-                    machine.drain("the notice ran out")
-                machine.kill()
-                self._end(instance, instance.kill_at, EndCause.PREEMPTED)
-            elif machine.is_over and not instance.is_warned:
-                self._end(instance, now, EndCause.EXITED)
+    def up(self) -> list[Instance]:
+        return [i for i in self.instances.values() if i.is_up]
 
-    def _end(self, instance: _Instance, at: Utc, cause: EndCause) -> None:
-        instance.ended_at = at
+    def dollars(self) -> Usd:
+        """What everything cost so far: the cloud's own bill."""
+        return sum(self.bill_of(i) for i in self.instances.values())
+
+    def bill_of(self, instance: Instance) -> Usd:
+        if instance.billed_from is None:
+            return 0.0
+        cloud = instance.spec.placement.cloud
+        end = instance.ended_at if instance.ended_at is not None else self.timeline.now
+        life = end - instance.billed_from
+        if instance.was_taken and instance.spec.placement.capacity is Capacity.SPOT:
+            free_for = HOUR if cloud in FREE_FIRST_HOUR else 60.0 if cloud in FREE_FIRST_MINUTE else 0.0
+            if life < free_for:
+                return 0.0
+        if life <= 0:
+            return 0.0
+        return instance.spec.num_nodes * instance.offer.price * max(life, LEAST_BILLED.get(cloud, 0.0)) / HOUR
+
+    def take(self, instance: Instance) -> None:
+        """The market wants it back, now."""
+        if instance.is_up:
+            self._end(instance, EndCause.PREEMPTED)
+
+    # --- lives --------------------------------------------------------------------------------------------------------------
+
+    def _offer(self, spec: AttemptSpec) -> Offer:
+        offers = {o.placement: o for o in self.market.offers(self.timeline.now)}
+        return offers[spec.placement]
+
+    def _boot(self, instance: Instance) -> None:
+        if not instance.is_up:
+            return
+        now, how, fate = self.timeline.now, instance.start, instance.fate
+        assert fate is not None
+        instance.billed_from = now
+        for _ in range(how.num_agents):
+            pace = how.pace or self.pace
+            agent = self.new_machine(instance.spec, instance.id, pace, how.skew, lambda: self._agent_ended(instance))
+            instance.agents.append(agent)
+        lead = notice_lead(instance.spec) if fate.notice and not how.no_notice else None
+        if lead is not None:
+            self.timeline.at(fate.ends_at - lead, lambda: self._warn(instance, fate.ends_at))
+        self.timeline.at(fate.ends_at, lambda: self.take(instance))
+        for after, false_lead, withdrawn in how.warns:
+            self.timeline.after(after, lambda ends=now + after + false_lead, w=withdrawn: self._warn(instance, ends, withdrawn=w))  # type: ignore[misc]
+        if how.dies_after is not None:
+            self.timeline.after(how.dies_after, lambda: self._end(instance, EndCause.UNTOLD) if instance.is_up else None)
+        if how.deaf_from is not None:
+            self.timeline.after(how.deaf_from, lambda: self._cut_off(instance))
+
+    def _warn(self, instance: Instance, ends_at: Utc, *, withdrawn: bool = False) -> None:
+        if instance.is_up:
+            for agent in instance.agents:
+                agent.warn(ends_at, withdrawn=withdrawn)
+
+    def _cut_off(self, instance: Instance) -> None:
+        for agent in instance.agents:
+            agent.is_deaf = True
+
+    def _agent_ended(self, instance: Instance) -> None:
+        if instance.is_up and all(agent.is_over for agent in instance.agents):
+            self._end(instance, EndCause.EXITED)
+
+    def _end(self, instance: Instance, cause: EndCause) -> None:
+        instance.ended_at = self.timeline.now
         instance.cause = cause
         instance.wait_status = "exit 0" if cause is EndCause.EXITED else "signal 9"
+        back = instance.start.comes_back_after
+        for agent in instance.agents:
+            if back is not None and agent.is_training and cause is not EndCause.EXITED:
+                agent.say()
+                agent.is_deaf = True
+                self.timeline.after(back, agent.wake_late)
+            else:
+                agent.kill()
+
+    def _status(self, instance: Instance, home: str) -> InstanceStatus:
+        if instance.failure is not None:
+            return InstanceStatus(phase=InstancePhase.FAILED, failure=instance.failure)
+        if (
+            instance.home != home
+        ):  # its records lie on the machine that started it; only a look-up by label tells whether it is there
+            phase = InstancePhase.UNKNOWN if instance.is_up else InstancePhase.GONE
+            return InstanceStatus(phase=phase, instance_id=instance.id, billed_from=instance.billed_from)
+        if instance.billed_from is None and instance.is_up:
+            return InstanceStatus(phase=InstancePhase.STARTING, instance_id=instance.id)
+        told = self.reports_ends and not instance.is_up
+        return InstanceStatus(
+            phase=InstancePhase.RUNNING if instance.is_up else InstancePhase.GONE,
+            instance_id=instance.id,
+            billed_from=instance.billed_from,
+            ended_at=instance.ended_at if told else None,
+            cause=instance.cause if told or instance.is_up else EndCause.UNTOLD,
+            wait_status=instance.wait_status if told else None,
+        )
 
 
-def _status(instance: _Instance) -> InstanceStatus:
-    if instance.failure is not None:
-        return InstanceStatus(phase=InstancePhase.FAILED, failure=instance.failure)
-    assert instance.machine is not None
-    return InstanceStatus(
-        phase=InstancePhase.RUNNING if instance.ended_at is None else InstancePhase.GONE,
-        instance_id=instance.machine.instance_id,
-        billed_from=instance.machine.started_at,
-        ended_at=instance.ended_at,
-        cause=instance.cause,
-        wait_status=instance.wait_status,
-    )
+def notice_lead(spec: AttemptSpec) -> Seconds:
+    """How long before the end the cloud warns; in rehearsed time stretched, as the host of a local instance does."""
+    return max(NOTICE_LEAD.get(spec.placement.cloud, 0.0), NOTICE_LEAD_MIN_S * spec.speed)

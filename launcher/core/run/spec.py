@@ -15,6 +15,7 @@ def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSp
         attempt=attempt.number,
         store=store_url,
         placement=attempt.offer.placement,
+        num_nodes=recipe.num_nodes,
         program=program(recipe),
         envs=recipe.envs,
         secrets=recipe.secrets,
