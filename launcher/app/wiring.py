@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from launcher import clock
 from launcher.adapters.market.listed import ListedFeed, listed, rows
-from launcher.adapters.market.recorded import read_trace
+from launcher.adapters.market.recorded import read_recording, read_trace
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, open_store
 from launcher.core.market.offer import Offer
+from launcher.core.market.recording import Recording
 from launcher.core.market.trace import GENERATED, Trace, generated
 from launcher.core.policy.base import Policy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import LocalSpec
-from launcher.errors import RecipeError
+from launcher.errors import RecipeError, UsageError
 from launcher.units import Seconds, Step, Utc
 
 if TYPE_CHECKING:
@@ -55,9 +56,22 @@ def trace_of(local: LocalSpec) -> Trace:
         raise RecipeError(f"local.trace is {local.trace}, and that cannot be used: {error}") from None
 
 
+def recording_of(path: Path) -> Recording:
+    """The recorded market in a file. Raises UsageError where it is none."""
+    try:
+        return read_recording(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the trace {path} cannot be used: {error}") from None
+
+
 def offers_of(trace: Trace) -> tuple[Offer, ...]:
     """Everything a rehearsal could buy, unfiltered."""
     return listed(trace.mean_life)
+
+
+def offers_for(mean_life: Seconds) -> tuple[Offer, ...]:
+    """The same where all machines live as long, for a market that says nothing of lives."""
+    return listed(lambda place: mean_life)
 
 
 def gpus_on_list() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 A case is a value that says all of its run, so it gives the same outcome in any process and in any order.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -62,10 +63,8 @@ def run_case(case: Case) -> Outcome:
         if event.at > most and not state.phase.is_ended:
             raise _GivenUp
 
-    try:
+    with contextlib.suppress(_GivenUp):
         world.run(listen)
-    except _GivenUp:
-        pass
     return outcome_of(
         world.history.state,
         world.timeline.now,
@@ -83,8 +82,7 @@ def sweep(
     """The outcome of each case, in their order. `done` hears how many are ready."""
     processes = min(num_processes or cores(), 1 + len(cases) // FEW)
     if processes == 1:
-        with _quiet():
-            return _collect(map(run_case, cases), done)
+        return _collect(map(run_case, cases), done)
     # Spawned, not forked: the caller may have threads.
     with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
         return _collect(pool.imap(run_case, cases, chunksize=FEW // 2), done)

@@ -78,7 +78,7 @@ def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView
     chosen = decision.ranked[0] if isinstance(decision, Move) else None
     candidates = _ranked(recipe, task, view, policy, chosen, now)
     best = next((c for c in candidates if c.is_chosen), None)
-    on_demand_price = _on_demand_price(recipe, offers)
+    sure_price = on_demand_price(recipe, offers)
     miss = None if fitting else nearest_miss(recipe, offers)
     return Plan(
         task=task,
@@ -86,8 +86,8 @@ def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView
         reason=decision.reason,
         candidates=candidates,
         saving=_saving(recipe, task, best.life if best else HOUR),
-        on_demand_price=on_demand_price,
-        on_demand_usd=None if on_demand_price is None else on_demand_price * (task.work + task.restart_cost) / HOUR,
+        on_demand_price=sure_price,
+        on_demand_usd=None if sure_price is None else sure_price * (task.work + task.restart_cost) / HOUR,
         nearest_miss=str(miss) if miss else None,
         notes=_notes(recipe, best),
     )
@@ -185,7 +185,7 @@ def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
     return f"{measured}; √(2·stall·life){bound}"
 
 
-def _on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
+def on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
     """Of the cheapest place that could run the job on demand, all nodes together."""
     prices = [o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
     return min(prices) * recipe.num_nodes if prices else None

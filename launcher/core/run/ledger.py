@@ -63,11 +63,11 @@ def spent(state: RunState, now: Utc) -> Range:
     """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
     total = NOTHING
     for attempt in state.attempts.values():
-        total += _attempt_cost(attempt, now, state.recipe.num_nodes)
+        total += attempt_cost(attempt, now, state.recipe.num_nodes)
     return total
 
 
-def _attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
+def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     start = attempt.billed_from
     if start is None:
         return NOTHING

@@ -1,0 +1,66 @@
+"""The market that a run met, for other policies to meet: its machines' lives as they were, and beyond them the trace it ran on.
+
+The k-th machine in a place lives for as long as the k-th did there, whoever asks for it and when. What the run never tried, and
+how long a machine would have lived that it gave back by itself, only the trace knows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from launcher.core.instance import EndCause
+from launcher.core.market.trace import Life, Trace
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.units import Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedTrace:
+    name: str
+    lives: dict[tuple[str, int], Life]  # by place and number in it
+    beyond: Trace
+
+    def life(self, place: str, k: int) -> Life:
+        return self.lives.get((place, k)) or self.beyond.life(place, k)
+
+    def mean_life(self, place: str) -> Seconds:
+        return self.beyond.mean_life(place)
+
+
+def replayed(state: RunState, beyond: Trace) -> ReplayedTrace:
+    """The trace of the run in `state`, which ran on `beyond`."""
+
+    def place(attempt: Attempt) -> str:
+        return attempt.offer.placement.place
+
+    by_place = groupby(sorted(state.attempts.values(), key=lambda a: (place(a), a.number)), key=place)
+    return ReplayedTrace(
+        name=state.run,
+        lives={(where, k): life for where, attempts in by_place for k, life in _lives(list(attempts), where, beyond)},
+        beyond=beyond,
+    )
+
+
+def _lives(attempts: list[Attempt], place: str, beyond: Trace) -> Iterator[tuple[int, Life]]:
+    """Of the attempts in one place, in order: those that the market ended, by their number among those that had a machine."""
+    k = 0
+    for at, attempt in enumerate(attempts):
+        if attempt.billed_from is None:
+            continue
+        k += 1
+        bill = attempt.bill
+        if bill is not None and bill.cause is EndCause.PREEMPTED:
+            up = bill.likely - attempt.billed_from
+            # It refused until its gap was over, as far as anybody asked.
+            refused = [b.end.at - bill.likely for b in _refusals(attempts[at + 1 :]) if b.end is not None]
+            down = max([beyond.life(place, k).down, *refused])
+            yield k, Life(up=up, down=down, notice=attempt.num_notices > 0)
+
+
+def _refusals(attempts: list[Attempt]) -> Iterator[Attempt]:
+    """Up to the next that got a machine."""
+    for attempt in attempts:
+        if attempt.billed_from is not None:
+            return
+        if attempt.end is not None and attempt.end.end is EndKind.REFUSED:
+            yield attempt
