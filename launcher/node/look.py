@@ -28,6 +28,7 @@ from launcher.units import Bytes, Seconds
 _PROC = Path("/proc")
 _UNFINISHED = ".tmp-"
 EMPTY = "the folder is empty"
+LOOKS_IN_VAIN = 4  # a program's first file is new at one look, perhaps half written at the next
 
 Inode = tuple[int, int]  # device, inode: a file under any of its names
 
@@ -114,13 +115,16 @@ def was_whole(kept: str, then: Look, now: Look) -> bool:
     return apart and passed_on and not then.busy and now.busy <= {kept} and then.files[kept].inode not in now.held
 
 
-def obstacle(before: Look, now: Look) -> str:
-    """Why two looks prove nothing: which file is in the way."""
-    if not now.files:
+def obstacle(looks: Sequence[Look]) -> str:
+    """Why the newest looks in a row, none of which proved anything, publish nothing. Empty while that may be chance."""
+    if not looks[-1].files:
         return EMPTY
+    if len(looks) < LOOKS_IN_VAIN:
+        return ""
+    before, now = looks[-2:]
     if busy := now.busy | (before.busy & now.files.keys()):
         return f"{_named(busy)} open for writing"
-    return f"{_named(changed(before, now))} changed between two looks, {PUBLISH_LOOKS_S:g} s apart"
+    return f"{_named(changed(before, now))} kept changing between looks {PUBLISH_LOOKS_S:g} s apart"
 
 
 def _named(paths: frozenset[str]) -> str:

@@ -13,6 +13,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.errors import StoreError, StoreUnknown
 from launcher.node.folder import FolderSink, InFlux, locate, source_of, source_of_held
 from launcher.node.held import Held, hold
-from launcher.node.look import Look, Seen, held_for_writing, is_whole, look, obstacle, sole_change, was_whole
+from launcher.node.look import LOOKS_IN_VAIN, Look, Seen, held_for_writing, is_whole, look, obstacle, sole_change, was_whole
 from launcher.node.orders import Grant
 from launcher.node.workspace import Workspace
 from launcher.units import Seconds
@@ -42,7 +43,7 @@ _AFTER_FAILURE_S: Seconds = 5.0  # added for each failed save in a row
 class Publisher:
     """`restore`, then `begin`, then `finish`, each once. `progress` is what a trainer of ours would say; `sealed` why to end.
 
-    `obstacle` is why the last two looks published nothing.
+    `obstacle` is why the last looks published nothing.
     """
 
     def __init__(self, store: ObjectStore, spec: AttemptSpec, place: Workspace, nonce: str) -> None:
@@ -55,6 +56,7 @@ class Publisher:
         self._nonce = nonce
         self._committer: Committer | None = None
         self._published: dict[str, tuple[Seen | None, FileEntry]] = {}  # by path; Seen None: not on this disk as it was
+        self._in_vain: deque[Look] = deque(maxlen=LOOKS_IN_VAIN)  # the newest, since one proved something
         self._held: Held | None = None  # of the newest look: the one file that was new in it
         self._owed: tuple[Look, Held | None] | None = None  # proved whole, and not committed yet
         self._with_outputs = False
@@ -139,6 +141,7 @@ class Publisher:
     def _look_again(self, before: Look | None) -> Look:
         now = self._look(self._group())
         whole = None if before is None else self._proved(before, now)
+        self._note_obstacle(now, in_vain=whole is None)
         self._held = None if before is None else self._hold(before, now)
         # A program that ended between look and stats: what its death changed is judged by `finish`.
         if whole is not None and not self._ended.is_set():
@@ -149,14 +152,17 @@ class Publisher:
     def _proved(self, before: Look, now: Look) -> tuple[Look, Held | None] | None:
         """A look at which every file was whole: this one, or the one before it, of which one file is kept open."""
         if is_whole(before, now):
-            self.obstacle = "" if now.files else obstacle(before, now)
             return now, None
         held = self._held
         if held is not None and held.look is before and was_whole(held.path, before, now) and held.is_as_seen():
-            self.obstacle = ""
             return before, held
-        self.obstacle = obstacle(before, now)
         return None
+
+    def _note_obstacle(self, now: Look, *, in_vain: bool) -> None:
+        if not in_vain:
+            self._in_vain.clear()
+        self._in_vain.append(now)
+        self.obstacle = obstacle(tuple(self._in_vain))
 
     def _hold(self, before: Look, now: Look) -> Held | None:
         path = sole_change(before, now)

@@ -15,7 +15,8 @@ from launcher.units import MINUTE, Seconds, Utc
 
 UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
 UNPUBLISHED_WARN_REAL_S: Seconds = 4 * PUBLISH_LOOKS_S  # a rehearsal's ten minutes may be over before the first two looks
-EMPTY_WARN_REAL_S: Seconds = 30.0  # a first attempt may be importing PyTorch, and not have come to its first save
+EMPTY_WARN_REAL_S: Seconds = 30.0  # a program may be importing PyTorch still, and not have come to its first save
+EMPTY_ATTEMPTS = 2  # that are given so long: where they left nothing, it is not for want of time
 UNPUBLISHED = (
     "no file published yet: {obstacle}; write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves "
     "or keep all in one file that each save replaces by a rename"
@@ -83,12 +84,12 @@ class Vitals:
         watched = isinstance(self.spec.program, CommandProgram) and not self.spec.save.never
         on_spot = self.spec.placement.capacity is Capacity.SPOT
         saved = self.progress.last_commit > 0 or self.progress.restored is not None
-        has_time = self.spec.attempt == 1 and self.obstacle in ("", EMPTY)
+        has_time = not self.obstacle or (self.obstacle == EMPTY and self.spec.attempt <= EMPTY_ATTEMPTS)
         real = EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S
         late = self._training_s() > max(UNPUBLISHED_WARN_S, self._market(real))
         if not (watched and on_spot and late) or saved:
             return ()
-        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or EMPTY)
+        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or "none was whole")
         return (self._unpublished,)
 
     def _now(self) -> Seconds:

@@ -95,9 +95,16 @@ def test_file_kept_open_is_read_as_it_was_and_tells_when_it_was_written_into(tmp
 
 
 def test_obstacle_names_the_file_and_what_it_does() -> None:
-    assert obstacle(at(0), at(2)) == "the folder is empty"
-    assert obstacle(at(0, a=SEEN), at(2, "a", a=SEEN)) == "a open for writing"
-    assert obstacle(at(0, a=SEEN, b=SEEN), at(2, a=REPLACED, c=SEEN)) == "a and 2 more changed between two looks, 2 s apart"
+    before = (at(0), at(2, a=SEEN))
+    assert obstacle((at(0), at(2))) == "the folder is empty"
+    assert obstacle((*before, at(4, a=SEEN), at(6, "a", a=SEEN))) == "a open for writing"
+    moving = (*before, at(4, a=SEEN, b=SEEN), at(6, a=REPLACED, c=SEEN))
+    assert obstacle(moving) == "a and 2 more kept changing between looks 2 s apart"
+
+
+def test_a_file_that_has_just_come_is_no_obstacle_yet() -> None:
+    assert obstacle((at(0), at(2, a=SEEN))) == ""
+    assert obstacle((at(0), at(2, "a", a=SEEN), at(4, a=SEEN))) == ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="needs /proc")
