@@ -16,12 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from launcher.processes import kill_marked, marked
 
 MARK = "TEST_THAT_STARTED_ME"
 GRACE_S = 3.0
 CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "LAUNCH_", "SKYPILOT_", "KUBECONFIG")
+# The same examples each time and everywhere; to look for new ones: pytest --hypothesis-profile hunt tests/properties
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("hunt", derandomize=False, deadline=None, database=None, max_examples=2000)
+settings.load_profile("same")
 TABLES = ("LAUNCH_TRACES", "LAUNCH_CATALOG")  # read-only folders of recorded data that some tests want
 
 

@@ -66,6 +66,7 @@ class Journal:
         self._slots: list[Slot] = []  # slot i is record i + 1
         self._voided: dict[int, str] = {}
         self._pending: Slot | None = None
+        self._doubted: list[Entry] = []  # sent and not found again; but reads get damaged too, so one may prove to be there
         self._has_read = False
         self._is_open = False
         self._overtaken: Overtaken | None = None
@@ -136,7 +137,11 @@ class Journal:
             mine = self._pending = self._pending or self._prepare(event, at)
             if self._settle() is mine:
                 return self.known()
-            rival = _rival(self._read_on(), event)
+            fresh = self._read_on()
+            if fresh and fresh[-1] in self._doubted:
+                self._is_open = True
+                return self.known()
+            rival = next((e for e in self._of_others(fresh) if type(e.event) is type(event)), None)
             if rival is not None and not insist:
                 self._yield_to_others([rival])
         raise StoreUnknown("others write to this run's journal faster than it can be opened")
@@ -179,12 +184,15 @@ class Journal:
         return [slot.data for slot in self._slots[first - 1 : last] if isinstance(slot.entry, Record)]
 
     def _yield_to_others(self, entries: list[Entry]) -> None:
-        """Any record among `entries` is another supervisor's: this journal is shut from now on."""
-        for entry in entries:
-            if isinstance(entry, Record):
-                text = f"supervisor {entry.writer} drives this run now (record {entry.number} of its journal)"
-                self._overtaken = Overtaken(text)
-                raise self._overtaken
+        """Where one of `entries` is another supervisor's record, this journal is shut from now on."""
+        for record in self._of_others(entries):
+            text = f"supervisor {record.writer} drives this run now (record {record.number} of its journal)"
+            self._overtaken = Overtaken(text)
+            raise self._overtaken
+
+    def _of_others(self, entries: list[Entry]) -> list[Record]:
+        """The records among what was read on: what is ours we have taken in already, save what seemed damaged."""
+        return [entry for entry in entries if isinstance(entry, Record) and entry not in self._doubted]
 
     def _refuse_if_overtaken(self) -> None:
         if self._overtaken is not None:
@@ -211,6 +219,7 @@ class Journal:
         found: Slot = self._retrying(self._create_and_read_back, pending)
         self._pending = None
         if found.data != pending.data:
+            self._doubted.append(pending.entry)
             return found
         self._take([pending])
         self._is_open = True
@@ -249,6 +258,3 @@ class Journal:
     def _unvoided(self, slots: list[Slot]) -> list[Entry]:
         return [slot.entry for slot in slots if slot.number not in self._voided]
 
-
-def _rival(fresh: list[Entry], event: Any) -> Record | None:
-    return next((e for e in fresh if isinstance(e, Record) and type(e.event) is type(event)), None)

@@ -88,6 +88,7 @@ class Unreliable(MemoryStore):
         self.moods: list[str] = []  # of the next creates; after them all is well
         self.on_its_way: list[Callable[[], None]] = []
         self.bend_reads: list[bool] = []  # of the next gets
+        self.mute_reads: list[bool] = []  # of the next gets: those get no answer
 
     def create(self, key: str, data: Chunks) -> None:
         assert isinstance(data, bytes)
@@ -103,6 +104,8 @@ class Unreliable(MemoryStore):
 
     def get(self, key: str, span: object = None) -> bytes:
         data = super().get(key)
+        if self.mute_reads and self.mute_reads.pop(0):
+            raise StoreUnknown("no answer")
         is_bent = self.bend_reads.pop(0) if self.bend_reads else False
         return data[:-1] + b"?" if is_bent else data
 

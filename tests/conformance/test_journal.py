@@ -128,6 +128,40 @@ def test_past_the_deadline_the_record_is_pending_and_the_next_poll_settles_it_wi
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3)]
 
 
+@pytest.mark.parametrize("bent", [[True] * 2, [True] * 4])
+def test_an_opening_read_back_damaged_and_then_whole_is_our_own(bent: list[bool]) -> None:
+    store = Unreliable()
+    opened(store, "sup-a")
+    second = journal(store, "sup-b")
+    second.poll()
+    store.bend_reads = list(bent)
+    opening = second.open(Started(who="sup-b"), NOW)
+    assert [event for event in told(opening) if isinstance(event, Started)].count(Started(who="sup-b")) == 1
+    assert isinstance(second.append(Noted(text="goes on"), NOW), Record)
+
+
+def test_an_opening_damaged_in_reading_with_an_outage_behind_it_is_our_own_when_opened_again() -> None:
+    store = Unreliable()
+    writer = journal(store, "sup-a")
+    writer.poll()
+    store.bend_reads = [True, True]
+    store.mute_reads = [False, False, True]
+    with pytest.raises(StoreUnknown):
+        writer.open(Started(who="sup-a"), NOW)
+    assert told(writer.open(Started(who="sup-a"), NOW)) == [Started(who="sup-a")]
+
+
+def test_a_record_read_back_damaged_and_then_whole_is_our_own() -> None:
+    store = Unreliable()
+    writer = opened(store)
+    store.bend_reads = [True, True]
+    with pytest.raises(StoreUnknown, match="record 2 arrived damaged"):
+        writer.append(noted(2), NOW)
+    assert told(writer.poll()) == [noted(2)]
+    writer.append(noted(3), NOW)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3)]
+
+
 def test_a_create_that_lands_after_it_was_sent_again_changes_nothing() -> None:
     store = Unreliable()
     writer = opened(store)
