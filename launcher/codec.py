@@ -4,6 +4,8 @@ A journal record or manifest must give the same bytes each time it is written, a
 So: keys sorted, no blanks, floats by repr, one `"is"` tag for members of a union, and unknown fields ignored on
 reading (a newer writer may add some), missing ones taken from the field's default.
 
+A supervisor reads the same few types day and night, so what a type asks for is worked out once: each has a reader and a writer.
+
 What a field may be: str, int, float, bool, None, Enum, another dataclass, a union of dataclasses or of a type with None,
 tuple[T, ...], dict[str, T], frozenset[T] (written sorted), and `Json` (any JSON value, unchanged).
 """
@@ -15,6 +17,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,28 +26,19 @@ Json = Any  # a JSON value carried as it is
 _KIND = "is"  # the tag that names the class; "kind" is a word recipes use
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def encode(value: Any) -> Any:
     """The JSON value of `value`; a dataclass carries its class name under "is"."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        assert _KIND not in fields, f"{type(value).__name__} has a field named {_KIND!r}, which is the tag"
-        return {_KIND: type(value).__name__, **fields}
-    if isinstance(value, dict):
-        return {str(k): encode(v) for k, v in value.items()}
-    if isinstance(value, frozenset):
-        return sorted(encode(v) for v in value)
-    if isinstance(value, list | tuple):
-        return [encode(v) for v in value]
-    assert value is None or isinstance(value, str | int | float | bool), f"cannot encode {type(value)}"
-    return value
+    kind: type = type(value)
+    return _writer(kind)(value)
 
 
 def dumps(value: Any) -> bytes:
     """Canonical JSON: equal values give equal bytes."""
     # ASCII, since a file name or a program's output may hold lone surrogates, which UTF-8 has no bytes for.
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _CANONICAL.encode(encode(value)).encode()
 
 
 def loads(kind: type[T] | Any, data: bytes | str) -> T:
@@ -81,75 +75,162 @@ def loads_digested(kind: type[T] | Any, data: bytes) -> T:
 
 
 def decode(kind: type[T] | Any, raw: Any) -> T:
+    """The value of type `kind` (a class or a union) that the JSON value `raw` stands for. Raises ValueError."""
     try:
-        return typing.cast(T, _decode(kind, raw))
+        value: T = _known_reader(typing.cast(typing.Hashable, kind), typing.get_args(kind))(raw)
+        return value
     except (TypeError, KeyError, AttributeError, AssertionError) as error:
         raise ValueError(f"not a {getattr(kind, '__name__', kind)}: {error}") from error
 
 
+# --- writing, by the class of the value --------------------------------------------------------------------------------------
+
+_Step = Callable[[Any], Any]  # from a value to its JSON value, or back
+_SCALARS = (str, int, float, bool)
+_UNCHANGED = (*_SCALARS, type(None))
+
+
 @functools.cache
-def _fields_of(kind: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+def _writer(kind: type) -> _Step:
+    if issubclass(kind, enum.Enum):
+        return lambda value: value.value
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_writer(kind)
+    if issubclass(kind, dict):
+        return lambda value: {str(k): encode(v) for k, v in value.items()}
+    if issubclass(kind, frozenset):
+        return lambda value: sorted(encode(v) for v in value)
+    if issubclass(kind, list | tuple):
+        return lambda value: [v if type(v) in _UNCHANGED else encode(v) for v in value]
+    assert issubclass(kind, _UNCHANGED), f"cannot encode {kind}"
+    return lambda value: value
 
 
-def _decode(kind: Any, raw: Any) -> Any:
+def _dataclass_writer(kind: type) -> _Step:
+    names = tuple(f.name for f in dataclasses.fields(kind))
+    assert _KIND not in names, f"{kind.__name__} has a field named {_KIND!r}, which is the tag"
+
+    def write(value: Any) -> Any:
+        whole: dict[str, Any] = {_KIND: kind.__name__}
+        for name in names:
+            v = getattr(value, name)
+            whole[name] = v if type(v) in _UNCHANGED else encode(v)
+        return whole
+
+    return write
+
+
+# --- reading, by the type that is meant --------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _known_reader(kind: Any, args: tuple[Any, ...]) -> _Step:
+    """The reader of `kind`. `args` tell unions apart that are equal and try their members in another order."""
+    return _reader(kind)
+
+
+def _reader(kind: Any) -> _Step:
     if kind is Any:
-        return raw
+        return lambda raw: raw
     origin = typing.get_origin(kind)
     args = typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _decode_union(args, raw)
+        return _union_reader(args)
     if origin is tuple:
+        return _row_reader(_reader(args[0])) if args[-1] is Ellipsis else _tuple_reader([_reader(arg) for arg in args])
+    if origin is frozenset:
+        member = _reader(args[0])
+        return lambda raw: frozenset(map(member, raw))
+    if origin is dict:
+        of_value = _reader(args[1])
+        return lambda raw: {key: of_value(item) for key, item in raw.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind
+    if dataclasses.is_dataclass(kind):
+        named = typing.cast(type, kind)
+        return lambda raw: _dataclass_reader(named)(raw)  # not before one comes: a class may hold itself
+    return _scalar_reader(kind)
+
+
+def _row_reader(member: _Step) -> _Step:
+    def read(raw: Any) -> Any:
         if not isinstance(raw, list):
             raise TypeError(f"expected a list, found {raw!r}")
-        if args[-1] is Ellipsis:
-            return tuple(_decode(args[0], item) for item in raw)
-        if len(args) != len(raw):
-            raise TypeError(f"expected {len(args)} items, found {len(raw)}")
-        return tuple(_decode(a, item) for a, item in zip(args, raw, strict=True))
-    if origin is frozenset:
-        return frozenset(_decode(args[0], item) for item in raw)
-    if origin is dict:
-        return {key: _decode(args[1], item) for key, item in raw.items()}
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(raw)
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(typing.cast(type, kind), raw)
-    return _decode_scalar(kind, raw)
+        return tuple(map(member, raw))
+
+    return read
 
 
-def _decode_union(args: tuple[Any, ...], raw: Any) -> Any:
-    if raw is None and type(None) in args:
-        return None
-    if isinstance(raw, dict) and _KIND in raw:
-        for arg in args:
-            if dataclasses.is_dataclass(arg) and typing.cast(type, arg).__name__ == raw[_KIND]:
-                return _decode(arg, raw)
-        raise ValueError(f"unknown kind {raw[_KIND]!r}")
-    errors: list[str] = []
-    for arg in args:
-        if arg is not type(None):
+def _tuple_reader(members: list[_Step]) -> _Step:
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, list):
+            raise TypeError(f"expected a list, found {raw!r}")
+        if len(members) != len(raw):
+            raise TypeError(f"expected {len(members)} items, found {len(raw)}")
+        return tuple(member(item) for member, item in zip(members, raw, strict=True))
+
+    return read
+
+
+def _union_reader(args: tuple[Any, ...]) -> _Step:
+    has_none = type(None) in args
+    members = {arg: _reader(arg) for arg in args if arg is not type(None)}
+    tagged = {typing.cast(type, arg).__name__: member for arg, member in members.items() if dataclasses.is_dataclass(arg)}
+
+    def read(raw: Any) -> Any:
+        if raw is None and has_none:
+            return None
+        if isinstance(raw, dict) and _KIND in raw:
+            tag = raw[_KIND]
+            if not isinstance(tag, str) or tag not in tagged:
+                raise ValueError(f"unknown kind {tag!r}")
+            return tagged[tag](raw)
+        errors: list[str] = []
+        for member in members.values():
             try:
-                return _decode(arg, raw)
+                return member(raw)
             except (ValueError, TypeError) as error:
                 errors.append(str(error))
-    raise ValueError("; ".join(errors))
+        raise ValueError("; ".join(errors))
+
+    return read
 
 
-def _decode_dataclass(kind: type, raw: Any) -> Any:
-    if not isinstance(raw, dict):
-        raise TypeError(f"expected an object for {kind.__name__}, found {raw!r}")
-    if raw.get(_KIND, kind.__name__) != kind.__name__:
-        raise TypeError(f"expected kind {kind.__name__}, found {raw[_KIND]!r}")
-    return kind(**{name: _decode(hint, raw[name]) for name, hint in _fields_of(kind).items() if name in raw})
+@functools.cache
+def _dataclass_reader(kind: type) -> _Step:
+    hints = typing.get_type_hints(kind)
+    fields = [(f.name, _scalar_of(hints[f.name]), _reader(hints[f.name])) for f in dataclasses.fields(kind)]
+
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            raise TypeError(f"expected an object for {kind.__name__}, found {raw!r}")
+        if raw.get(_KIND, kind.__name__) != kind.__name__:
+            raise TypeError(f"expected kind {kind.__name__}, found {raw[_KIND]!r}")
+        given = {}
+        for name, scalar, member in fields:
+            if name in raw:
+                item = raw[name]
+                given[name] = item if type(item) is scalar else member(item)
+        return kind(**given)
+
+    return read
 
 
-def _decode_scalar(kind: Any, raw: Any) -> Any:
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if kind is type(None) and raw is None:
-        return None
-    if kind in (str, int, float, bool) and isinstance(raw, kind) and not (kind is int and isinstance(raw, bool)):
-        return raw
-    raise TypeError(f"expected {kind}, found {raw!r}")
+def _scalar_of(kind: Any) -> type | None:
+    """The class whose values `kind` takes as they are: most fields are such, and then no reader is called."""
+    members = [arg for arg in typing.get_args(kind) or (kind,) if arg is not type(None)]
+    is_plain = len(members) == 1 and members[0] in _SCALARS and typing.get_origin(kind) in (None, typing.Union, types.UnionType)
+    return members[0] if is_plain else None
+
+
+def _scalar_reader(kind: Any) -> _Step:
+    def read(raw: Any) -> Any:
+        if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+            return float(raw)
+        if kind is type(None) and raw is None:
+            return None
+        if kind in _SCALARS and isinstance(raw, kind) and not (kind is int and isinstance(raw, bool)):
+            return raw
+        raise TypeError(f"expected {kind}, found {raw!r}")
+
+    return read

@@ -2,7 +2,9 @@
 
 import enum
 import json
+import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -156,3 +158,64 @@ def test_a_whole_number_is_read_where_a_float_is_meant() -> None:
 def test_not_a_number_is_refused_at_writing() -> None:
     with pytest.raises(ValueError):
         codec.dumps(Leaf(name="x", weight=float("nan")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nest:
+    name: str
+    inner: tuple["Nest", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeFirst:
+    size: int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenFirst:
+    size: float | int
+
+
+def test_a_class_may_hold_itself() -> None:
+    nest = Nest(name="outer", inner=(Nest(name="inner"),))
+    assert codec.loads(Nest, codec.dumps(nest)) == nest
+
+
+def test_of_a_union_without_tags_the_first_member_that_fits_is_read() -> None:
+    for kind, expected in ((WholeFirst, int), (BrokenFirst, float)):
+        assert type(codec.decode(kind, {"size": 2}).size) is expected
+    for union, expected in ((int | float, int), (float | int, float)):
+        assert type(codec.decode(union, 2)) is expected
+
+
+def test_what_a_type_asks_for_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = codec.dumps(OAK)
+    codec.loads(Tree, data)
+
+    def refuse(kind: object) -> Any:
+        raise AssertionError(f"{kind} is interpreted again")
+
+    for name in ("get_type_hints", "get_origin"):
+        monkeypatch.setattr(f"typing.{name}", refuse)
+    assert codec.loads(Tree, data) == OAK
+    assert codec.dumps(OAK) == data
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "says"),
+    [
+        (Leaf, {"name": 3}, "not a Leaf: expected <class 'str'>, found 3"),
+        (Leaf, {"name": "x", "size": None}, "not a Leaf: expected <class 'int'>, found None"),
+        (Leaf, "oak", "not a Leaf: expected an object for Leaf, found 'oak'"),
+        (Leaf | None, 3, "expected an object for Leaf, found 3"),
+        (int | str, [], "expected <class 'int'>, found []; expected <class 'str'>, found []"),
+        (tuple[int, str], [1], "not a tuple: expected 2 items, found 1"),
+        (tuple[int, ...], {}, "not a tuple: expected a list, found {}"),
+        (Leaf | Twig, {"is": ["Leaf"]}, "unknown kind ['Leaf']"),
+        (Colour, "green", "'green' is not a valid Colour"),
+        (list, [1], "not a list: expected <class 'list'>, found [1]"),
+    ],
+)
+def test_errors_say_what_was_expected_and_what_was_found(kind: Any, raw: object, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+        codec.decode(kind, raw)
