@@ -14,6 +14,7 @@ FORMATS = ("table", "json", "yaml")
 REPORT_FORMATS = (*FORMATS, "html", "md")
 TOPICS = ("recipe", "exit-codes", "rehearsal", "contract", "environment")
 SHELLS = ("bash", "zsh", "fish")
+POLICIES = ("all", "auto", "greedy", "spot", "on-demand", "cheapest")
 
 
 class Flag(NamedTuple):
@@ -64,6 +65,7 @@ GLOBAL_FLAGS = (
 )
 
 RECIPE = Word("recipe", "RECIPE")
+ANY_RECIPE = Word("recipe", "RECIPE", is_optional=True)
 RUN = Word("run", "RUN")
 ANY_RUN = Word("run", "RUN", is_optional=True)
 NAME = Flag(("-n", "--name"), "name of the run", "NAME")
@@ -123,7 +125,21 @@ COMMANDS = (
     Command("cancel", "stop now, for good; checkpoints stay", (RUN,)),
     Command("rm", "delete a run's checkpoints and journal, whole", (RUN,)),
     Command("tick", "one pass of the supervisor's loop", later=True),
-    Command("simulate", "what policies would do and cost on traces", later=True),
+    Command(
+        "simulate",
+        "what policies would do and cost on traces; trains nothing",
+        (ANY_RECIPE,),
+        (
+            Flag(("--trace",), "a bundled trace or a CSV file; default: the recipe's", "TRACE", is_repeatable=True),
+            Flag(("--policy",), "a policy, or all; default: the recipe's", "POLICY", is_repeatable=True, choices=POLICIES),
+            Flag(("--seeds",), "how many seeds to simulate (20)", "N", is_number=True),
+            Flag(("--seed",), "the first of them; default: local.seed", "SEED", is_number=True),
+            Flag(("--work",), "how long the program trains, such as 10h", "DURATION"),
+            Flag(("--replay",), "the market that RUN met, beside what really happened", "RUN"),
+            ENV,
+        ),
+        takes_overrides=True,
+    ),
     Command(
         "ckpt",
         "look after the checkpoints of a run",

@@ -83,6 +83,11 @@ def policy_named(strategy: str) -> Policy:
     return POLICIES[strategy]()
 
 
+def policy_names() -> dict[str, str]:
+    """Every name that a recipe may use, and the policy's own: two names may mean one policy."""
+    return {strategy: make().name for strategy, make in POLICIES.items()}
+
+
 def policy_of(state: "RunState") -> Policy:
     return policy_named(state.recipe.policy.strategy)
 

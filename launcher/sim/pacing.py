@@ -5,7 +5,7 @@ from a reference that ran alone; what its attempts showed is nearer to the truth
 """
 
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from launcher.adapters.history import History
 from launcher.core.policy.base import Phase
@@ -25,22 +25,25 @@ PUBLISH_EVERY: Seconds = 10 * MINUTE  # market; how often a program under `run:`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Real seconds. `start` is from the first billed second to the first new step; None: nothing was seen of it."""
+    """Real seconds. A start is `delay` from the request to the first billed second, `boot` to the agent's claim, and, once it is
+    granted the right to write, `startup` to the first new step.
+    """
 
-    startup: Seconds  # of the program: import and restore
+    startup: Seconds
     step: Seconds
     steps: Step
     stall: Seconds
     durable: Seconds
-    start: Seconds | None = None
+    boot: Seconds
+    delay: Seconds = 0.0
 
     @property
     def work(self) -> Seconds:
         return self.steps * self.step
 
 
-def learnt(history: History, *, stall: Seconds, durable: Seconds) -> Measured | None:
-    """What a run tells of its program's pace; None where it tells too little. `stall`, `durable`: where it never saved."""
+def learnt(history: History, *, otherwise: Measured) -> Measured | None:
+    """What a run tells of its program's pace; None where it tells too little. `otherwise`: of what it never came to show."""
     state = history.state
     speed = state.speed
     seen = [shown for a in state.attempts.values() if (shown := _shown(a)) is not None]
@@ -49,32 +52,36 @@ def learnt(history: History, *, stall: Seconds, durable: Seconds) -> Measured | 
     step = _step(state, seen)
     if not steps or not step or state.startup_s is None:
         return None
+    claims = [boot for r in history.records if (boot := _boot(state, r.event)) is not None]
+    # Means of what a run takes again and again, since it is their sum that counts; a save has its outliers.
     return Measured(
-        startup=state.startup_s,
+        startup=fmean(start for start, _, _ in seen) / speed if seen else state.startup_s,
         step=step,
         steps=steps,
-        stall=median(save.stall_s for save in saves) if saves else stall,
-        durable=median(save.durable_s for save in saves) if saves else durable,
-        start=median(start for start, _, _ in seen) / speed if seen else None,
+        stall=median(save.stall_s for save in saves) if saves else otherwise.stall,
+        durable=median(save.durable_s for save in saves) if saves else otherwise.durable,
+        boot=fmean(claims) / speed if claims else otherwise.boot,
+        delay=fmean(delays) / speed if (delays := _delays(state)) else otherwise.delay,
     )
 
 
-def pace_of(measured: Measured, speed: float, *, boot: Seconds, publishes: bool) -> Pace:
-    """The machine that shows this pace at `speed`. `boot`: real, to the agent's claim; `publishes`: a program under `run:`."""
+def pace_of(measured: Measured, speed: float, *, publishes: bool) -> Pace:
+    """The machine that shows this pace at `speed`. `publishes`: a program under `run:`, which saves by itself."""
     tempo = Tempo(speed)
-    # Between claim and restore lie a look of the supervisor, on average half of one, and one of the agent.
-    looks = tempo.real(tempo.read_fast / 2 + tempo.grant_poll)
-    start = boot + looks + measured.startup if measured.start is None else measured.start
     step = tempo.market(measured.step)
     return Pace(
-        boot_s=tempo.market(min(boot, start)),
-        restore_s=tempo.market(max(0.0, start - boot - looks)),
+        boot_s=tempo.market(measured.boot),
+        restore_s=tempo.market(measured.startup),
         step_s=step,
         stall_s=tempo.market(measured.stall),
         durable_s=tempo.market(measured.durable),
         save_every=max(1, round(PUBLISH_EVERY / step)) if publishes else None,
         total_steps=measured.steps,
     )
+
+
+def _delays(state: RunState) -> list[Seconds]:
+    return [a.billed_from - a.requested_at for a in state.attempts.values() if a.billed_from is not None]
 
 
 def _step(state: RunState, seen: list[_Shown]) -> Seconds | None:
@@ -88,15 +95,23 @@ def _step(state: RunState, seen: list[_Shown]) -> Seconds | None:
 
 def _steps_of_program(state: RunState) -> Step | None:
     """Of a program under `run:` that has finished, in steps of its own or in minutes of useful work."""
-    if state.phase is not Phase.SUCCEEDED:
+    if state.phase is not Phase.SUCCEEDED or state.terminal is None:
         return None
-    return state.newest_step if state.tells_steps else max(1, round(ledger(state, state.created_at).times.useful / MINUTE))
+    return state.newest_step if state.tells_steps else max(1, round(ledger(state, state.terminal.at).times.useful / MINUTE))
 
 
 def _shown(attempt: Attempt) -> _Shown | None:
-    """Market seconds to the first new step and of training since, stalls left out, and the steps made in them."""
+    """Market seconds from grant to the first new step, of training since with stalls left out, and the steps made in them."""
     beat = attempt.end.heartbeat if attempt.end else None
-    if beat is None or attempt.billed_from is None or beat.step - beat.restored_step < STEPS_LEAST or beat.training_s <= 0:
+    if beat is None or attempt.granted_at is None or beat.step - beat.restored_step < STEPS_LEAST or beat.training_s <= 0:
         return None
-    start = beat.at - beat.training_s - attempt.billed_from
+    start = beat.at - beat.training_s - attempt.granted_at
     return max(0.0, start), beat.training_s - beat.saving_s, beat.step - beat.restored_step
+
+
+def _boot(state: RunState, event: ev.Event) -> Seconds | None:
+    """Market seconds from an attempt's first billed one to its claim, which was seen half a look later on average."""
+    attempt = state.attempts.get(event.attempt) if isinstance(event, ev.AttemptClaimed) else None
+    if attempt is None or attempt.billed_from is None:
+        return None
+    return max(0.0, event.at - attempt.billed_from - Tempo(state.speed).read_fast / 2)

@@ -11,7 +11,7 @@ from itertools import groupby
 from launcher.core.instance import EndCause
 from launcher.core.market.trace import Life, Trace
 from launcher.core.run.state import Attempt, EndKind, RunState
-from launcher.units import Seconds
+from launcher.units import Seconds, Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +43,21 @@ def replayed(state: RunState, beyond: Trace) -> ReplayedTrace:
 
 def _lives(attempts: list[Attempt], place: str, beyond: Trace) -> Iterator[tuple[int, Life]]:
     """Of the attempts in one place, in order: those that the market ended, by their number among those that had a machine."""
-    k = 0
-    for at, attempt in enumerate(attempts):
-        if attempt.billed_from is None:
-            continue
-        k += 1
-        bill = attempt.bill
-        if bill is not None and bill.cause is EndCause.PREEMPTED:
-            up = bill.likely - attempt.billed_from
+    had_machine = [(at, attempt) for at, attempt in enumerate(attempts) if attempt.billed_from is not None]
+    for k, (at, attempt) in enumerate(had_machine, start=1):
+        ended_at = _end_by_market(attempt)
+        if ended_at is not None and attempt.billed_from is not None:
             # It refused until its gap was over, as far as anybody asked.
-            refused = [b.end.at - bill.likely for b in _refusals(attempts[at + 1 :]) if b.end is not None]
+            refused = [b.end.at - ended_at for b in _refusals(attempts[at + 1 :]) if b.end is not None]
             down = max([beyond.life(place, k).down, *refused])
-            yield k, Life(up=up, down=down, notice=attempt.num_notices > 0)
+            yield k, Life(up=ended_at - attempt.billed_from, down=down, notice=attempt.num_notices > 0)
+
+
+def _end_by_market(attempt: Attempt) -> Utc | None:
+    """When the market took it, or would have: it had said so before we gave it back."""
+    if attempt.bill is not None and attempt.bill.cause is EndCause.PREEMPTED:
+        return attempt.bill.likely
+    return attempt.notice.ends_at if attempt.notice is not None else None
 
 
 def _refusals(attempts: list[Attempt]) -> Iterator[Attempt]:

@@ -14,6 +14,7 @@ from launcher import log
 from launcher.core.recipe import Recipe
 from launcher.core.run.events import Event
 from launcher.core.run.state import RunState
+from launcher.sim.cloud import Start
 from launcher.sim.machine import Pace
 from launcher.sim.market import Market
 from launcher.sim.outcome import Outcome, outcome_of
@@ -39,6 +40,7 @@ class Case:
     work_s: Seconds | None = None
     deadline: Seconds | None = None  # from the run's start
     on_demand_price: UsdPerHour | None = None
+    delay: Seconds = 0.0  # from a request until the machine runs and costs money
 
 
 class _GivenUp(BaseException):
@@ -57,6 +59,7 @@ def run_case(case: Case) -> Outcome:
         work_s=case.work_s,
         deadline_at=None if case.deadline is None else START + case.deadline,
     )
+    world.cloud.plan_start = lambda name, spec: Start(delay=case.delay)
     most = START + BEYOND_MOST + ROUNDS_MOST * case.pace.total_steps * case.pace.step_s
 
     def listen(event: Event, state: RunState) -> None:

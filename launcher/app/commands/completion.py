@@ -81,7 +81,8 @@ def _first_words() -> str:
 
 def _words(command: Command) -> str:
     """Everything fixed that may follow a command, blank-separated."""
-    choices = [choice for word in command.words for choice in word.choices]
+    of_words = [choice for word in command.words for choice in word.choices]
+    choices = [*of_words, *(choice for flag in command.flags for choice in flag.choices)]
     topics = [*grammar.TOPICS, *(c.name for c in grammar.PRESENT)] if command.name == "help" else []
     recipes = [name for name, _ in packaged()] if any(word.name == "recipe" for word in command.words) else []
     flags = [name for flag in grammar.flags_of(command) if not flag.later for name in flag.names]
@@ -89,7 +90,7 @@ def _words(command: Command) -> str:
 
 
 def _wants_run(command: Command) -> bool:
-    return any(word.name == "run" for word in command.words)
+    return any(word.name == "run" for word in command.words) or any(flag.metavar == "RUN" for flag in command.flags)
 
 
 def _and_runs(command: Command) -> str:
