@@ -1,5 +1,7 @@
 """A store in this process's memory: for tests, and the base of the simulated one."""
 
+import bisect
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -13,6 +15,7 @@ class MemoryStore:
     def __init__(self, url: str = "memory://") -> None:
         self._url = url
         self._objects: dict[str, bytes] = {}
+        self._keys: list[str] = []  # sorted, since a listing is of neighbours
         self._lock = threading.Lock()
 
     @property
@@ -24,11 +27,11 @@ class MemoryStore:
         with self._lock:
             if key in self._objects:
                 raise KeyExists(key)
-            self._objects[key] = whole
+            self._put(key, whole)
 
     def replace(self, key: str, data: bytes) -> None:
         with self._lock:
-            self._objects[key] = data
+            self._put(key, data)
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         with self._lock:
@@ -39,9 +42,19 @@ class MemoryStore:
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         with self._lock:
-            found = sorted((key, len(data)) for key, data in self._objects.items() if key.startswith(prefix))
-        return (ObjectMeta(key, size) for key, size in found)
+            found = [ObjectMeta(key, len(self._objects[key])) for key in self._beginning_with(prefix)]
+        return iter(found)
 
     def delete(self, key: str) -> None:
         with self._lock:
-            self._objects.pop(key, None)
+            if self._objects.pop(key, None) is not None:
+                del self._keys[bisect.bisect_left(self._keys, key)]
+
+    def _put(self, key: str, data: bytes) -> None:
+        if key not in self._objects:
+            bisect.insort(self._keys, key)
+        self._objects[key] = data
+
+    def _beginning_with(self, prefix: str) -> Iterator[str]:
+        following = self._keys[bisect.bisect_left(self._keys, prefix) :]
+        return itertools.takewhile(lambda key: key.startswith(prefix), following)
