@@ -89,7 +89,7 @@ class SimCloud:
     market: Market
     pace: Pace
     new_machine: Callable[[AttemptSpec, str, Pace, Seconds, Callable[[], None]], SimMachine]
-    plan_start: Callable[[InstanceName], Start] = lambda name: HONEST
+    plan_start: Callable[[InstanceName, AttemptSpec], Start] = lambda name, spec: HONEST
     reports_ends: bool = True  # whether an ended instance is listed with the time of its end
     instances: dict[InstanceName, Instance] = field(default_factory=dict)
     starts: list[InstanceName] = field(default_factory=list)  # every start that bought a machine, in order
@@ -109,7 +109,7 @@ class SimCloud:
             taken_at=earlier[-1].ended_at if earlier and earlier[-1].was_taken else None,
             now=now,
         )
-        how = self.plan_start(name)
+        how = self.plan_start(name, spec)
         instance = Instance(
             name=name,
             spec=spec,

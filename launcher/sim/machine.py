@@ -88,6 +88,7 @@ class SimMachine:
         self.claimed_at: Utc | None = None
         self.ended_at: Utc | None = None
         self.restored_steps: Step = 0
+        self.was_woken = False  # as a zombie
         self.is_deaf = False  # cut off: reads nothing, and nobody reads it
         self._body = body
         self._tempo = Tempo(spec.speed)
@@ -170,6 +171,7 @@ class SimMachine:
         if self.is_over:
             return
         self.is_deaf = False
+        self.was_woken = True
         held, self._held = self._held, None
         if held is not None:
             self._land(held)

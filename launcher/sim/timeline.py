@@ -45,7 +45,7 @@ class Timeline:
         """Return at `when`, with all done that was due by then. Of an actor: while others go on."""
         if self._running is None:
             self.pass_until(when)
-        elif when > self.now:
+        else:
             self._running.park(when)
 
     def pass_until(self, when: Utc) -> None:

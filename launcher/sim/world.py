@@ -19,7 +19,7 @@ from launcher.beacon import Seat
 from launcher.core.contract import AttemptSpec, heartbeat_key
 from launcher.core.instance import InstanceName, InstanceStatus, attempt_of
 from launcher.core.market.offer import Offer
-from launcher.core.policy.base import Policy
+from launcher.core.policy.base import Phase, Policy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
@@ -64,7 +64,7 @@ class SimWorld:
     def __post_init__(self) -> None:
         self.timeline = Timeline(self.start)
         self.clock = SimClock(self.timeline)
-        self.store = SimStore(f"memory://{RUN}")
+        self.store = SimStore(self.timeline, f"memory://{RUN}")
         self.cloud = SimCloud(timeline=self.timeline, market=self.market, pace=self.pace, new_machine=self.new_machine)
         self.store.on_append = self._tell_machines
         self._nonces = random.Random(f"nonces/{self.seed}")
@@ -144,13 +144,16 @@ class Supervisor:
         self._news_heard = -1
         self.seat = Seat(boot_id=self.home, process=processes.ProcessId(pid=self.number, started=self.name))
 
-    def open(self) -> History:
-        """The run's history, open for writing; the run created if it was not."""
+    def open(self, *, resumes: bool = False) -> History:
+        """The run's history, open for writing; the run created if it was not, and with `resumes` going on if it has ended."""
         now = self.clock.utc_s()
-        self.history.open(ev.SupervisorStarted(at=now, supervisor=self.name, host=self.home, pid=self.number))
-        if not self.history.is_created:
+        history = self.history
+        history.open(ev.SupervisorStarted(at=now, supervisor=self.name, host=self.home, pid=self.number))
+        if not history.is_created:
             self._create(now)
-        return self.history
+        if resumes and history.state.phase.is_ended and history.state.phase is not Phase.SUCCEEDED:
+            history.append(ev.RunResumed(at=now, recipe=history.state.recipe, deadline_at=history.state.deadline_at))
+        return history
 
     def _create(self, now: Utc) -> None:
         world = self.world
@@ -162,11 +165,12 @@ class Supervisor:
         startup_s = tempo.real(pace.boot_s + pace.restore_s) if world.startup_s is None else world.startup_s
         work_s = tempo.real(pace.total_steps * pace.step_s) if world.work_s is None else world.work_s
         self.history.append(ev.SpeedChosen(at=now, speed=world.speed, startup_s=startup_s, work_s=work_s, reason="simulated"))
+        self.history.copy_all()
 
-    def drive(self, listener: Listener = _nothing) -> RunState:
+    def drive(self, listener: Listener = _nothing, *, resumes: bool = False) -> RunState:
         """Open the run, and supervise it to its end."""
         with patience(Patience(self.clock.wait, self.world.dice(self.name))):
-            self.open()
+            self.open(resumes=resumes)
             return supervise(self.ports(), self.history, self._policy_of, supervisor=self.name, listener=listener)
 
     def ports(self) -> World:

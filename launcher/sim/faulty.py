@@ -1,0 +1,203 @@
+"""The ports of a world in which things go wrong: each call asks the plan what becomes of it.
+
+One set of ports belongs to one process, a supervisor or a machine. A supervisor's process can be ended or put to sleep in any
+call (`Process`); a machine's waits cost no time here, since nothing else it does depends on them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.market.base import Feed
+from launcher.adapters.store.base import Chunks, ObjectMeta, Span
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec
+from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.market.offer import Offer
+from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
+from launcher.sim.faults import Fault, FaultPlan
+from launcher.sim.store import SimStore
+from launcher.sim.timeline import Dismissed, Timeline
+from launcher.units import MINUTE, Seconds, Utc
+
+LIST_LAG: Seconds = 60.0
+CREATE_LATE: Seconds = 60.0
+POLL_LAG: Seconds = 30.0
+SLOW: Seconds = 20.0
+
+
+@dataclass(kw_only=True)
+class Process:
+    """Whose ports these are. Of a supervisor: it ends by `crash`, and no call of it has an effect afterwards."""
+
+    name: str
+    timeline: Timeline
+    plan: FaultPlan
+    can_stop: bool = False  # a supervisor, whose calls may crash, pause and take time
+    is_dead: bool = False
+
+    @property
+    def now(self) -> Utc:
+        return self.timeline.now
+
+    def live(self) -> None:
+        """At the door of every call: nothing is done by a process that is gone, and one may be put to sleep here."""
+        if self.is_dead:
+            raise Dismissed(self.name)
+        if self.can_stop and self.plan.hits(Fault.PAUSE, self.now):
+            self.rest(self.plan.uniform(MINUTE, 90 * MINUTE))
+
+    def crash(self, fault: Fault) -> None:
+        """Where the plan says so, the process ends here and now."""
+        if self.can_stop and self.plan.hits(fault, self.now):
+            self.is_dead = True
+            raise Dismissed(self.name)
+
+    def rest(self, seconds: Seconds) -> None:
+        if self.can_stop:
+            self.timeline.sleep_until(self.now + seconds)
+            if self.is_dead:
+                raise Dismissed(self.name)
+
+
+@dataclass(kw_only=True)
+class FaultyStore:
+    """The store as one process reaches it."""
+
+    inner: SimStore
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def create(self, key: str, data: Chunks) -> None:
+        self._reach()
+        process, plan = self.process, self.process.plan
+        is_record = key.startswith(JOURNAL_PREFIX)
+        if is_record:
+            process.crash(Fault.CRASH_AT_APPEND)
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        if plan.hits(Fault.CREATE_FAILED, process.now):
+            raise StoreUnknown(f"{key}: refused before it took effect")
+        if plan.hits(Fault.CREATE_LATE, process.now):
+            process.timeline.after(CREATE_LATE, lambda: self._land(key, whole))
+            raise StoreUnknown(f"{key}: no answer in time")
+        self.inner.create(key, whole)
+        if plan.hits(Fault.CREATE_UNANSWERED, process.now):
+            raise StoreUnknown(f"{key}: its answer was lost")
+        if is_record:
+            process.crash(Fault.CRASH_AT_APPEND)
+
+    def _land(self, key: str, data: bytes) -> None:
+        try:
+            self.inner.create(key, data)
+        except KeyExists:
+            return
+
+    def replace(self, key: str, data: bytes) -> None:
+        self._reach()
+        plan = self.process.plan
+        if plan.hits(Fault.CREATE_FAILED, self.process.now):
+            raise StoreUnknown(f"{key}: refused before it took effect")
+        self.inner.replace(key, data)
+        if plan.hits(Fault.CREATE_UNANSWERED, self.process.now):
+            raise StoreUnknown(f"{key}: its answer was lost")
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        self._reach()
+        data = self.inner.get(key, span)
+        plan = self.process.plan
+        if data and plan.hits(Fault.READ_TRUNCATED, self.process.now):
+            return data[: plan.choice(len(data))]
+        if data and plan.hits(Fault.READ_CORRUPTED, self.process.now):
+            place = plan.choice(len(data))
+            return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+        return data
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        self._reach()
+        found = list(self.inner.list(prefix))
+        if self.process.plan.hits(Fault.LIST_LATE, self.process.now):
+            found = [meta for meta in found if self.inner.created_at(meta.key) < self.process.now - LIST_LAG]
+        return iter(found)
+
+    def delete(self, key: str) -> None:
+        self._reach()
+        self.inner.delete(key)
+
+    def _reach(self) -> None:
+        process, plan = self.process, self.process.plan
+        process.live()
+        if plan.during(Fault.STORE_AWAY, process.now):
+            process.rest(SLOW)
+            raise StoreUnknown("the store cannot be reached")
+        if plan.in_storm(process.now):
+            raise StoreUnknown("503 Slow Down")
+        if process.can_stop and plan.hits(Fault.STORE_SLOW, process.now):
+            process.rest(SLOW)
+
+
+@dataclass(kw_only=True)
+class FaultyCloud:
+    """The cloud as one supervisor reaches it."""
+
+    inner: Cloud
+    process: Process
+    _polled: list[tuple[Utc, dict[InstanceName, InstanceStatus]]] = field(default_factory=list)
+
+    def start(self, name: InstanceName, spec: AttemptSpec) -> None:
+        self._command(Fault.START_LOST, Fault.START_UNANSWERED, lambda: self.inner.start(name, spec))
+
+    def stop(self, name: InstanceName) -> None:
+        self._command(Fault.STOP_LOST, Fault.STOP_UNANSWERED, lambda: self.inner.stop(name))
+
+    def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
+        self._reach()
+        process, plan = self.process, self.process.plan
+        if plan.hits(Fault.POLL_FAILED, process.now):
+            raise CloudUnreachable("poll: 500")
+        found = self.inner.poll(run, incarnation)
+        stale = [old for at, old in self._polled if at >= process.now - POLL_LAG]
+        self._polled = [*((at, old) for at, old in self._polled if at >= process.now - POLL_LAG), (process.now, found)]
+        if stale and plan.hits(Fault.POLL_STALE, process.now):
+            return stale[0]
+        if found and plan.hits(Fault.POLL_PARTIAL, process.now):
+            missing = sorted(found)[plan.choice(len(found))]
+            return {name: status for name, status in found.items() if name != missing}
+        if Fault.ENDS_UNTOLD in plan.kinds:
+            return {name: status for name, status in found.items() if not self._hides(status)}
+        return found
+
+    def _hides(self, status: InstanceStatus) -> bool:
+        """A cloud that forgets what has ended."""
+        hides = status.phase is InstancePhase.GONE
+        self.process.plan.fired[Fault.ENDS_UNTOLD] += hides
+        return hides
+
+    def _command(self, lost: Fault, unanswered: Fault, act: Callable[[], None]) -> None:
+        self._reach()
+        process, plan = self.process, self.process.plan
+        process.crash(Fault.CRASH_AT_COMMAND)
+        if plan.hits(lost, process.now):
+            return  # said to be on its way, and never heard of again
+        act()
+        if plan.hits(unanswered, process.now):
+            raise CloudUnreachable("the command's answer was lost")
+        process.crash(Fault.CRASH_AT_COMMAND)
+
+    def _reach(self) -> None:
+        self.process.live()
+        if self.process.plan.during(Fault.CLOUD_AWAY, self.process.now):
+            raise CloudUnreachable("the cloud's API does not answer")
+
+
+@dataclass(kw_only=True)
+class FaultyFeed:
+    inner: Feed
+    process: Process
+
+    def offers(self, now: Utc) -> tuple[Offer, ...]:
+        self.process.live()
+        if self.process.plan.hits(Fault.FEED_STALE, self.process.now):
+            raise FeedStale("the feed's newest prices are too old")
+        return self.inner.offers(now)
