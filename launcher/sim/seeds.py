@@ -36,14 +36,15 @@ def world_of(seed: int, *, only: frozenset[Fault] | None = None) -> FaultyWorld:
 
 
 def _pace(dice: random.Random) -> Pace:
+    step_s = dice.choice((0.5, 1.0, 7.0))
     return Pace(
         boot_s=dice.uniform(30, 180),
         restore_s=dice.uniform(5, 60),
-        step_s=dice.choice((0.5, 1.0, 7.0)),
+        step_s=step_s,
         stall_s=dice.uniform(0.1, 5.0),
         durable_s=dice.uniform(2, 40),
         save_every=None,
-        total_steps=dice.randint(2000, 10000),
+        total_steps=int(dice.uniform(0.5, 3.0) * HOUR / step_s),
     )
 
 

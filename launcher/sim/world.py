@@ -189,23 +189,26 @@ class Supervisor:
         """Sleep through the looks that would show nothing: to the first one at or after the next news."""
         timeline = self.world.timeline
         began = timeline.now
-        most = DOZE_MOST if self._is_quiet() else 2 * Tempo(self.world.speed).read_slow
-        limit = began + min(most, seconds)
+        limit = began + min(self._may_doze(), seconds)
         while timeline.num_news == self._news_heard and timeline.now < limit:
             timeline.sleep_until(min(timeline.next_due(), limit))
         looks = max(1, math.ceil((timeline.now - began) / look_every - 1e-9))
         self.clock.wait(began + min(seconds, looks * look_every) - timeline.now)
         self._news_heard = timeline.num_news
 
-    def _is_quiet(self) -> bool:
-        """Whether everything of the run that is up trains and is seen to, so that no look is part of a count."""
+    def _may_doze(self) -> Seconds:
+        """How long nothing but news can change anything: no look that is missed is part of a count."""
         instances = {attempt_of(name): instance for name, instance in self.world.cloud.instances.items()}
+        counted = 2 * Tempo(self.world.speed).read_slow  # of the time between two looks no more counts as silence
+        most = DOZE_MOST
         for attempt in self.history.state.attempts.values():
             if attempt.bill is None:
                 instance = instances.get(attempt.number)
-                if instance is None or not instance.is_up or not any(agent.is_steady for agent in instance.agents):
-                    return False
-        return True
+                if instance is None or not instance.is_up:
+                    return 0.0
+                if not any(agent.is_steady for agent in instance.agents):
+                    most = counted
+        return most
 
     def _policy_of(self, state: RunState) -> Policy:
         return self.world.policy or POLICIES[state.recipe.policy.strategy]()
