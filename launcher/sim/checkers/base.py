@@ -1,0 +1,27 @@
+"""Whether what happened in a world was right: checkers by name, each a function from a finished world to what it objects to.
+
+A checker derives its claim from the store's log, the cloud's truth and the journal, not from the code that it checks. It is
+believed only once it has been seen to fire: each has a test that makes it, and a mutant that it kills.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from launcher.sim.disaster import FaultyWorld
+
+Checker = Callable[[FaultyWorld], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    checker: str
+    seed: int
+    what: str
+
+
+CHECKERS: dict[str, Checker] = {}
+
+
+def judge(world: FaultyWorld) -> list[Violation]:
+    """Everything that any checker objects to, in the order of CHECKERS."""
+    return [Violation(name, world.seed, what) for name, check in CHECKERS.items() for what in check(world)]
