@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
+from launcher.adapters.records import Decode, decode_record
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import RUN_KEY, RunHead, RunRemoval
 from launcher.core.market.belief import MarketView, update
@@ -52,10 +53,13 @@ class History:
         writer: str | None = None,
         *,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
+        decode: Decode = decode_record,
     ) -> None:
         self.store = store
         self.incarnation = incarnation
-        self._journal = Journal(store, incarnation=incarnation, writer=writer, event_type=ev.Event, new_nonce=new_nonce)
+        self._journal = Journal(
+            store, incarnation=incarnation, writer=writer, event_type=ev.Event, new_nonce=new_nonce, decode=decode
+        )
         self.records: list[Record] = []
         self.market = MarketView()
         self.plan: Plan | None = None

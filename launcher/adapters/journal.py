@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from tenacity import Retrying
 
-from launcher.adapters.records import Entry, Record, RecordReader, Slot, Unreadable, slot_of, voids_in
+from launcher.adapters.records import Decode, Entry, Record, RecordReader, Slot, Unreadable, decode_record, slot_of, voids_in
 from launcher.adapters.retry import store_calls
 from launcher.adapters.segments import SEGMENT_BYTES_MOST, blocks, segment_key
 from launcher.adapters.store.base import ObjectStore
@@ -56,10 +56,11 @@ class Journal:
         writer: str | None = None,
         retrying: Retrying | None = None,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
+        decode: Decode = decode_record,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
-        self._reader = RecordReader(store, incarnation, event_type)
+        self._reader = RecordReader(store, incarnation, event_type, decode)
         self._writer = writer
         self._retrying = retrying or store_calls()
         self._new_nonce = new_nonce

@@ -5,6 +5,7 @@ whose writer saw what was there. A record that fails either test is taken from i
 for that copy; else its number is Unreadable. A whole record that this version cannot decode is not damaged: StoreUnusable.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,6 +78,7 @@ class RecordReader:
     store: ObjectStore
     incarnation: str
     event_type: Any
+    decode: "Decode"
 
     def fetch(self, number: int) -> Slot | None:
         """What stands at a number; None where nothing does. Bytes that are not whole are read once more."""
@@ -134,7 +136,7 @@ class RecordReader:
     def _parse(self, data: bytes, number: int) -> Slot:
         digest = codec.digest_of(data)
         try:
-            record = self._decode(codec.loads_digested(Any, data), number)
+            record = self.decode(data, self.event_type)
         except ValueError:
             return Slot(number, data, digest, Unreadable(number=number, digest=digest))
         if record.incarnation != self.incarnation:
@@ -143,17 +145,23 @@ class RecordReader:
 
     def _parse_copy(self, line: bytes) -> Slot | None:
         try:
-            raw: Any = codec.loads_digested(Any, line)
-            record = self._decode(raw, raw["number"])
-        except (ValueError, KeyError, TypeError):
+            record = self.decode(line, self.event_type)
+        except ValueError:
             return None
         return Slot(record.number, line, codec.digest_of(line), record) if record.incarnation == self.incarnation else None
 
-    def _decode(self, raw: Any, number: int) -> Record:
-        try:
-            record: Record = codec.decode(Record, raw)
-            if record.version > RECORD_VERSION:
-                raise ValueError(f"record version {record.version}")
-            return replace(record, event=codec.decode(self.event_type, record.event))
-        except ValueError as error:
-            raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error
+
+Decode = Callable[[bytes, Any], Record]
+
+
+def decode_record(data: bytes, event_type: Any) -> Record:
+    """The record in stored bytes. Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them."""
+    raw: Any = codec.loads_digested(Any, data)
+    try:
+        record: Record = codec.decode(Record, raw)
+        if record.version > RECORD_VERSION:
+            raise ValueError(f"record version {record.version}")
+        return replace(record, event=codec.decode(event_type, record.event))
+    except ValueError as error:
+        number = raw.get("number") if isinstance(raw, dict) else None
+        raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error

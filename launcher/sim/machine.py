@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from launcher import codec
 from launcher.adapters.journal import Journal, Record
+from launcher.adapters.records import Decode, decode_record
 from launcher.adapters.retry import Patience, patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.checkpoint.commit import Author, Committer, Draft, Parent, SealedMet
@@ -74,6 +75,7 @@ class Body:
     nonce: str
     dice: random.Random
     exited: Callable[[], None]  # its agent has ended
+    decode: Decode = decode_record
 
 
 class SimMachine:
@@ -92,7 +94,7 @@ class SimMachine:
         self.is_deaf = False  # cut off: reads nothing, and nobody reads it
         self._body = body
         self._tempo = Tempo(spec.speed)
-        self._journal = Journal(body.store, incarnation=spec.incarnation, event_type=Event)
+        self._journal = Journal(body.store, incarnation=spec.incarnation, event_type=Event, decode=body.decode)
         self._orders = Orders(attempt=spec.attempt)
         self._num_read = 0
         self._will_look = False

@@ -4,6 +4,7 @@ Each supervisor is the production one: the same `supervise` over the same journa
 Looks that would show nothing new are skipped (`doze`); a test holds that this changes only how many CheckpointSeen there are.
 """
 
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from launcher import processes
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.history import History
 from launcher.adapters.market.base import Feed
+from launcher.adapters.records import Decode, decode_record
 from launcher.adapters.retry import Patience, patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Seat
@@ -67,6 +69,7 @@ class SimWorld:
         self.store = SimStore(self.timeline, f"memory://{RUN}")
         self.cloud = SimCloud(timeline=self.timeline, market=self.market, pace=self.pace, new_machine=self.new_machine)
         self.store.on_append = self._tell_machines
+        self.decode: Decode = functools.lru_cache(maxsize=None)(decode_record)  # all of a world's readers read the same bytes
         self._nonces = random.Random(f"nonces/{self.seed}")
 
     def run(self, listener: Listener = _nothing) -> RunState:
@@ -117,6 +120,7 @@ class SimWorld:
             nonce=nonce,
             dice=self.dice(f"machine/{nonce}"),
             exited=exited,
+            decode=self.decode,
         )
         machine = SimMachine(body, spec, instance_id, pace)
         self.store.written_on_reading(heartbeat_key(spec.attempt), machine.say)
@@ -140,7 +144,9 @@ class Supervisor:
         world = self.world
         self.name = f"sup-{self.number}"
         self.clock = world.clock_of(self)
-        self.history = History(world.store_of(self.name), INCARNATION, writer=self.name, new_nonce=world.new_nonce)
+        self.history = History(
+            world.store_of(self.name), INCARNATION, writer=self.name, new_nonce=world.new_nonce, decode=world.decode
+        )
         self._news_heard = -1
         self.seat = Seat(boot_id=self.home, process=processes.ProcessId(pid=self.number, started=self.name))
 
