@@ -5,7 +5,7 @@ the next number of what is numbered. Listings are hints and are used for request
 """
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
@@ -46,12 +46,13 @@ class Observer:
         self._seals: dict[int, SealSighted] = {}
         self._requests: dict[str, Request] = {}
         self._complained: set[str] = set()
+        self._letters: dict[str, tuple[bytes, Any]] = {}  # by key, as last read: most looks find the bytes of the look before
         self.strangers: tuple[InstanceName, ...] = ()  # instances of this run that nobody wants and no command would stop
 
     def look(self, state: RunState, now: Utc) -> Sightings:
         # The cloud first: a machine that is seen dead wrote its last word before that, so the reads below find it.
         instances = self._poll(state)
-        watched = [a for a in state.attempts.values() if a.is_alive or a.needs_seal or a.bill is None]
+        watched = state.unsettled
         for attempt in watched:
             if attempt.is_granted and not attempt.sealed:
                 self._follow_commits(attempt)
@@ -93,7 +94,9 @@ class Observer:
     def _decoded(self, kind: type[T], key: str) -> T | None:
         """None where there is nothing, or nothing that can be read: one rotten or foreign object must not end the loop."""
         try:
-            value: T = codec.loads(kind, self._store.get(key))
+            data = self._store.get(key)
+            before = self._letters.get(key)
+            value: T = before[1] if before is not None and before[0] == data else codec.loads(kind, data)
         except KeyMissing:
             return None
         except ValueError as error:
@@ -101,16 +104,17 @@ class Observer:
                 self._complained.add(key)
                 log.warning("object_unreadable", key=key, error=str(error))
             return None
+        self._letters[key] = (data, value)
         return value
 
-    def _exits(self, watched: list[Attempt]) -> dict[int, ExitReport]:
+    def _exits(self, watched: Iterable[Attempt]) -> dict[int, ExitReport]:
         """Reports by the agent that holds the claim; nobody else's word counts."""
         unreported = (a.number for a in watched if a.end is None or a.end.report is None)
         reports = self._read(ExitReport, exit_key, unreported)
         nonces = {a.number: a.nonce for a in watched}
         return {n: r for n, r in reports.items() if nonces[n] is None or r.nonce == nonces[n]}
 
-    def _notices(self, watched: list[Attempt]) -> Iterable[Notice]:
+    def _notices(self, watched: Iterable[Attempt]) -> Iterable[Notice]:
         for attempt in watched:
             if attempt.is_alive:
                 notice = self._decoded(Notice, notice_key(attempt.number, attempt.num_notices + 1))

@@ -147,7 +147,7 @@ def _may_request(state: RunState) -> bool:
 
     Nor between the end of the writer and its seal, a matter of one look: the seal may show that the run is given up.
     """
-    if any(a.needs_seal for a in state.attempts.values()):
+    if any(a.needs_seal for a in state.unsettled):
         return False
     rising = [a for a in state.wanted if not a.is_granted and a.notice is None and not a.missed]
     return not rising and len(state.living) < LIVING_MOST

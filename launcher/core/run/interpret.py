@@ -22,7 +22,7 @@ WARNINGS_MOST = 5  # journaled of one attempt: a journal is read often and for e
 def interpret(state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
     """Facts that are new in `seen`, which `watch` has taken in already. After a run's end only those of money."""
     facts: list[ev.Event] = [] if state.terminal else list(_news(state, seen, market, now))
-    for attempt in state.attempts.values():
+    for attempt in state.unsettled:
         if attempt.is_alive:
             facts += _alive(state, attempt, seen, watch, now)
         else:

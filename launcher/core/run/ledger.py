@@ -12,7 +12,7 @@ from math import inf
 
 from launcher.core.instance import EndCause
 from launcher.core.run.billing import cost
-from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.state import Attempt, EndKind, RunState, once
 from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
 
 UNHEARD_MOST_S: Seconds = 10.0  # real: one heartbeat; a longer silence was no training we know of
@@ -61,10 +61,15 @@ class Ledger:
 
 def spent(state: RunState, now: Utc) -> Range:
     """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
-    total = NOTHING
-    for attempt in state.attempts.values():
-        total += attempt_cost(attempt, now, state.recipe.num_nodes)
-    return total
+    running = (attempt_cost(a, now, state.recipe.num_nodes) for a in state.unsettled if a.bill is None)
+    return sum(running, _billed(state))
+
+
+@once
+def _billed(state: RunState) -> Range:
+    """What those cost whose bill has ended, whenever one asks."""
+    ended = (attempt_cost(a, a.bill.high, state.recipe.num_nodes) for a in state.attempts.values() if a.bill is not None)
+    return sum(ended, NOTHING)
 
 
 def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:

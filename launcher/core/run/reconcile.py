@@ -33,10 +33,9 @@ Command = StartInstance | StopInstance | SealCommits
 
 def reconcile(state: RunState, now: Utc) -> tuple[Command, ...]:
     """Wanted minus seen, in the order to do it: seals first, since a grant waits for them."""
-    attempts = tuple(state.attempts.values())
-    seals = [SealCommits(a.number) for a in attempts if a.needs_seal]
-    stops = [StopInstance(a.number) for a in attempts if _should_stop(state, a, now)]
-    starts = [StartInstance(a.number) for a in attempts if _should_start(a)]
+    seals = [SealCommits(a.number) for a in state.unsettled if a.needs_seal]
+    stops = [StopInstance(a.number) for a in state.unsettled if _should_stop(state, a, now)]
+    starts = [StartInstance(a.number) for a in state.unsettled if _should_start(a)]
     return (*seals, *stops, *starts)
 
 

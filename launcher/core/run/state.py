@@ -5,7 +5,10 @@ write: the newest granted one. An attempt ends once, is sealed once if it was ev
 """
 
 import enum
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitReport, Heartbeat, Notice, RequestKind
@@ -14,6 +17,8 @@ from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
 from launcher.units import Bytes, Seconds, Step, Utc
+
+T = TypeVar("T")
 
 UNKNOWN_OFFER = Offer(
     placement=Placement(
@@ -118,6 +123,11 @@ class Attempt:
     def needs_seal(self) -> bool:
         return self.end is not None and self.is_granted and not self.sealed
 
+    @property
+    def is_settled(self) -> bool:
+        """Ended, sealed if it was ever granted, and billed: nothing more can be told of it or done about it."""
+        return self.end is not None and not self.needs_seal and self.bill is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
@@ -139,6 +149,20 @@ class Terminal:
     program_exit_code: int | None = None
     commit: CommitRef | None = None
     step: Step = 0
+
+
+def once(derive: "Callable[[RunState], T]") -> "Callable[[RunState], T]":
+    """`derive`, worked out once for each state: most looks bring no news, and ask the same of the same state again."""
+
+    @functools.wraps(derive)
+    def derived(state: "RunState") -> T:
+        known = state.derived
+        if derive not in known:
+            known[derive] = derive(state)
+        found: T = known[derive]
+        return found
+
+    return derived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +195,7 @@ class RunState:
     doubtful: frozenset[int] = frozenset()  # attempts that waited for a grant when a record was voided: it may have been theirs
     terminal: Terminal | None = None
     supervisor: str | None = None
+    derived: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of `once`
 
     @property
     def counts_commits(self) -> bool:
@@ -178,12 +203,19 @@ class RunState:
         return self.recipe.trainer is None and not self.tells_steps
 
     @property
+    @once
     def living(self) -> tuple[Attempt, ...]:
         return tuple(a for a in self.attempts.values() if a.is_alive)
 
     @property
+    @once
     def wanted(self) -> tuple[Attempt, ...]:
         return tuple(a for a in self.attempts.values() if a.is_wanted)
+
+    @property
+    @once
+    def unsettled(self) -> tuple[Attempt, ...]:
+        return tuple(a for a in self.attempts.values() if not a.is_settled)
 
     @property
     def last_writer(self) -> Attempt | None:
@@ -204,6 +236,7 @@ class RunState:
         return None if writer is None else writer.commit or writer.parent
 
     @property
+    @once
     def phase(self) -> Phase:
         if self.terminal is not None:
             return self.terminal.phase

@@ -6,7 +6,7 @@ from launcher.core.plan.limits import allowed_capacities
 from launcher.core.policy.base import AttemptSummary, RunView
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import spent
-from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.state import Attempt, EndKind, RunState, once
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Step, Utc
 
@@ -35,8 +35,8 @@ def view(state: RunState, now: Utc) -> RunView:
         notice_ends_at=notice.ends_at if notice else None,
         spent=spent(state, now).high,
         budget=state.recipe.policy.budget,
-        allowed=allowed_capacities(state.recipe),
-        attempts=tuple(_summary(a) for a in state.attempts.values()),
+        allowed=_allowed(state),
+        attempts=_summaries(state),
     )
 
 
@@ -64,6 +64,16 @@ def _checkpoint_age(state: RunState, now: Utc) -> Seconds:
     if writer is None or writer.granted_at is None:
         return 0.0
     return max(0.0, now - (writer.commit_at or writer.granted_at))
+
+
+@once
+def _allowed(state: RunState) -> frozenset[str]:
+    return allowed_capacities(state.recipe)
+
+
+@once
+def _summaries(state: RunState) -> tuple[AttemptSummary, ...]:
+    return tuple(_summary(a) for a in state.attempts.values())
 
 
 def _summary(attempt: Attempt) -> AttemptSummary:
