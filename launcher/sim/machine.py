@@ -336,7 +336,7 @@ class SimMachine:
         if rule.seconds is None and self._saves_begun == 0:
             return self._when(self._beat.restored_step + FIRST_SAVE_STEPS)
         interval = rule.seconds or rules.save_interval(pace.stall_s, rule.mean_life, pace.durable_s, rule.max_loss)
-        return self._last_save_at + interval
+        return max(self._last_save_at + interval, self._when(self._saved + 1))  # a step may be longer than the interval
 
     def _finish(self) -> None:
         if self.step_at(self._body.timeline.now) == self.pace.fails_at:

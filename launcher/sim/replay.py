@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from launcher.core.instance import EndCause
-from launcher.core.market.trace import Life, Trace
+from launcher.core.market.trace import FOREVER, Life, Trace
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Seconds, Utc
 
@@ -42,15 +42,18 @@ def replayed(state: RunState, beyond: Trace) -> ReplayedTrace:
 
 
 def _lives(attempts: list[Attempt], place: str, beyond: Trace) -> Iterator[tuple[int, Life]]:
-    """Of the attempts in one place, in order: those that the market ended, by their number among those that had a machine."""
+    """Of the attempts in one place, in order, by their number among those that had a machine."""
     had_machine = [(at, attempt) for at, attempt in enumerate(attempts) if attempt.billed_from is not None]
     for k, (at, attempt) in enumerate(had_machine, start=1):
-        ended_at = _end_by_market(attempt)
-        if ended_at is not None and attempt.billed_from is not None:
+        assert attempt.billed_from is not None
+        life, ended_at = beyond.life(place, k), _end_by_market(attempt)
+        if ended_at is not None:
             # It refused until its gap was over, as far as anybody asked.
             refused = [b.end.at - ended_at for b in _refusals(attempts[at + 1 :]) if b.end is not None]
-            down = max([beyond.life(place, k).down, *refused])
-            yield k, Life(up=ended_at - attempt.billed_from, down=down, notice=attempt.num_notices > 0)
+            notice = attempt.num_notices > 0
+            yield k, Life(up=ended_at - attempt.billed_from, down=max([life.down, *refused]), notice=notice)
+        elif attempt.bill is None or attempt.bill.likely - attempt.billed_from >= life.up:
+            yield k, Life(up=FOREVER, down=life.down, notice=False)  # it outlived what the trace says; nobody saw its end
 
 
 def _end_by_market(attempt: Attempt) -> Utc | None:

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.adapters.history import History
 from launcher.adapters.store.memory import MemoryStore
-from launcher.core.market.trace import generated
+from launcher.core.market.trace import FOREVER, generated
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import ledger
 from launcher.core.run.state import RunState
@@ -173,6 +173,21 @@ def test_a_replay_gives_each_machine_the_life_it_had(is_noticed: bool):
     place = state.attempts[1].offer.placement.place
     assert (trace.life(place, 1).up, trace.life(place, 1).notice) == (pytest.approx(HOUR), is_noticed)
     assert trace.life(place, 7).up == 9 * HOUR  # never tried: what the trace says
+
+
+def test_a_machine_in_a_replay_lives_at_least_as_long_as_it_did():
+    sim = Sim(trace=FixedTrace(up=1e9))
+    sim.run()
+    state = sim.history.state
+    trace = replayed(state, FixedTrace(up=60.0))
+    assert trace.life(state.attempts[1].offer.placement.place, 1).up == FOREVER
+
+
+def test_a_step_longer_than_the_interval_between_saves_is_saved_once():
+    market = DeckMarket(trace=FixedTrace(up=1e9), rows=OFFERS)
+    slow = Pace(step_s=3600.0, total_steps=10, save_every=None)
+    found = run_case(case(market=market, pace=slow))
+    assert (found.is_finished, found.restarts) == (True, 0)
 
 
 def test_a_place_in_a_replay_refuses_as_long_as_it_was_seen_to():
