@@ -49,6 +49,7 @@ class Journaled:
     at: Utc  # true time
     supervisor: str
     event: ev.Event
+    state: RunState  # that supervisor's, with the event
 
 
 @dataclass(kw_only=True)
@@ -175,10 +176,10 @@ class FaultyWorld(SimWorld):
                 )
                 if holder is not None:
                     return None
-            return supervisor.drive(lambda event, state: self._note(supervisor, event), resumes=self._resumes > 0)
+            return supervisor.drive(lambda event, state: self._note(supervisor, event, state), resumes=self._resumes > 0)
 
-    def _note(self, supervisor: Supervisor, event: ev.Event) -> None:
-        self.journaled.append(Journaled(self.timeline.now, supervisor.name, event))
+    def _note(self, supervisor: Supervisor, event: ev.Event, state: RunState) -> None:
+        self.journaled.append(Journaled(self.timeline.now, supervisor.name, event, state))
 
     def _after_end(self, state: RunState) -> None:
         """Whoever asked for a stop resumes it later; every other end stands."""

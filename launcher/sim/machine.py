@@ -87,6 +87,7 @@ class SimMachine:
         self.pace = pace
         self.is_over = False  # killed, or its agent has ended
         self.train_from: Utc | None = None  # the first new step began
+        self.trained_from: Utc | None = None  # the same, and kept when training is over
         self.claimed_at: Utc | None = None
         self.ended_at: Utc | None = None
         self.restored_steps: Step = 0
@@ -123,6 +124,16 @@ class SimMachine:
     @property
     def is_training(self) -> bool:
         return not self.is_over and self.train_from is not None
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether it made a new step, ever."""
+        began = self.trained_from
+        return began is not None and began < (self._body.timeline.now if self.ended_at is None else self.ended_at)
+
+    @property
+    def nonce(self) -> str:
+        return self._body.nonce
 
     @property
     def attempt(self) -> int:
@@ -292,7 +303,7 @@ class SimMachine:
             step=step,
             set_aside=set_aside,
         )
-        self.train_from = body.timeline.now + self.pace.restore_s
+        self.train_from = self.trained_from = body.timeline.now + self.pace.restore_s
         self._last_save_at = self.train_from
         self._at(self.train_from, self._plan)
         self._at(self._next_beat(self.train_from), self.say)  # the first that tells of training

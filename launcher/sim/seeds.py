@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer, Placement
 from launcher.core.market.trace import generated
+from launcher.core.plan.limits import accepted
 from launcher.core.recipe import CheckpointSpec, Goal, Recipe, RetrySpec
 from launcher.sim.disaster import TROUBLE_LASTS, FaultyWorld
 from launcher.sim.faults import Fault, FaultPlan
@@ -31,7 +32,9 @@ def world_of(seed: int, *, only: frozenset[Fault] | None = None) -> FaultyWorld:
     climate = dice.choice(("calm", "lively", "lively", "harsh"))
     pace = _pace(dice)
     recipe, deadline_at = _recipe(dice, plan, pace)
-    market = DeckMarket(trace=generated(climate, seed), rows=_offers(dice))
+    rows = _offers(dice)
+    recipe = _limited(random.Random(f"limits/{seed}"), recipe, rows)
+    market = DeckMarket(trace=generated(climate, seed), rows=accepted(recipe, rows))
     return FaultyWorld(recipe=recipe, market=market, pace=pace, seed=seed, deadline_at=deadline_at, plan=plan)
 
 
@@ -64,6 +67,15 @@ def _recipe(dice: random.Random, plan: FaultPlan, pace: Pace) -> tuple[Recipe, f
         retry=RetrySpec(capacity=12 * HOUR, error=50 if Fault.PROGRAM_FAILS in plan.kinds else 2, same_checkpoint=50),
     )
     return recipe, None if deadline_s is None else START + deadline_s
+
+
+def _limited(dice: random.Random, recipe: Recipe, rows: tuple[Offer, ...]) -> Recipe:
+    """With limits on price and place at times, and never so narrow that nothing can be bought."""
+    cost = dice.choice((None, None, None, 1.45, 2.0))
+    residency = dice.choice(((), (), (), ("us",), ("eu",)))
+    limited = replace(recipe, resources=replace(recipe.resources, max_hourly_cost=cost), residency=residency)
+    wanted = Capacity.ON_DEMAND if recipe.policy.strategy == "on-demand" else Capacity.SPOT
+    return limited if any(o.placement.capacity is wanted for o in accepted(limited, rows)) else recipe
 
 
 def _offers(dice: random.Random) -> tuple[Offer, ...]:
