@@ -56,6 +56,11 @@ def configure(*sinks: Sink) -> None:
     _sinks = sinks
 
 
+def configured() -> tuple[Sink, ...]:
+    """Where lines go now."""
+    return _sinks
+
+
 def debug(event: str, **fields: Json) -> None:
     _write(Level.DEBUG, event, fields)
 

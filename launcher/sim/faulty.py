@@ -34,6 +34,7 @@ class Process:
     plan: FaultPlan
     can_stop: bool = False  # a supervisor, whose calls may crash, pause and take time
     is_dead: bool = False
+    rests: list[tuple[Utc, Utc]] = field(default_factory=list)  # it was put to sleep, or waited for an answer
 
     @property
     def now(self) -> Utc:
@@ -54,6 +55,7 @@ class Process:
 
     def rest(self, seconds: Seconds) -> None:
         if self.can_stop:
+            self.rests.append((self.now, self.now + seconds))
             self.timeline.sleep_until(self.now + seconds)
             if self.is_dead:
                 raise Dismissed(self.name)

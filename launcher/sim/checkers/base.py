@@ -7,6 +7,7 @@ believed only once it has been seen to fire: each has a test that makes it, and 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from launcher.sim.checkers import idleness, liveness, rivalry, waste
 from launcher.sim.disaster import FaultyWorld
 
 Checker = Callable[[FaultyWorld], Iterable[str]]
@@ -19,7 +20,17 @@ class Violation:
     what: str
 
 
-CHECKERS: dict[str, Checker] = {}
+CHECKERS: dict[str, Checker] = {
+    "durable-steps": waste.durable_steps,
+    "redone-work": waste.redone_work,
+    "double-training": waste.double_training,
+    "idle-machine": idleness.idle_machine,
+    "cooldown": idleness.cooldown,
+    "self-overtaken": rivalry.self_overtaken,
+    "turns": rivalry.turns,
+    "ends": liveness.ends,
+    "requests": liveness.requests,
+}
 
 
 def judge(world: FaultyWorld) -> list[Violation]:

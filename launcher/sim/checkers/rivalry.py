@@ -1,0 +1,40 @@
+"""Supervisors that get in each other's way: nobody is overtaken by himself, and nobody takes a run from one who drives it.
+
+A supervisor that sleeps, or that cannot reach the store, looks dead, and may be replaced. One that drives may be replaced only
+by somebody who was told to.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from launcher.core.tempo import Tempo
+from launcher.sim.checkers.tale import life_of, openings, stretches, writers
+from launcher.sim.disaster import FaultyWorld
+from launcher.units import MINUTE, Seconds, Utc
+
+# A beacon stands still for at most its interval; who looks for twice that sees it move. A minute goes by until it first burns.
+SURELY_ALIVE: Seconds = 2 * Tempo().beacon + MINUTE
+
+
+def self_overtaken(world: FaultyWorld) -> Iterator[str]:
+    """Who ends "overtaken" was overtaken by another's record, written since it began."""
+    for life in world.lives:
+        name = life.supervisor.name
+        if life.outcome == "overtaken" and not any(w != name and at >= life.started_at for at, w in writers(world)):
+            yield f"{name} was overtaken, and nobody else has written since it began: {life.error}"
+
+
+def turns(world: FaultyWorld) -> Iterator[str]:
+    """Each supervisor opens the run once, and no supervisor that drives is replaced by one that was not told to."""
+    opened = openings(world)
+    for name, count in Counter(name for _, _, name in opened).items():
+        if count > 1:
+            yield f"{name} opened the run {count} times"
+    for at, _, name in opened:
+        if not life_of(world, name).insists and _is_driven(world, at):
+            yield f"{name} took the run, unasked, from a supervisor that was driving it"
+
+
+def _is_driven(world: FaultyWorld, at: Utc) -> bool:
+    """Whether the stretch that ended at `at` had lasted long enough for anybody to see it."""
+    return any(end == at and end - start > SURELY_ALIVE for start, end in stretches(world))
