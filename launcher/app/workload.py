@@ -18,8 +18,8 @@ from launcher.app.plans import (
 from launcher.core.recipe import Recipe
 from launcher.core.run.view import RESTART_UNMEASURED_S
 from launcher.errors import LaunchError, RecipeError, UsageError
-from launcher.sim.machine import Pace
 from launcher.sim.pacing import Measured, learnt, pace_of
+from launcher.sim.trainer import Pace
 from launcher.units import MINUTE, Seconds, show_duration
 
 # Of a cloud machine that nobody has measured: most of a start is boot and installation, and a model of some gigabytes is saved.

@@ -19,9 +19,10 @@ from launcher.core.instance import (
 )
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer
 from launcher.core.tempo import NOTICE_LEAD_MIN_S
-from launcher.sim.machine import Pace, SimMachine
+from launcher.sim.machine import SimMachine
 from launcher.sim.market import Fate, Market
 from launcher.sim.timeline import Timeline
+from launcher.sim.trainer import Pace
 from launcher.units import HOUR, Seconds, Usd, Utc
 
 LISTED_AFTER_END: Seconds = 24 * HOUR
@@ -208,7 +209,7 @@ class SimCloud:
 
     def _cut_off(self, instance: Instance) -> None:
         for agent in instance.agents:
-            agent.is_deaf = True
+            agent.cut_off()
 
     def _agent_ended(self, instance: Instance) -> None:
         if instance.is_up and all(agent.is_over for agent in instance.agents):
@@ -222,7 +223,7 @@ class SimCloud:
         for agent in instance.agents:
             if back is not None and agent.is_training and cause is not EndCause.EXITED:
                 agent.say()
-                agent.is_deaf = True
+                agent.cut_off()
                 self.timeline.after(back, agent.wake_late)
             else:
                 agent.kill()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from launcher.core.instance import FailureKind, InstanceName
 from launcher.sim.cloud import Start
-from launcher.sim.machine import Pace
+from launcher.sim.trainer import Pace
 from launcher.units import HOUR, MINUTE, Seconds, Utc
 
 

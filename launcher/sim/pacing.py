@@ -14,7 +14,7 @@ from launcher.core.run.ledger import ledger
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.core.tempo import Tempo
-from launcher.sim.machine import Pace
+from launcher.sim.trainer import Pace
 from launcher.units import MINUTE, Seconds, Step
 
 _Shown = tuple[Seconds, Seconds, Step]

@@ -9,8 +9,8 @@ from launcher.core.plan.limits import accepted
 from launcher.core.recipe import CheckpointSpec, Goal, Recipe, RetrySpec
 from launcher.sim.disaster import TROUBLE_LASTS, FaultyWorld
 from launcher.sim.faults import Fault, FaultPlan
-from launcher.sim.machine import Pace
 from launcher.sim.market import DeckMarket
+from launcher.sim.trainer import Pace
 from launcher.sim.world import START
 from launcher.units import HOUR, MINUTE
 

@@ -15,9 +15,9 @@ from launcher.core.recipe import Recipe
 from launcher.core.run.events import Event
 from launcher.core.run.state import RunState
 from launcher.sim.cloud import Start
-from launcher.sim.machine import Pace
 from launcher.sim.market import Market
 from launcher.sim.outcome import Outcome, outcome_of
+from launcher.sim.trainer import Pace
 from launcher.sim.world import START, SimWorld
 from launcher.units import HOUR, Seconds, UsdPerHour
 

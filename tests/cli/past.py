@@ -20,7 +20,7 @@ from launcher.core.contract import RUN_KEY, KeepRule, RunHead, commit_key, log_k
 from launcher.core.instance import EndCause
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
-from launcher.sim.machine import Pace
+from launcher.sim.trainer import Pace
 from launcher.units import HOUR
 from tests import builders
 from tests.simulation.worlds import FixedTrace, Sim, recipe

@@ -19,7 +19,7 @@ from launcher.core.run.ledger import ledger, spent
 from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, StoreUnknown
-from launcher.sim.machine import Pace
+from launcher.sim.trainer import Pace
 from launcher.units import HOUR
 from tests.simulation.worlds import START, FixedTrace, Sim, recipe
 

@@ -13,9 +13,9 @@ import pytest
 from launcher.app.traces import source_of
 from launcher.core.market.layout import PRICE_SUFFIX
 from launcher.core.recipe import Recipe, Resources
-from launcher.sim.machine import Pace
 from launcher.sim.outcome import Outcome
 from launcher.sim.sweep import Case, run_case
+from launcher.sim.trainer import Pace
 from launcher.units import HOUR
 
 VARIABLE = "LAUNCH_TRACES"

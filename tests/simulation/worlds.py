@@ -9,8 +9,8 @@ from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Goal, Recipe, RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
-from launcher.sim.machine import Pace
 from launcher.sim.market import DeckMarket
+from launcher.sim.trainer import Pace
 from launcher.sim.world import START, SimWorld
 from launcher.supervisor import Listener
 from launcher.units import HOUR, Seconds, Utc

@@ -1,0 +1,44 @@
+"""A machine without its programs: what it is given of its world, and what ends with it."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launcher.adapters.records import Decode, decode_record
+from launcher.adapters.retry import Patience
+from launcher.adapters.store.base import ObjectStore
+from launcher.clock import Clock
+from launcher.sim.timeline import Timeline
+from launcher.units import Seconds, Utc
+
+STORE_AGAIN: Seconds = 30.0  # after the store gave no answer, for what must be done
+
+
+@dataclass(kw_only=True)
+class Body:
+    """Agent and trainer of one machine share it. What they plan does not happen once the machine is over."""
+
+    timeline: Timeline
+    clock: Clock  # its own, perhaps wrong
+    store: ObjectStore
+    nonce: str
+    dice: random.Random
+    exited: Callable[[], None]  # its agent has ended
+    decode: Decode = decode_record
+    is_over: bool = False  # killed, or its agent has ended
+    is_deaf: bool = False  # cut off: reads nothing, and nobody reads it
+
+    @property
+    def now(self) -> Utc:
+        """True time, which no machine knows."""
+        return self.timeline.now
+
+    def at(self, when: Utc, action: Callable[[], None], *, is_news: bool = True) -> None:
+        self.timeline.at(when, lambda: None if self.is_over else action(), is_news=is_news)
+
+    def after(self, seconds: Seconds, action: Callable[[], None], *, is_news: bool = True) -> None:
+        self.at(self.now + seconds, action, is_news=is_news)
+
+    def patience(self) -> Patience:
+        """A machine's own waits between tries are shorter than anything that happens to it here."""
+        return Patience(lambda _: None, self.dice)
