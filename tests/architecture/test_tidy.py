@@ -30,6 +30,8 @@ CATCH_ALL = (
     "checkpoint/engine.py",
     "adapters/cloud/local_host.py",
     "sim/sweep.py",
+    "sim/timeline.py",  # an actor's thread: whoever started it asks for the error
+    "sim/disaster.py",  # a supervisor's process: what ended it is the checkers' to judge
 )
 PRINTERS = ("app/", "log.py", "node/__main__.py", "node/leash.py", "trainers/")  # stdout is the result's; the rest logs
 UNFINISHED = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
