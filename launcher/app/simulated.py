@@ -149,6 +149,7 @@ def outcome_json(o: Outcome) -> dict[str, Json]:
         "restarts": o.restarts,
         "preemptions": o.preemptions,
         "steps_lost": o.steps_lost,
+        "checkpoints": o.checkpoints,
         "useful_hours": round(o.times.useful / HOUR, 4),
         "redone_hours": round(o.times.redone / HOUR, 4),
         "saving_hours": round(o.times.saving / HOUR, 4),

@@ -27,6 +27,7 @@ class Outcome:
     attempts: int  # that had a machine
     preemptions: int
     steps_lost: Step
+    checkpoints: int
     times: Times
     spending: tuple[Point, ...]
 
@@ -71,6 +72,7 @@ def outcome_of(
         attempts=sum(a.billed_from is not None for a in state.attempts.values()),
         preemptions=books.preemptions,
         steps_lost=books.steps_lost,
+        checkpoints=sum(a.num_commits for a in state.attempts.values()),
         times=books.times,
         spending=spending(state, now),
     )

@@ -46,7 +46,8 @@ def learnt(history: History, *, otherwise: Measured) -> Measured | None:
     """What a run tells of its program's pace; None where it tells too little. `otherwise`: of what it never came to show."""
     state = history.state
     speed = state.speed
-    seen = [shown for a in state.attempts.values() if (shown := _shown(a)) is not None]
+    poll = Tempo(speed).grant_poll  # until an agent reads that it was granted: the simulated one does so as well
+    seen = [shown for a in state.attempts.values() if (shown := _shown(a, poll)) is not None]
     saves = [r.event for r in history.records if isinstance(r.event, ev.CheckpointSeen) and r.event.durable_s > 0]
     steps = total_steps(state) or _steps_of_program(state)
     step = _step(state, seen)
@@ -100,12 +101,12 @@ def _steps_of_program(state: RunState) -> Step | None:
     return state.newest_step if state.tells_steps else max(1, round(ledger(state, state.terminal.at).times.useful / MINUTE))
 
 
-def _shown(attempt: Attempt) -> _Shown | None:
-    """Market seconds from grant to the first new step, of training since with stalls left out, and the steps made in them."""
+def _shown(attempt: Attempt, poll: Seconds) -> _Shown | None:
+    """Market seconds from `poll` after the grant to the first new step, of training since without stalls, and its steps."""
     beat = attempt.end.heartbeat if attempt.end else None
     if beat is None or attempt.granted_at is None or beat.step - beat.restored_step < STEPS_LEAST or beat.training_s <= 0:
         return None
-    start = beat.at - beat.training_s - attempt.granted_at
+    start = beat.at - beat.training_s - attempt.granted_at - poll
     return max(0.0, start), beat.training_s - beat.saving_s, beat.step - beat.restored_step
 
 

@@ -211,6 +211,7 @@ def made(cost: float, hours: float = 1.0, phase: Phase = Phase.SUCCEEDED, reason
         attempts=2,
         preemptions=1,
         steps_lost=0,
+        checkpoints=3,
         times=Times(elapsed=hours * HOUR, useful=hours * HOUR / 2),
         spending=((0.0, 0.0), (hours * HOUR, cost)),
     )
