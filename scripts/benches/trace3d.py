@@ -77,10 +77,11 @@ def measure(trace: str | None) -> bool:
     median = statistics.median(seconds)
     hours = statistics.median(o.took for o in outcomes) / HOUR
     restarts = statistics.median(o.restarts for o in outcomes)
+    done = sum(o.is_finished for o in outcomes)
     saves = statistics.median(o.checkpoints for o in outcomes)
     print(
         f"{outcomes[0].trace:28} median {median:.3f} s CPU a run (most {max(seconds):.3f}), {hours:.0f} h simulated, "
-        f"{restarts:g} restarts, {saves:g} saves, {sum(o.is_finished for o in outcomes)}/{RUNS} done, tenacity {tenacity_share(trace):.0%}"
+        f"{restarts:g} restarts, {saves:g} saves, {done}/{RUNS} done, tenacity {tenacity_share(trace):.0%}"
     )
     return median <= LIMIT_S
 

@@ -268,6 +268,8 @@ ask launch runs -o ht
 ask launch report -o ht
 ask launch train quick
 ask launch ckpt ver
+ask launch simulate cheap
+ask launch simulate --replay qui
 ask launch help exit
 ask launch pri
 """
@@ -291,6 +293,8 @@ ask launch pri
         "html",
         "quickstart",
         "verify",
+        "cheapest",
+        "quickstart quiet-otter",
         "exit-codes",
         "",
     ]
