@@ -135,15 +135,18 @@ class Span:
 
 
 class FaultPlan:
-    """The trouble of one seed. `fired` counts what really happened."""
+    """The trouble of one seed. `fired` counts what really happened. `only` and `rate` replace the kinds drawn and their rates."""
 
-    def __init__(self, seed: int, start: Utc, lasts: Seconds, *, only: Iterable[Fault] | None = None) -> None:
+    def __init__(
+        self, seed: int, start: Utc, lasts: Seconds, *, only: Iterable[Fault] | None = None, rate: float | None = None
+    ) -> None:
         dice = random.Random(f"faults/{seed}")
         count = dice.randint(KINDS_LEAST, KINDS_MOST)
         self.kinds = frozenset(only) if only is not None else frozenset(dice.sample(list(Fault), count))
         self.fired: Counter[Fault] = Counter()
         self.quiet_from = start + lasts
         self._dice = dice
+        self._rate = rate
         self.spans = tuple(self._span(fault, start, lasts) for fault in SPANS if fault in self.kinds)
         self.moments = tuple(
             sorted(
@@ -159,7 +162,7 @@ class FaultPlan:
 
     def hits(self, fault: Fault, now: Utc) -> bool:
         """Whether this call is hit; counts it."""
-        if fault not in self.kinds or now >= self.quiet_from or self._dice.random() >= CALLS[fault]:
+        if fault not in self.kinds or now >= self.quiet_from or self._dice.random() >= self._often(CALLS[fault]):
             return False
         self.fired[fault] += 1
         return True
@@ -172,10 +175,13 @@ class FaultPlan:
 
     def in_storm(self, now: Utc) -> bool:
         span = any(s.fault is Fault.STORE_STORM and s.start <= now < s.end for s in self.spans)
-        if not span or self._dice.random() >= STORM_SHARE:
+        if not span or self._dice.random() >= self._often(STORM_SHARE):
             return False
         self.fired[Fault.STORE_STORM] += 1
         return True
+
+    def _often(self, drawn: float) -> float:
+        return drawn if self._rate is None else self._rate
 
     def uniform(self, least: float, most: float) -> float:
         return self._dice.uniform(least, most)
@@ -185,7 +191,7 @@ class FaultPlan:
 
     def start(self, name: InstanceName, now: Utc, pace: Pace) -> Start:
         """How the start of this instance goes."""
-        hit = {fault for fault, rate in STARTS.items() if fault in self.kinds and self._dice.random() < rate}
+        hit = {fault for fault, rate in STARTS.items() if fault in self.kinds and self._dice.random() < self._often(rate)}
         if now >= self.quiet_from:
             return Start()
         if Fault.CAPACITY in hit or Fault.QUOTA in hit:

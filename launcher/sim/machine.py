@@ -61,7 +61,7 @@ class SimMachine:
         self._num_notices = 0
         self._beacon: tuple[str, int] | None = None
         self._supervisor_moved_at: Utc = 0.0
-        body.timeline.after(pace.boot_s, self._claim)
+        body.after(pace.boot_s, self._claim)
 
     @property
     def attempt(self) -> int:
@@ -229,7 +229,7 @@ class SimMachine:
             self._begin(self._orders.grant)
 
     def _begin(self, grant: Grant) -> None:
-        if self._trainer.has_begun:
+        if self._trainer.has_begun or self._trainer.ending is not None:
             return
         try:
             self._trainer.begin(grant, self._orders.grants)

@@ -5,6 +5,7 @@ that real trainers use, so what it leaves in the store is what they would leave.
 training itself brings.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from launcher.core.checkpoint import rules
 from launcher.core.checkpoint.manifest import CommitRef, Grants, Manifest, SetAside
 from launcher.core.contract import AgentPhase, AttemptSpec, ExitKind, Heartbeat
 from launcher.core.tempo import Tempo
-from launcher.errors import StoreError
+from launcher.errors import StoreError, StoreUnknown
 from launcher.node.orders import Grant
 from launcher.sim.body import STORE_AGAIN, Body
 from launcher.units import Seconds, Step, Utc
@@ -265,7 +266,8 @@ class SimTrainer:
         try:
             with patience(self._body.patience()):
                 committer.publish((state,), draft, metrics=lambda since: f"{since + 1}-{draft.step}\n".encode())
-                committer.retire()
+                with contextlib.suppress(StoreError):  # what is not deleted now is deleted after the next commit
+                    committer.retire()
         except SealedMet as error:
             self._ended(Ending(ExitKind.SEALED, str(error)))
         except StoreError as error:
@@ -278,9 +280,10 @@ class SimTrainer:
             self._landed()
 
     def _failed(self, draft: Draft, error: StoreError) -> None:
-        self._failed_saves += 1
+        """No answer is an outage, which passes; refusals in a row end the attempt."""
+        self._failed_saves += not isinstance(error, StoreUnknown)
         self._in_flight = None
-        if self.ending is None and self._failed_saves > self._spec.failed_saves_max:
+        if self.ending is None and self._failed_saves >= self._spec.failed_saves_max:
             self._ended(Ending(ExitKind.STORE_FAILED, str(error)))
         elif self.ending is not None or draft.urgent:
             self._body.after(STORE_AGAIN, self.save)
