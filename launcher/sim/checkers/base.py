@@ -7,7 +7,7 @@ believed only once it has been seen to fire: each has a test that makes it, and 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from launcher.sim.checkers import idleness, liveness, rivalry, waste
+from launcher.sim.checkers import agreement, idleness, lineage, liveness, machines, money, outcomes, rivalry, waste
 from launcher.sim.disaster import FaultyWorld
 
 Checker = Callable[[FaultyWorld], Iterable[str]]
@@ -21,6 +21,20 @@ class Violation:
 
 
 CHECKERS: dict[str, Checker] = {
+    "lineage": lineage.lineage,
+    "numbers": lineage.numbers,
+    "progress": lineage.progress,
+    "one-trainer": machines.one_trainer,
+    "claims": machines.claims,
+    "acts-journaled": machines.acts_journaled,
+    "machines-end": machines.machines_end,
+    "replay": agreement.replays,
+    "readers": agreement.readers,
+    "obedience": agreement.obedience,
+    "bill": money.bill,
+    "limits": money.limits,
+    "outcomes": outcomes.outcomes,
+    "no-bug": outcomes.no_bug,
     "durable-steps": waste.durable_steps,
     "redone-work": waste.redone_work,
     "double-training": waste.double_training,

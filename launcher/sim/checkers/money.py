@@ -1,0 +1,75 @@
+"""Whether the books agree with the cloud's own, and what a recipe forbids was never bought.
+
+The cloud of the world keeps its bill by rules of its own. What is asked of the ledger is that the truth lies in its range, and
+that it equals the truth to the cent wherever it claims to know.
+"""
+
+from collections.abc import Iterator
+
+from launcher.core.market.offer import Capacity
+from launcher.core.run.ledger import attempt_cost, spent
+from launcher.core.run.state import UNKNOWN_OFFER
+from launcher.sim.checkers.evidence import evidence_of
+from launcher.sim.cloud import Instance
+from launcher.sim.disaster import FaultyWorld
+from launcher.sim.faults import Fault
+from launcher.units import HOUR, MINUTE, Seconds, Usd
+
+CENT: Usd = 0.01
+STEP_MOST: Seconds = 10 * MINUTE  # by which the world sets a supervisor's clock off, each time
+LANDS_IN = {  # which regions of the simulated markets lie where, written down a second time
+    "us": ("us-east-1", "us-west-2", "us-central1"),
+    "eu": ("westeurope",),
+}
+
+
+def bill(world: FaultyWorld) -> Iterator[str]:
+    """Each machine's true bill lies in the ledger's range, and equals it where the range is a point; so does the sum."""
+    state = evidence_of(world).state
+    if state is None:
+        return
+    unknown: Usd = 0.0
+    slack: Usd = 0.0
+    for name, instance in world.cloud.instances.items():
+        true = world.cloud.bill_of(instance)
+        attempt = state.attempts.get(instance.spec.attempt)
+        if attempt is None or attempt.offer == UNKNOWN_OFFER:
+            unknown += true  # the record that told of it is void
+            continue
+        told = attempt_cost(attempt, world.timeline.now, state.recipe.num_nodes)
+        blur = _clock_error(world) / HOUR * instance.offer.price * state.recipe.num_nodes
+        slack += blur
+        if not told.low - blur - CENT / 2 <= true <= told.high + blur + CENT / 2:
+            yield f"{name} cost {true:.4f}, and the ledger says {told.low:.4f} to {told.high:.4f}"
+    books, true = spent(state, world.timeline.now), world.cloud.dollars() - unknown
+    if not books.low - slack - CENT <= true <= books.high + slack + CENT:
+        yield f"all machines cost {true:.4f}, and the ledger says {books.low:.4f} to {books.high:.4f}"
+
+
+def _clock_error(world: FaultyWorld) -> Seconds:
+    """How far off the clock is of a supervisor that guesses an end between two looks."""
+    return STEP_MOST * world.plan.fired[Fault.CLOCK_STEP]
+
+
+def limits(world: FaultyWorld) -> Iterator[str]:
+    """The budget holds, and no machine was bought at a price, in a place or in a way that the recipe forbids."""
+    recipe = world.recipe
+    budget = recipe.policy.budget
+    if budget is not None and world.cloud.dollars() > budget + CENT:
+        yield f"all machines cost {world.cloud.dollars():.4f}, and the budget is {budget:.4f}"
+    for name, instance in world.cloud.instances.items():
+        yield from (f"{name} {what}" for what in _forbidden(world, instance))
+
+
+def _forbidden(world: FaultyWorld, instance: Instance) -> Iterator[str]:
+    recipe, placement = world.recipe, instance.spec.placement
+    most = recipe.resources.max_hourly_cost
+    if most is not None and instance.offer.price > most:
+        yield f"costs {instance.offer.price}/h a node, and {most} is the most"
+    if recipe.residency and not any(placement.region in LANDS_IN[land] for land in recipe.residency):
+        yield f"lies in {placement.region}, and data must stay in {', '.join(recipe.residency)}"
+    if placement.cloud not in recipe.resources.infra:
+        yield f"is on {placement.cloud}, and the recipe names {', '.join(recipe.resources.infra)}"
+    only = {"true": Capacity.SPOT, "false": Capacity.ON_DEMAND}.get(recipe.resources.use_spot)
+    if only is not None and placement.capacity is not only:
+        yield f"is {placement.capacity.value}, and the recipe wants {only.value} alone"
