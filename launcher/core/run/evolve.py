@@ -49,6 +49,16 @@ def fold(state: RunState | None, event: ev.Event) -> RunState | None:
 
 
 def evolve(state: RunState, event: ev.Event) -> RunState:
+    after = _evolve(state, event)
+    if after.terminal is None or not after.living:
+        return after
+    # Nothing lives in a run that has ended: the record that it went on is void, and after success that the attempt had ended.
+    if after.terminal.phase is Phase.SUCCEEDED:
+        return _imply_ends(after, event.at, after.living)
+    return _evolve(_go_on(state, event.at), event)
+
+
+def _evolve(state: RunState, event: ev.Event) -> RunState:
     if isinstance(event, ev.AttemptRequested):
         return _request(state, event)
     if isinstance(event, ev.AttemptEvent):
@@ -132,14 +142,18 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
         case ev.AttemptSealed():
             return _seal(state, old, event)
         case ev.InstanceEnded(low=low, likely=likely, high=high, cause=cause, wait_status=wait_status):
+            # Two supervisors' clocks may disagree, so that the witnesses come in another order.
+            low, likely, high = sorted((low, likely, high))
             bill = Bill(low=low, likely=likely, high=high, cause=cause, wait_status=wait_status)
-            return _with(state, replace(old, bill=bill))
+            return _with(state, replace(old, bill=bill, end=old.end or _unreadable_end(event.at)))
         case _:
             assert_never(event)
 
 
 def _with(state: RunState, attempt: Attempt) -> RunState:
     attempts = {**state.attempts, attempt.number: attempt}
+    if attempt.number not in state.attempts and attempt.number < state.next_attempt:
+        attempts = dict(sorted(attempts.items()))  # its request is void: later ones are known already
     return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1))
 
 
@@ -156,7 +170,8 @@ def _ghost(event: ev.AttemptEvent) -> Attempt:
 
 
 def _request(state: RunState, event: ev.AttemptRequested) -> RunState:
-    assert event.attempt >= state.next_attempt, "an attempt number is used once"
+    # It may be below `next_attempt`: where a RecordVoided is itself void, a later one makes up for it and uses up as many more.
+    assert event.attempt not in state.attempts, "an attempt number is used once"
     attempt = Attempt(number=event.attempt, offer=event.offer, requested_at=event.at, reason=event.reason, stop_at=event.stop_at)
     return _with(state, attempt)
 
@@ -198,10 +213,11 @@ def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState
 
 
 def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
-    if old.end is None or not old.is_granted:
-        granted_at = old.granted_at if old.is_granted else event.at
-        old = replace(old, end=old.end or _unreadable_end(event.at), granted_at=granted_at)
-        state = replace(_with(state, old), writer=max(state.writer or 0, old.number))
+    if not old.is_granted:
+        state = _imply_grant(state, old, event.at)
+    if old.end is None:
+        state = _imply_ends(state, event.at, [state.attempts[old.number]])
+    old = state.attempts[old.number]
     is_new = event.last is not None and event.last != old.commit
     sealed = replace(old, sealed=True, commit=event.last, num_commits=event.last.commit if event.last else 0)
     failures = state.failures
@@ -215,12 +231,26 @@ def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
     return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed, sealed.commit or sealed.parent))
 
 
+def _imply_grant(state: RunState, old: Attempt, at: Utc) -> RunState:
+    """A sealed attempt was granted, and a grant names what is newest when it is given."""
+    if old.number < (state.writer or 0):
+        return _with(state, replace(old, granted_at=at))
+    granted = _grant(state, old, ev.WriterGranted(at=at, attempt=old.number, parent=state.newest_commit))
+    return replace(granted, searching_since=state.searching_since)
+
+
 def _imply_ends(state: RunState, at: Utc, attempts: Iterable[Attempt]) -> RunState:
     """What a record says can only be if these had ended and were sealed: where they are not, the records that told are void."""
     for attempt in attempts:
         ended = replace(attempt, end=attempt.end or _unreadable_end(at), sealed=attempt.sealed or attempt.is_granted)
         state = _with(state, ended)
-    return state
+    return _search(state, at)
+
+
+def _search(state: RunState, at: Utc) -> RunState:
+    """Without a claimed machine alive one is searched for, from `at` on where it was not already."""
+    is_new = state.searching_since is None and not any(a.nonce for a in state.living)
+    return replace(state, searching_since=at) if is_new else state
 
 
 def _unreadable_end(at: Utc) -> End:
@@ -243,9 +273,7 @@ def _count_same_checkpoint(failures: Failures, ended: Attempt, newest: CommitRef
 def _end_attempt(state: RunState, old: Attempt, end: End) -> RunState:
     """An exit report that comes after the loss was journaled says more, and stands in its place."""
     ended = replace(old, end=end)
-    state = _with(state, ended)
-    if state.searching_since is None and not any(a.nonce for a in state.living):
-        state = replace(state, searching_since=end.at)
+    state = _search(_with(state, ended), end.at)
     if old.end is not None:
         return state
     failures = _count_end(state.failures, end)
@@ -308,23 +336,30 @@ def _void(state: RunState, numbers: frozenset[int]) -> RunState:
 
 def _resume(state: RunState, event: ev.RunResumed) -> RunState:
     assert state.terminal is None or state.terminal.phase is not Phase.SUCCEEDED, "success is final"
-    ended_at = state.terminal.at if state.terminal else event.at
-    state = _imply_ends(state, event.at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
     return replace(
-        state,
+        _go_on(state, event.at),
         recipe=event.recipe,
         deadline_at=event.deadline_at,
-        pauses=(*state.pauses, (ended_at, event.at)),
         code=event.code or state.code,
-        terminal=None,
-        request=None,
-        failures=Failures(),
-        searching_since=event.at,
-        first_attempt=state.next_attempt,
-        last_ended=None,
         newest_step=event.step if event.branched else state.newest_step,
         branched=event.branched or state.branched,
         branch=event.parent if event.branched else state.branch,
+    )
+
+
+def _go_on(state: RunState, at: Utc) -> RunState:
+    """What a resume starts anew, whatever else it changes."""
+    ended_at = state.terminal.at if state.terminal else at
+    state = _imply_ends(state, at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
+    return replace(
+        state,
+        pauses=(*state.pauses, (ended_at, at)),
+        terminal=None,
+        request=None,
+        failures=Failures(),
+        searching_since=at,
+        first_attempt=state.next_attempt,
+        last_ended=None,
     )
 
 

@@ -6,6 +6,7 @@ two instances at once are paid twice; the part of the time with more than one is
 Time between a pause and the resume belongs to nobody and is not counted.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
@@ -176,7 +177,7 @@ def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: 
         training_at=training_at,
         over_at=over_at,
         saving=min(saving, own),
-        redone=redone,
+        redone=min(redone, own - min(saving, own)),
         steps_lost=lost,
         preempted=attempt.end is not None and attempt.end.end is EndKind.PREEMPTED,
         noticed=attempt.notice is not None,
@@ -215,31 +216,35 @@ def _unpublished(attempt: Attempt, training_at: Utc, over_at: Utc) -> Seconds:
 
 
 def _partition(state: RunState, lives: list[_Life], end: Utc) -> Times:
-    """Every second between the run's start and its end goes to exactly one part."""
+    """Every second between the run's start and its end goes to exactly one part, though clocks that step may contradict."""
     start = min([state.created_at, *(life.up_at for life in lives)])
-    training = _union([(life.training_at, life.over_at) for life in lives if life.training_at is not None])
-    up = _union([(life.up_at, life.over_at) for life in lives])
-    idle = _union([(pause, resumed) for pause, resumed in state.pauses])
-    elapsed = max(0.0, end - start - _length(idle))
-    trained_s, up_s = _length(training), _length(up)
-    saving = sum(life.saving for life in lives)
-    redone = sum(life.redone for life in lives)
-    useful = max(0.0, trained_s - saving - redone)
-    restoring = max(0.0, up_s - trained_s)
+    idle = _union([(max(start, pause), min(end, resumed)) for pause, resumed in state.pauses])
+    lived = _union([(life.up_at, life.over_at) for life in lives])
+    up_s = _length(_outside(lived, idle))
+    trained_s = _length(
+        _outside(_union([(life.training_at, life.over_at) for life in lives if life.training_at is not None]), idle)
+    )
+    elapsed = max(up_s, end - start - _length(idle))
+    saving = min(trained_s, sum(life.saving for life in lives))
+    redone = min(trained_s - saving, sum(life.redone for life in lives))
     return Times(
         elapsed=elapsed,
-        useful=useful,
+        useful=trained_s - saving - redone,
         redone=redone,
         saving=saving,
-        restoring=restoring,
-        waiting=max(0.0, elapsed - trained_s - restoring),
-        overlap=sum(life.over_at - life.up_at for life in lives) - up_s,
+        restoring=up_s - trained_s,
+        waiting=elapsed - up_s,
+        overlap=max(0.0, sum(life.over_at - life.up_at for life in lives) - _length(lived)),
     )
 
 
-def _union(spans: list[tuple[Utc, Utc]]) -> list[tuple[Utc, Utc]]:
-    merged: list[tuple[Utc, Utc]] = []
-    for start, end in sorted(spans):
+_Span = tuple[Utc, Utc]
+
+
+def _union(spans: Iterable[_Span]) -> list[_Span]:
+    """The time in any of `spans`, in order; one that ends before it starts is none."""
+    merged: list[_Span] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
@@ -247,5 +252,12 @@ def _union(spans: list[tuple[Utc, Utc]]) -> list[tuple[Utc, Utc]]:
     return merged
 
 
-def _length(spans: list[tuple[Utc, Utc]]) -> Seconds:
-    return sum(end - start for start, end in spans)
+def _outside(spans: list[_Span], idle: list[_Span]) -> list[_Span]:
+    """What of `spans` lies in none of `idle`; each a union."""
+    edges = [-inf, *(edge for span in idle for edge in span), inf]
+    gaps = list(zip(edges[::2], edges[1::2], strict=True))
+    return _union((max(start, opens), min(end, closes)) for start, end in spans for opens, closes in gaps)
+
+
+def _length(spans: list[_Span]) -> Seconds:
+    return sum((end - start for start, end in spans), 0.0)
