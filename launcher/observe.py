@@ -74,8 +74,9 @@ class Observer:
             listed = self._cloud.poll(state.run, state.incarnation)
         except CloudUnreachable:
             return None
-        self.strangers = tuple(name for name, status in listed.items() if _is_stranger(state, attempt_of(name), status))
-        return {attempt_of(name): status for name, status in listed.items()}
+        numbered = [(attempt_of(name), name, status) for name, status in listed.items()]
+        self.strangers = tuple(name for number, name, status in numbered if _is_stranger(state, number, status))
+        return {number: status for number, _, status in numbered}
 
     def _offers(self, now: Utc) -> tuple[Offer, ...] | None:
         try:
