@@ -16,7 +16,7 @@ from tests.cli import past
 from tests.cli.past import document, everything, keep, launch, preempted_silently
 from tests.simulation.worlds import OFFERS
 
-TRAINER = "trainer: {kind: launcher.trainers.gpt, steps: 100}\nlocal: {trace: demo, seed: 5}\n"
+TRAINER = "trainer: {kind: launcher.trainers.gpt, steps: 1000}\nlocal: {trace: demo, seed: 5}\n"
 PROGRAM = "run: python train.py\n"
 CLOUDS = "run: python train.py\nresources: {infra: [aws], accelerators: V100:1}\n"
 TRACE = "tick,us-east-1a_v100_1,us-west-2b_v100_1\n" + "".join(f"{i},{int(i % 9 > 2)},{int(i % 7 > 3)}\n" for i in range(63))
@@ -90,6 +90,7 @@ def test_a_file_of_ones_own_is_met_as_it_was_recorded(recipe_at, own_trace: str,
     (spot,) = found["policies"]
     assert spot["finished"] == 4
     assert spot["preemptions"]["median"] >= 2  # lives of 6 h at most, for 20 h of work
+    assert len({o["cost_usd"] for o in spot["outcomes"]}) > 1  # each seed begins elsewhere
     assert any("2 places with V100:1, recorded over 63 h" in note for note in found["notes"])
     assert found["work_hours"] == 20
 
@@ -99,6 +100,17 @@ def test_a_recipe_for_clouds_is_simulated_with_the_work_that_was_said(recipe_at,
     (sure,) = found["policies"]
     assert (found["speed"], sure["finished"]) == (1.0, 2)
     assert sure["hours"]["median"] == pytest.approx(5.1, abs=0.1)
+
+
+def test_a_deadline_is_met_or_the_run_is_paused_there(recipe_at, own_trace: str, capsys: pytest.CaptureFixture[str]):
+    words = ("simulate", recipe_at(TRAINER), "--trace", own_trace, "--work", "20h", "--seeds", "3")
+    found = document(capsys, *words, "policy.deadline=40h")
+    assert any("deadline is 40.0 h after the start" in note for note in found["notes"])
+    assert found["policies"][0]["finished"] == 3
+    assert max(found["policies"][0]["finish_hours"]) <= 40
+    (late,) = document(capsys, *words, "policy.deadline=10h")["policies"]
+    assert late["phases"] == {"PAUSED": 3}
+    assert {o["exit_code"] for o in late["outcomes"]} == {4}
 
 
 def test_the_pace_of_an_earlier_run_of_the_same_recipe_is_used(recipe_at, capsys: pytest.CaptureFixture[str]):
@@ -141,6 +153,7 @@ def test_a_replay_stands_beside_what_really_happened(capsys: pytest.CaptureFixtu
         (("recipe.yaml", "--work", "soon"), 2, "--work: 'soon' is not a quantity"),
         (("recipe.yaml", "--work", "0h"), 2, "--work 0h: write how long it trains, such as 10h"),
         (("recipe.yaml", "--replay", "nobody"), 2, "no run 'nobody' was seen"),
+        (("recipe.yaml", "policy.deadline=2020-01-01T00:00:00Z"), 2, "policy.deadline has passed already"),
         (("program.yaml",), 2, "say so with --work, such as --work 10h, or train it once"),
         (("recipe.yaml", "resources.max_hourly_cost=0.01"), 3, "above resources.max_hourly_cost"),
     ],

@@ -5,6 +5,7 @@ Nothing is trained, bought or written: each run is made in simulated time, in me
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 
 from launcher import log
@@ -16,6 +17,7 @@ from launcher.app.simulated import outcome_json, summaries, summary_json, summar
 from launcher.app.traces import Source, replay_of, source_of
 from launcher.app.wiring import policy_names
 from launcher.app.workload import Workload, workload_of
+from launcher.core.plan.planner import deadline_of
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
 from launcher.sim.outcome import Outcome, outcome_of
@@ -34,8 +36,11 @@ def run(args: argparse.Namespace) -> int:
     seeds = _seeds(args, recipe)
     known = workload_of(recipe, home_of(args), work=_work(args), of=replayed)
     sources = [replay_of(recipe, replayed.state)] if replayed else [source_of(recipe, t) for t in args.trace or [None]]
-    cases = [_case(s, policy, seed, known) for s in sources for policy in policies for seed in seeds]
-    notes = [known.note, *(s.note for s in sources), *_deadline_note(recipe)]
+    deadline = _deadline(recipe, replayed)
+    cases = [_case(s, policy, seed, known, deadline) for s in sources for policy in policies for seed in seeds]
+    notes = [known.note, *(s.note for s in sources)]
+    if deadline is not None:
+        notes.append(f"the deadline is {show_duration(deadline)} after the start")
     recorded = None if replayed is None else _recorded(replayed, sources[0])
     _say(
         args, f"simulating {len(cases)} run{'s' if len(cases) > 1 else ''} of {recipe.name}, {show_duration(known.work)} of work"
@@ -120,7 +125,7 @@ def _work(args: argparse.Namespace) -> Seconds | None:
 # --- what is simulated ---------------------------------------------------------------------------------------------------------
 
 
-def _case(source: Source, policy: str, seed: int, known: Workload) -> Case:
+def _case(source: Source, policy: str, seed: int, known: Workload, deadline: Seconds | None) -> Case:
     recipe = source.recipe
     return Case(
         recipe=replace(recipe, policy=replace(recipe.policy, strategy=policy)),
@@ -132,15 +137,20 @@ def _case(source: Source, policy: str, seed: int, known: Workload) -> Case:
         startup_s=known.startup_s,
         work_s=known.work_s,
         delay=known.measured.delay * known.speed,
-        deadline=recipe.policy.deadline,
+        deadline=deadline,
         on_demand_price=source.on_demand_price,
     )
 
 
-def _deadline_note(recipe: Recipe) -> tuple[str, ...]:
-    if recipe.policy.deadline_at is None:
-        return ()
-    return ("the deadline is an instant, which a market in simulated time does not know: it is left out; write a duration",)
+def _deadline(recipe: Recipe, replayed: History | None) -> Seconds | None:
+    """From the start of a run: of the one that is replayed, or of one that would start now."""
+    start = time.time() if replayed is None else replayed.state.created_at
+    at = deadline_of(recipe.policy, start)
+    if at is None:
+        return None
+    if at <= start:
+        raise UsageError("policy.deadline has passed already; write a later one, or a duration")
+    return at - start
 
 
 def _recorded(history: History, source: Source) -> Outcome:
