@@ -2,7 +2,7 @@
 
 All share three habits. What stands is left standing until the cloud says it goes. At a notice we ask for the next place at once,
 so that it boots while the old one still saves. A place that failed us cools down and is not tried, unless the deadline leaves
-no time to wait for it.
+no time to wait for it: then once a minute.
 
 They differ in the capacity they buy and in what they call cheap. `Greedy` runs on spot while there is slack, and when waiting
 longer could break the deadline it goes to on-demand; the safety net of Wu et al., "Can't Be Late" (NSDI '24).
@@ -15,9 +15,10 @@ from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_
 from launcher.core.market.offer import Capacity, Offer
 from launcher.core.plan.estimate import useful_share
 from launcher.core.policy.base import Decision, Hold, Move, RunView, Wait
-from launcher.units import MINUTE, Seconds, UsdPerHour, show_duration, show_rate
+from launcher.units import MINUTE, Seconds, UsdPerHour, Utc, show_duration, show_rate
 
 RECHECK: Seconds = 5 * MINUTE  # how long to wait where nothing is on offer; the feed seldom changes faster
+URGENT_RECHECK: Seconds = MINUTE  # between two tries where all places cool down and no time is left: a cloud counts its callers
 SLACK_LEAST: Seconds = 1.0  # less is none: a wake-up exactly at the end of the slack must find it ended
 
 
@@ -116,14 +117,22 @@ def _take(run: RunView, market: MarketView, ranked: tuple[Offer, ...]) -> Decisi
     ready = tuple(o for o in ordered if not is_cooling(market, o.placement.place, run.now))
     if ready:
         return Move(ranked=ready, reason=_why(run, market, ready, num_cooling=len(ordered) - len(ready)))
-    if ordered and slack(run) <= SLACK_LEAST:
+    hurry_at = _hurry_at(run) if ordered and slack(run) <= SLACK_LEAST else math.inf
+    if run.now >= hurry_at:
         return Move(ranked=ordered[:1], reason=f"{_no_place(run, market, ordered)}, and no time to wait; {_outlook(run)}")
     if run.notice_ends_at is not None:
         return Hold(reason=f"the notice leaves {show_duration(run.notice_ends_at - run.now)}; {_no_place(run, market, ordered)}")
     until = belief_of(market, ordered[0].placement.place).cools_until if ordered else run.now + RECHECK
+    until = min(until, hurry_at)
     if slack(run) > SLACK_LEAST:
         until = min(until, run.now + slack(run))
     return Wait(until=until, reason=f"{_no_place(run, market, ordered)}; {_outlook(run)}")
+
+
+def _hurry_at(run: RunView) -> Utc:
+    """When a place may be tried although it cools down: not right after the last one refused."""
+    last = run.attempts[-1] if run.attempts else None
+    return last.ended_at + URGENT_RECHECK if last is not None and last.ended_at is not None and last.end == "refused" else run.now
 
 
 def _why(run: RunView, market: MarketView, ready: tuple[Offer, ...], *, num_cooling: int) -> str:

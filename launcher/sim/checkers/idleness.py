@@ -4,9 +4,9 @@ Only time in which a supervisor could act counts (`tale.watched`), so that each 
 """
 
 from collections.abc import Iterator
+from math import inf
 
 from launcher.core.instance import FailureKind
-from launcher.core.market.offer import Placement
 from launcher.core.run import events as ev
 from launcher.core.run.state import Attempt, EndKind
 from launcher.core.tempo import Tempo
@@ -21,6 +21,7 @@ LOOKS: Seconds = 2 * MINUTE  # some looks, a failed one or two among them, and t
 GRANT_MOST: Seconds = _TEMPO.drain_max_default + LOOKS
 GRANT_AFTER_END_MOST: Seconds = _TEMPO.lost_after + LOOKS
 STOP_MOST: Seconds = LOOKS + MINUTE  # a stop that is lost is repeated at the next look; a minute belongs to a cloud's own end
+HURRY_LEAST: Seconds = MINUTE
 REFUSES = (FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.UNREACHABLE)
 
 
@@ -34,16 +35,16 @@ def idle_machine(world: FaultyWorld) -> Iterator[str]:
 
 
 def cooldown(world: FaultyWorld) -> Iterator[str]:
-    """No place is tried within half an hour of its failing while another place is ready, unless no time is left to wait."""
+    """No place is tried within half an hour of its failing, unless no time is left to wait: then not within a minute."""
     failed_at: dict[str, Utc] = {}
     before: Told | None = None
     for told in tale(world):
         event = told.event
         if isinstance(event, ev.AttemptRequested):
             place = event.offer.placement.place
-            if _cools(failed_at, place, event.at) and "no time to wait" not in event.reason:
-                after = event.at - failed_at[place]
-                yield f"attempt {event.attempt} went to {place} {after:.0f} s after it had failed: {event.reason}"
+            since = event.at - failed_at.get(place, -inf)
+            if 0 <= since < (HURRY_LEAST if "no time to wait" in event.reason else _TEMPO.cooldown_first):
+                yield f"attempt {event.attempt} went to {place} {since:.0f} s after it had failed: {event.reason}"
         elif isinstance(event, ev.AttemptEvent) and told.state is not None and event.attempt in told.state.attempts:
             _learn(failed_at, event, before, told.state.attempts[event.attempt])
         before = told
@@ -117,13 +118,9 @@ def _over_at(world: FaultyWorld, attempt: int | None) -> Utc:
     return max((i.ended_at if i.ended_at is not None else world.timeline.now for i in instances), default=0.0)
 
 
-def _cools(failed_at: dict[str, Utc], place: str, now: Utc) -> bool:
-    return place in failed_at and 0 <= now - failed_at[place] < _TEMPO.cooldown_first
-
-
 def _learn(failed_at: dict[str, Utc], event: ev.AttemptEvent, before: Told | None, attempt: Attempt) -> None:
     """What a failed place is: it refused, gave warning, took the machine away, or gave one that never spoke."""
-    place = _place(attempt.offer.placement)
+    place = attempt.offer.placement.place
     old = before.state.attempts.get(event.attempt) if before is not None and before.state is not None else None
     match event:
         case ev.AttemptRefused(failure=failure) if failure.failure in REFUSES:
@@ -133,11 +130,7 @@ def _learn(failed_at: dict[str, Utc], event: ev.AttemptEvent, before: Told | Non
         case ev.AttemptUnwanted(silent=True):
             failed_at[place] = event.at
         case ev.AttemptExited() | ev.AttemptLost() if old is not None and old.end is None and attempt.end is not None:
-            if attempt.end.end is EndKind.PREEMPTED:
-                failed_at.setdefault(place, event.at) if attempt.notice else failed_at.update({place: event.at})
-            elif attempt.training_at is not None:
+            if attempt.end.end is EndKind.PREEMPTED and attempt.notice is None:
+                failed_at[place] = event.at  # where a notice stands, that has told of it
+            elif attempt.end.end is not EndKind.PREEMPTED and attempt.training_at is not None:
                 failed_at.pop(place, None)  # it held until we, or the program, ended it
-
-
-def _place(placement: Placement) -> str:
-    return placement.place
