@@ -15,6 +15,7 @@ import enum
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable
@@ -43,8 +44,23 @@ def dumps(value: Any) -> bytes:
 
 def loads(kind: type[T] | Any, data: bytes | str) -> T:
     """The value of type `kind` (a class or a union) in `data`. Raises ValueError where it does not fit."""
-    value: T = decode(kind, json.loads(data))
+    try:
+        raw = _PARSER.decode(data if isinstance(data, str) else data.decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply to be one of ours") from error
+    value: T = decode(kind, raw)
     return value
+
+
+def _finite(text: str) -> float:
+    """A number that can be written again: JSON knows no others, though Python's reader does."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+_PARSER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def digest_of(data: bytes) -> str:
@@ -79,7 +95,7 @@ def decode(kind: type[T] | Any, raw: Any) -> T:
     try:
         value: T = _known_reader(typing.cast(typing.Hashable, kind), typing.get_args(kind))(raw)
         return value
-    except (TypeError, KeyError, AttributeError, AssertionError) as error:
+    except (TypeError, KeyError, AttributeError, AssertionError, OverflowError) as error:
         raise ValueError(f"not a {getattr(kind, '__name__', kind)}: {error}") from error
 
 

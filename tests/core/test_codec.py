@@ -219,3 +219,15 @@ def test_what_a_type_asks_for_is_worked_out_once(monkeypatch: pytest.MonkeyPatch
 def test_errors_say_what_was_expected_and_what_was_found(kind: Any, raw: object, says: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
         codec.decode(kind, raw)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" + "0" * 400, "9" * 5000])
+def test_a_number_that_could_not_be_written_again_is_refused_at_reading(number: str) -> None:
+    with pytest.raises(ValueError):
+        codec.loads(Leaf, f'{{"name":"x","weight":{number}}}')
+
+
+@pytest.mark.parametrize("start", [b"[", b'{"a":', b'{"is":"Leaf","name":'])
+def test_nesting_without_end_is_refused(start: bytes) -> None:
+    with pytest.raises(ValueError, match="nested"):
+        codec.loads(Leaf, start * 100_000)
