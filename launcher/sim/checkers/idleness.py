@@ -35,18 +35,23 @@ def idle_machine(world: FaultyWorld) -> Iterator[str]:
 
 
 def cooldown(world: FaultyWorld) -> Iterator[str]:
-    """No place is tried within half an hour of its failing, unless no time is left to wait: then not within a minute."""
+    """No place is tried within half an hour of its failing; where no time is left to wait, not within a minute of a refusal."""
     failed_at: dict[str, Utc] = {}
+    refused_at: dict[str, Utc] = {}
     before: Told | None = None
     for told in tale(world):
         event = told.event
         if isinstance(event, ev.AttemptRequested):
             place = event.offer.placement.place
-            since = event.at - failed_at.get(place, -inf)
-            if 0 <= since < (HURRY_LEAST if "no time to wait" in event.reason else _TEMPO.cooldown_first):
+            hurries = "no time to wait" in event.reason
+            since = event.at - (refused_at if hurries else failed_at).get(place, -inf)
+            if 0 <= since < (HURRY_LEAST if hurries else _TEMPO.cooldown_first):
                 yield f"attempt {event.attempt} went to {place} {since:.0f} s after it had failed: {event.reason}"
         elif isinstance(event, ev.AttemptEvent) and told.state is not None and event.attempt in told.state.attempts:
-            _learn(failed_at, event, before, told.state.attempts[event.attempt])
+            attempt = told.state.attempts[event.attempt]
+            _learn(failed_at, event, before, attempt)
+            if isinstance(event, ev.AttemptRefused):
+                refused_at[attempt.offer.placement.place] = event.at
         before = told
 
 
