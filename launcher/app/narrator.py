@@ -203,12 +203,17 @@ def _resumed(state: RunState, beat: Heartbeat) -> str:
 
 
 def _preemption(state: RunState, attempt: Attempt, now: Utc) -> str:
-    assert attempt.bill is not None, "told once the instance's end is known"
-    how = "SIGKILL" if attempt.bill.wait_status == "signal 9" else attempt.bill.wait_status or attempt.bill.cause.value
     kept_all = toll(state, attempt.number, now).just_in_time and not state.counts_commits
     in_time = "  (just in time)" if kept_all else ""
     warned = "" if attempt.notice is not None else "  (no notice)"
-    return f"{how:<14} attempt {attempt.number}{_lost(state, attempt, now)}{warned}{in_time}"
+    return f"{_how(attempt)}attempt {attempt.number}{_lost(state, attempt, now)}{warned}{in_time}"
+
+
+def _how(attempt: Attempt) -> str:
+    """What ended its processes, as a column; nothing where the cloud does not tell: that it was preempted stands before it."""
+    assert attempt.bill is not None, "told once the instance's end is known"
+    status = attempt.bill.wait_status
+    return f"{'SIGKILL' if status == 'signal 9' else status:<14} " if status else ""
 
 
 def _lost(state: RunState, attempt: Attempt, now: Utc) -> str:

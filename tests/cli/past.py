@@ -53,7 +53,15 @@ def everything() -> dict[str, tuple[int, bytes]]:
 
 @functools.cache
 def preempted() -> Sim:
-    """Succeeded in its second attempt, after a preemption with notice. Read it only."""
+    """Succeeded in its second attempt, which was not ready yet when the market took the first, with notice. Read it only."""
+    sim = Sim(recipe=local(), pace=Pace(boot_s=150), trace=FixedTrace(up=HOUR))
+    sim.run()
+    return sim
+
+
+@functools.cache
+def handed_over() -> Sim:
+    """Succeeded in its second attempt, which was ready before the first one's notice ran out. Read it only."""
     sim = Sim(recipe=local(), trace=FixedTrace(up=HOUR))
     sim.run()
     return sim
@@ -81,10 +89,18 @@ def out_of_budget() -> Sim:
 
 
 def cut(store: FileStore, num_records: int) -> None:
-    """As if the journal had ended there."""
-    for path in sorted((home() / "runs").glob("*/journal/*.json")):
-        if store.url.endswith(path.parent.parent.name) and int(path.stem) > num_records:
+    """As if the journal had ended there, its copies too."""
+    for path in sorted((home() / "runs").glob("*/*/*.json*")):
+        of_journal = path.parent.name in ("journal", "segments") and store.url.endswith(path.parent.parent.name)
+        if of_journal and int(path.stem.split("-")[-1]) > num_records:
             path.unlink()
+
+
+def without_copies(store: FileStore) -> FileStore:
+    """A run whose numbered records are all there is of its journal."""
+    for meta in list(store.list("segments/")):
+        store.delete(meta.key)
+    return store
 
 
 def number_of(sim: Sim, kind: type) -> int:

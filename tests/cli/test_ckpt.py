@@ -94,7 +94,7 @@ def test_ls_lists_the_chain_newest_first_with_parents(capsys: pytest.CaptureFixt
     assert rows[0]["ref"] == "0002-0007"
     assert rows[0]["finished"] is True
     assert (rows[0]["step"], rows[0]["parent"]) == (5400, "0002-0006")
-    assert [row["parent"] for row in rows if row["ref"] == "0002-0001"] == ["0001-0013"]
+    assert [row["parent"] for row in rows if row["ref"] == "0002-0001"] == ["0001-0012"]
     assert rows[-1]["parent"] is None
     assert all(row["in_history"] for row in rows)
     assert [row["kept"] for row in rows[:3]] == [True] * 3, "the newest three, as checkpoint.keep says"

@@ -15,7 +15,18 @@ from launcher.core.policy.catalog import POLICIES
 from launcher.core.run import events as ev
 from launcher.units import HOUR
 from tests import builders
-from tests.cli.past import INCARNATION, document, keep, launch, local, note, preempted, preempted_silently, with_checkpoints
+from tests.cli.past import (
+    INCARNATION,
+    document,
+    handed_over,
+    keep,
+    launch,
+    local,
+    note,
+    preempted,
+    preempted_silently,
+    with_checkpoints,
+)
 from tests.core.markets import spot
 
 NOW = builders.NOW
@@ -23,7 +34,7 @@ NOW = builders.NOW
 
 def samples() -> list[ev.Event]:
     """At least one event of each kind."""
-    simulated = [record.event for sim in (preempted(), preempted_silently()) for record in sim.history.records]
+    simulated = [record.event for sim in (preempted(), handed_over(), preempted_silently()) for record in sim.history.records]
     stop = Request(uuid="u", request=RequestKind.STOP, by="ann@desk")
     refused = StartFailure(failure=FailureKind.CAPACITY, message="no capacity\nin us-east-1a")
     return [
@@ -81,6 +92,12 @@ def test_the_kill_is_visible_with_its_wait_status(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert "attempt 1: its instance is gone (preempted, killed by SIGKILL)" in out
     assert "+58 min" in out
+
+
+def test_a_machine_that_handed_over_in_time_ended_by_itself(capsys: pytest.CaptureFixture[str]):
+    keep(handed_over())
+    assert launch("events", "r") == 0
+    assert "attempt 1: its instance is gone (its agent exited, exited with code 0)" in capsys.readouterr().out
 
 
 def test_json_lists_every_record_with_number_times_and_text(capsys: pytest.CaptureFixture[str]):

@@ -107,6 +107,14 @@ def test_an_end_is_told_once_the_loss_is_known_and_with_the_loss_that_the_report
     assert told(ended(cause)[:-1], builders.training_run())[0] == []
 
 
+@pytest.mark.parametrize(("status", "how"), [("signal 9", "SIGKILL        "), ("exit 0", "exit 0         "), (None, "")])
+def test_a_preemption_is_told_with_what_ended_its_processes_where_the_cloud_tells_that(status: str | None, how: str):
+    *before, end = ended(EndCause.PREEMPTED)
+    assert isinstance(end, ev.InstanceEnded)
+    lines, _ = told([*before, replace(end, wait_status=status)], builders.training_run())
+    assert lines[-1].startswith(f"preempted {how}attempt 1, lost"), "and not the word twice"
+
+
 def test_all_losses_told_on_the_way_are_those_of_the_report():
     lines, state = told(record.event for record in preempted_silently().history.records)
     lost = [life.steps_lost for life in lives_of(state, state.terminal.at if state.terminal else 0.0, {}) if life.is_preempted]

@@ -31,6 +31,7 @@ from tests.cli.past import (
     preempted,
     store_of,
     with_checkpoints,
+    without_copies,
 )
 
 LOOKS = [
@@ -194,11 +195,11 @@ def test_the_loss_and_the_step_of_a_living_writer_come_from_its_heartbeat(capsys
     store.replace(key, json.dumps(beat).encode())
     told = document(capsys, "status", "r")
     assert (told["reached_step"], told["loss"], told["steps_per_s"]) == (777, 2.5, 3.0)
-    assert told["newest_checkpoint"] == {"ref": "0001-0001", "step": 300, "commit": None, "bytes": 1, "age_s": 0.0}
+    assert told["newest_checkpoint"] == {"ref": "0001-0001", "step": 300, "commit": None, "bytes": 9, "age_s": 0.0}
 
 
 def test_an_unreadable_record_is_a_warning_and_not_the_end(capsys: pytest.CaptureFixture[str]):
-    store = keep(preempted())
+    store = without_copies(keep(preempted()))
     store.replace("journal/00000012.json", b"?")
     assert launch("status", "r") == 0
     assert "record 12 cannot be read" in capsys.readouterr().out

@@ -178,6 +178,23 @@ def test_the_users_exit_code_is_in_the_verdict():
     verdict = judge(after(state, sealed(1)), NOW)
     assert verdict is not None
     assert (verdict.phase, verdict.exit_code, verdict.program_exit_code) == (Phase.FAILED, 1, 3)
+    assert verdict.reason.startswith("the program failed once: ")
+
+
+def test_what_happened_more_than_once_is_counted_and_what_happened_once_is_not():
+    state = new_run(recipe(retry=RetrySpec(error=1, preemption=0)))
+    for n in (1, 2):
+        state = after(
+            state, requested(state), started(n), claimed(n), granted(n), exited(n, ExitKind.PROGRAM_FAILED, exit_code=3)
+        )
+        state = after(state, sealed(n))
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    assert verdict.reason.startswith("the program failed 2 times without a new checkpoint in between: ")
+    state = new_run(recipe(retry=RetrySpec(preemption=0)))
+    verdict = judge(after(state, requested(state), started(1), claimed(1), granted(1), lost(1), sealed(1)), NOW)
+    assert verdict is not None
+    assert verdict.reason == "preempted once, and retry.preemption is 0"
 
 
 def test_nothing_valid_to_restore_pauses_and_names_the_way_out():

@@ -66,15 +66,23 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
     report = newest.end.report
     code = report.exit_code if report else None
     if failures.errors > retry.error:
-        reason = f"the program failed {failures.errors} times without a new checkpoint in between: {newest.end.reason}"
+        reason = f"{_failed(failures.errors)}: {newest.end.reason}"
         return Verdict(phase=Phase.FAILED, reason=reason, exit_code=1, program_exit_code=code)
     if failures.any_end and failures.same_checkpoint >= retry.same_checkpoint:
         at = f"checkpoint {failures.at_commit}" if failures.at_commit else "its start"
         reason = f"the program ended {failures.same_checkpoint + 1} times in a row at {at}: {newest.end.reason}"
         return Verdict(phase=Phase.FAILED, reason=reason, exit_code=1, program_exit_code=code)
     if retry.preemption is not None and failures.preemptions > retry.preemption:
-        return _paused(3, f"preempted {failures.preemptions} times, and retry.preemption is {retry.preemption}")
+        return _paused(3, f"preempted {_times(failures.preemptions)}, and retry.preemption is {retry.preemption}")
     return None
+
+
+def _failed(count: int) -> str:
+    return f"the program failed {_times(count)}{' without a new checkpoint in between' if count > 1 else ''}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
