@@ -110,6 +110,12 @@ def test_list_gives_keys_in_order_with_their_sizes(store: ObjectStore) -> None:
     assert list(store.list("")) == [ObjectMeta(key, len(key)) for key in sorted(keys)]
 
 
+def test_nothing_is_listed_below_an_object(store: ObjectStore) -> None:
+    store.create("a", b"1")
+    assert list(store.list("a/b")) == []
+    assert list(store.list("a/")) == []
+
+
 def test_list_takes_any_prefix_not_only_a_folder(store: ObjectStore) -> None:
     for key in ("runs/quiet-1/x", "runs/quiet-2/y", "runs/loud/z", "run"):
         store.create(key, b"")

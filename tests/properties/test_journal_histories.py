@@ -296,5 +296,5 @@ def voided_in(entries: list[Entry]) -> list[int]:
     return [n for e in entries if isinstance(e, Record) and isinstance(e.event, RecordVoided) for n in e.event.numbers]
 
 
-Histories.TestCase.settings = settings(max_examples=3 * settings().max_examples, stateful_step_count=40)
+Histories.TestCase.settings = settings(max_examples=2 * settings().max_examples, stateful_step_count=40)
 TestHistories = Histories.TestCase

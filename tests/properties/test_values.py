@@ -35,7 +35,7 @@ KINDS = {
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=settings().max_examples // 8)  # of each of many kinds
 
 
 @kinds

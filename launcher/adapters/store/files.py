@@ -139,7 +139,7 @@ def _read(path: Path, span: Span | None) -> bytes:
 
 def _below(root: Path, folder: str, prefix: str) -> Iterator[ObjectMeta]:
     """Objects below `folder` ("" or "a/b/") whose key starts with `prefix`, in order of their keys."""
-    for name, size in _entries(root / folder):
+    for name, size in _entries(root, folder):
         key = folder + name
         if size is not None and key.startswith(prefix):
             yield ObjectMeta(key, size)
@@ -147,8 +147,12 @@ def _below(root: Path, folder: str, prefix: str) -> Iterator[ObjectMeta]:
             yield from _below(root, key, prefix)
 
 
-def _entries(folder: Path) -> list[tuple[str, Bytes | None]]:
-    """Names and sizes in one folder. A folder's name ends in "/" and sorts so, which makes the walk's order that of keys."""
+def _entries(root: Path, below: str) -> list[tuple[str, Bytes | None]]:
+    """Names and sizes in one folder; below an object there are none.
+
+    A folder's name ends in "/" and sorts so, which makes the walk's order that of keys.
+    """
+    folder = root / below
     found: list[tuple[str, Bytes | None]] = []
     with _translated(folder):
         try:
@@ -157,6 +161,10 @@ def _entries(folder: Path) -> list[tuple[str, Bytes | None]]:
                     if not durable.is_aside(entry.name):
                         found.append(_entry(entry))
         except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            if not root.is_dir():
+                raise
             return []
     return sorted(item for item in found if item[0])
 
