@@ -6,140 +6,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 import launcher
-from launcher import clock, processes
+from launcher import processes
 from launcher.adapters.cloud.local import LocalCloud
-from launcher.adapters.cloud.local_registry import clock_of, instance_of, instances_of
-from launcher.clock import ScaledClock
-from launcher.core.contract import AttemptSpec, CommandProgram
-from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, instance_name
-from launcher.core.market.offer import Capacity, Placement
-from launcher.core.market.trace import Life, Trace, generated
+from launcher.adapters.cloud.local_registry import clock_of, instance_of
+from launcher.core.instance import EndCause, InstancePhase
+from launcher.core.market.offer import Capacity
+from launcher.core.market.trace import generated
 from launcher.errors import CloudUnreachable
-from launcher.processes import ProcessId
 from launcher.sim.clock import SimClock
-from launcher.units import Seconds
-
-T = TypeVar("T")
-
-SPEED = 3600.0  # one second here is an hour there
-START = 1_700_000_000.0
-PLACE = Placement(
-    cloud="aws", region="us-east-1", zone="us-east-1b", instance="p3", accelerator="V100", accelerators=1, capacity=Capacity.SPOT
-)
-AGENT = Path(__file__).with_name("local_agent.py")
-LONG: Seconds = 600 * SPEED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneLife:
-    """A trace in which every machine has the same life."""
-
-    up: Seconds = LONG
-    down: Seconds = 0.0
-    notice: bool = True
-    name: str = "one life"
-
-    def life(self, place: str, k: int) -> Life:
-        return Life(up=self.up, down=self.down, notice=self.notice)
-
-    def mean_life(self, place: str) -> Seconds:
-        return self.up
-
-
-@dataclass
-class Place:
-    """A registry and what the tests do with it."""
-
-    registry: Path
-    speed: float = SPEED
-    run: str = "quiet-otter-7f3a"
-    incarnation: str = "c0ffee"
-    clouds: list[LocalCloud] = field(default_factory=list)
-
-    def cloud(self, trace: Trace, mode: str, *, now: SimClock | None = None) -> LocalCloud:
-        path = clock_of(self.registry)
-        self.registry.mkdir(parents=True, exist_ok=True)
-        clock.create(path, speed=self.speed, market_start=START)
-        command = (sys.executable, "-S", str(AGENT), mode)
-        made = LocalCloud(self.registry, now or ScaledClock(path), trace, agent_command=command)
-        self.clouds.append(made)
-        return made
-
-    def name(self, attempt: int = 1) -> str:
-        return instance_name(self.run, self.incarnation, attempt)
-
-    def start(self, cloud: LocalCloud, attempt: int = 1, *, placement: Placement = PLACE) -> None:
-        spec = AttemptSpec(
-            run=self.run,
-            incarnation=self.incarnation,
-            attempt=attempt,
-            store="memory://",
-            placement=placement,
-            program=CommandProgram(setup=None, command="true"),
-            speed=self.speed,
-            kill_grace_real=0.1,
-        )
-        cloud.start(self.name(attempt), spec)
-
-    def status(self, cloud: LocalCloud, attempt: int = 1) -> InstanceStatus | None:
-        return cloud.poll(self.run, self.incarnation).get(self.name(attempt))
-
-    def becomes(self, cloud: LocalCloud, phase: InstancePhase, attempt: int = 1) -> InstanceStatus:
-        def status() -> InstanceStatus | None:
-            found = self.status(cloud, attempt)
-            return found if found is not None and found.phase is phase else None
-
-        return eventually(status)
-
-    def told(self, what: str, attempt: int = 1) -> Path:
-        """A file that the stand-in agent leaves, once it is there."""
-        path = instance_of(self.registry, self.name(attempt)).path / what
-        return eventually(lambda: path if path.exists() else None)
-
-    def tree(self, attempt: int = 1) -> list[ProcessId]:
-        found = [processes.identify(pid) for pid in json.loads(self.told("tree", attempt).read_text())]
-        assert None not in found, "the tree lives before it is killed"
-        return [process for process in found if process is not None]
-
-    def host(self, attempt: int = 1) -> ProcessId:
-        started = instance_of(self.registry, self.name(attempt)).started()
-        assert started is not None
-        return started.host
-
-
-def eventually(look: Callable[[], T | None], *, within_s: float = 30.0) -> T:
-    """What `look` finds, as soon as it is something."""
-    deadline = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return found
-
-
-def is_dead(tree: list[ProcessId]) -> bool:
-    return not any(map(processes.is_alive, tree))
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setenv("PYTHONPATH", str(Path(launcher.__file__).parents[1]))
-    made = Place(tmp_path / "registry")
-    yield made
-    for folder in instances_of(made.registry):
-        started = folder.started()
-        if started is not None and processes.send(started.host, signal.SIGKILL):
-            processes.kill_marked("LAUNCH_INSTANCE_ID", started.instance_id, at_most=5)
-    for cloud in made.clouds:
-        cloud.poll(made.run, made.incarnation)
+from tests.conformance.clouds import PLACE, SPEED, START, OneLife, Place, eventually, is_dead
 
 
 def test_the_kill_takes_the_whole_tree(place: Place) -> None:
@@ -282,16 +164,6 @@ def test_an_agent_deaf_to_a_stop_is_killed_after_the_grace(place: Place) -> None
     assert is_dead(tree)
 
 
-def test_stopping_what_is_unknown_or_ended_is_fine(place: Place) -> None:
-    cloud = place.cloud(OneLife(), "fails")
-    cloud.stop(place.name(5))
-    place.start(cloud)
-    end = place.becomes(cloud, InstancePhase.GONE)
-    cloud.stop(place.name())
-    assert place.status(cloud) == end
-    assert place.status(cloud, 5) is None
-
-
 def test_what_is_stopped_before_it_began_never_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = place.cloud(OneLife(), "polite")
     with monkeypatch.context() as crash:
@@ -315,35 +187,6 @@ def test_an_agent_that_ends_by_itself_ends_the_instance(place: Place, mode: str,
     assert all(processes.identify(pid) is None for pid in (json.loads(left.read_text()) if left.exists() else []))
 
 
-def test_a_place_refuses_until_its_gap_is_over(place: Place) -> None:
-    now = SimClock(start=START)
-    cloud = place.cloud(OneLife(up=0.3 * SPEED, down=7200), "polite", now=now)
-    place.start(cloud, 1)
-    end = place.becomes(cloud, InstancePhase.GONE, 1)
-    assert end.ended_at is not None
-    now.wait(end.ended_at + 7000 - now.utc_s())
-    place.start(cloud, 2)
-    refused = place.status(cloud, 2)
-    assert refused is not None
-    assert refused.failure is not None
-    assert (refused.phase, refused.failure.failure) == (InstancePhase.FAILED, FailureKind.CAPACITY)
-    now.wait(300)
-    place.start(cloud, 2)
-    assert place.status(cloud, 2) == refused, "a refusal is final; the next attempt asks anew"
-    place.start(cloud, 3)
-    place.becomes(cloud, InstancePhase.GONE, 3)
-    order = instance_of(place.registry, place.name(3)).order()
-    assert order is not None
-    assert order.number == 2, "a refused start uses no life up"
-
-
-def test_a_place_that_was_left_does_not_refuse(place: Place) -> None:
-    cloud = place.cloud(OneLife(down=7200), "fails")
-    for attempt in (1, 2):
-        place.start(cloud, attempt)
-        assert place.becomes(cloud, InstancePhase.GONE, attempt).cause is EndCause.EXITED
-
-
 def test_on_demand_machines_are_not_taken(place: Place) -> None:
     cloud = place.cloud(generated("harsh", 1), "polite")
     place.start(cloud, placement=replace(PLACE, capacity=Capacity.ON_DEMAND))
@@ -360,25 +203,6 @@ def test_a_host_that_cannot_begin_fails_the_start(place: Place) -> None:
     failed = place.becomes(cloud, InstancePhase.FAILED)
     assert failed.failure is not None
     assert "host.log" in failed.failure.message
-
-
-def test_ended_instances_are_told_for_a_day(place: Place) -> None:
-    now = SimClock(start=START)
-    cloud = place.cloud(OneLife(), "fails", now=now)
-    place.start(cloud)
-    end = place.becomes(cloud, InstancePhase.GONE)
-    assert end.ended_at is not None
-    now.wait(end.ended_at + 86000 - now.utc_s())
-    assert place.status(cloud) == end
-    now.wait(1000)
-    assert place.status(cloud) is None
-
-
-def test_instances_of_another_run_are_not_ours(place: Place) -> None:
-    cloud = place.cloud(OneLife(), "polite")
-    place.start(cloud)
-    place.becomes(cloud, InstancePhase.RUNNING)
-    assert cloud.poll(place.run, "another") == {}
 
 
 def test_a_registry_that_cannot_be_read_is_no_absence(place: Place) -> None:
