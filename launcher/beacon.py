@@ -4,6 +4,7 @@
 keeps a second supervisor from starting a fight that one of the two must lose.
 """
 
+import contextlib
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,9 +33,18 @@ class Seat:
 
 
 def read(store: ObjectStore) -> Beacon | None:
+    """None where there is none, or none that can be read just now."""
+    try:
+        return _fetch(store)
+    except ValueError:
+        return None
+
+
+def _fetch(store: ObjectStore) -> Beacon | None:
+    """None where there is none. Raises ValueError where what arrived is no beacon: that says nothing of who drives."""
     try:
         beacon: Beacon = codec.loads(Beacon, store.get(SUPERVISOR_KEY))
-    except (KeyMissing, ValueError):
+    except KeyMissing:
         return None
     return beacon
 
@@ -50,21 +60,23 @@ def judge(beacon: Beacon | None) -> Holder:
 
 def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]) -> Beacon | None:
     """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where it is on another machine."""
-    first = read(store)
-    match judge(first):
-        case Holder.NOBODY:
-            return None
-        case Holder.ALIVE:
-            return first
-    assert first is not None
-    end = monotonic() + 2 * first.every_real
+    first: Beacon | None = None
+    every: Seconds = Tempo().beacon
+    end = monotonic() + 2 * every  # a beacon that rots where it lies is replaced by who lives, and else stays what it is
     while monotonic() < end:
-        wait(min(1.0, first.every_real / 4))
-        now = read(store)
-        if judge(now) is Holder.NOBODY:
-            return None
-        if now is not None and (now.supervisor, now.sequence) != (first.supervisor, first.sequence):
-            return now
+        with contextlib.suppress(ValueError):
+            now = _fetch(store)
+            verdict = judge(now)
+            if now is None or verdict is Holder.NOBODY:
+                return None
+            if verdict is Holder.ALIVE:
+                return now
+            if first is None:
+                first, every = now, now.every_real
+                end = monotonic() + 2 * every
+            elif (now.supervisor, now.sequence) != (first.supervisor, first.sequence):
+                return now
+        wait(min(1.0, every / 4))
     return None
 
 

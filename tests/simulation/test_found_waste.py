@@ -2,10 +2,18 @@
 
 from itertools import pairwise
 
+import pytest
+
+from launcher import beacon
+from launcher.core.contract import SUPERVISOR_KEY
 from launcher.core.instance import FailureKind
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
+from launcher.core.tempo import Tempo
+from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
+from launcher.sim.store import SimStore
+from launcher.sim.timeline import Timeline
 from launcher.sim.world import START
 from launcher.units import HOUR, MINUTE
 from tests.simulation.worlds import Sim
@@ -22,3 +30,50 @@ def test_a_run_behind_its_deadline_asks_a_cloud_that_refuses_once_a_minute():
     assert min(b - a for a, b in pairwise(hurried)) >= MINUTE
     assert state.phase is Phase.PAUSED
     assert state.terminal.reason == "the deadline has passed"
+
+
+class GarblingStore(SimStore):
+    """One read of it arrives damaged: the one of that number, from 0."""
+
+    def __init__(self, timeline: Timeline, garbled: int) -> None:
+        super().__init__(timeline)
+        self.garbled = garbled
+        self.num_reads = 0
+
+    def get(self, key, span=None):
+        data = super().get(key, span)
+        self.num_reads += 1
+        return data[: len(data) // 2] if self.num_reads == self.garbled + 1 else data
+
+
+def lit_elsewhere(timeline: Timeline, store: SimStore) -> None:
+    """A beacon that burns on another machine, for as long as the timeline goes on."""
+    lamp = beacon.Lamp(store, SimClock(timeline), "sup-1", beacon.Seat(boot_id="another"))
+
+    def burn() -> None:
+        lamp.burn(Tempo(), 0.0)
+        timeline.after(Tempo().beacon, burn)
+
+    burn()
+
+
+@pytest.mark.parametrize("garbled", range(4))
+def test_a_beacon_that_arrives_damaged_is_not_taken_for_a_dead_one(garbled):
+    """One read of `supervisor.json` was damaged on its way, and a cron tick took the run from the supervisor that drove it."""
+    timeline = Timeline(START)
+    store = GarblingStore(timeline, garbled)
+    lit_elsewhere(timeline, store)
+    clock = SimClock(timeline)
+    found = beacon.holder(store, monotonic=clock.monotonic_s, wait=clock.wait)
+    assert store.num_reads > garbled
+    assert found is not None
+    assert found.supervisor == "sup-1"
+
+
+def test_a_beacon_that_rots_where_it_lies_is_dead_after_twice_its_interval():
+    timeline = Timeline(START)
+    store = SimStore(timeline)
+    store.replace(SUPERVISOR_KEY, b"{")
+    clock = SimClock(timeline)
+    assert beacon.holder(store, monotonic=clock.monotonic_s, wait=clock.wait) is None
+    assert clock.monotonic_s() == 2 * Tempo().beacon
