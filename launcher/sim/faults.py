@@ -74,12 +74,12 @@ class Fault(enum.Enum):
 # How often a fault that is tied to one call or one start happens, where its seed has it.
 CALLS = {
     Fault.CRASH_AT_APPEND: 0.04,
-    Fault.CRASH_AT_COMMAND: 0.10,
+    Fault.CRASH_AT_COMMAND: 0.15,
     Fault.PAUSE: 0.002,
     Fault.START_LOST: 0.3,
     Fault.START_UNANSWERED: 0.3,
-    Fault.STOP_LOST: 0.3,
-    Fault.STOP_UNANSWERED: 0.3,
+    Fault.STOP_LOST: 0.6,
+    Fault.STOP_UNANSWERED: 0.5,
     Fault.POLL_FAILED: 0.05,
     Fault.POLL_STALE: 0.05,
     Fault.POLL_PARTIAL: 0.05,
@@ -96,13 +96,13 @@ STARTS = {
     Fault.START_REPEATED: 0.4,
     Fault.START_SLOW: 0.4,
     Fault.CAPACITY: 0.4,
-    Fault.QUOTA: 0.2,
+    Fault.QUOTA: 0.3,
     Fault.NOTICE_FALSE: 0.4,
-    Fault.NOTICE_MISSING: 0.6,
+    Fault.NOTICE_MISSING: 0.7,
     Fault.NOTICE_TWICE: 0.5,
     Fault.NOTICE_WITHDRAWN: 0.4,
     Fault.SKEW: 0.7,
-    Fault.ZOMBIE: 0.5,
+    Fault.ZOMBIE: 0.8,
     Fault.DEAF: 0.3,
     Fault.DIES: 0.3,
     Fault.MUTE: 0.3,
@@ -138,8 +138,16 @@ class FaultPlan:
     """The trouble of one seed. `fired` counts what really happened. `only` and `rate` replace the kinds drawn and their rates."""
 
     def __init__(
-        self, seed: int, start: Utc, lasts: Seconds, *, only: Iterable[Fault] | None = None, rate: float | None = None
+        self,
+        seed: int,
+        start: Utc,
+        lasts: Seconds,
+        *,
+        busy: Seconds | None = None,
+        only: Iterable[Fault] | None = None,
+        rate: float | None = None,
     ) -> None:
+        """`busy`: for so long from its start the run will surely be at work, and that is when spans and moments hurt."""
         dice = random.Random(f"faults/{seed}")
         count = dice.randint(KINDS_LEAST, KINDS_MOST)
         self.kinds = frozenset(only) if only is not None else frozenset(dice.sample(list(Fault), count))
@@ -147,11 +155,12 @@ class FaultPlan:
         self.quiet_from = start + lasts
         self._dice = dice
         self._rate = rate
-        self.spans = tuple(self._span(fault, start, lasts) for fault in SPANS if fault in self.kinds)
+        busy = lasts if busy is None else min(busy, lasts)
+        self.spans = tuple(self._span(fault, start, busy) for fault in SPANS if fault in self.kinds)
         self.moments = tuple(
             sorted(
                 (
-                    (start + dice.uniform(0.02, 0.95) * lasts, fault)
+                    (start + dice.uniform(0.02, 0.95) * busy, fault)
                     for fault, times in MOMENTS.items()
                     if fault in self.kinds
                     for _ in range(dice.randint(1, times))
@@ -210,6 +219,8 @@ class FaultPlan:
             warns=self._warns(hit),
             no_notice=Fault.NOTICE_MISSING in hit,
             comes_back_after=draw(MINUTE, 90 * MINUTE) if Fault.ZOMBIE in hit else None,
+            # A lost stop is nothing where machines end by themselves.
+            autodown=draw(MINUTE, 8 * MINUTE) if Fault.STOP_LOST in self.kinds else 0.0,
         )
 
     def _pace(self, pace: Pace, hit: set[Fault]) -> Pace | None:
@@ -231,7 +242,7 @@ class FaultPlan:
             warns += [(after + 20, 120.0, False), (after + 60, 0.0, True)]
         return tuple(sorted(warns))
 
-    def _span(self, fault: Fault, start: Utc, lasts: Seconds) -> Span:
+    def _span(self, fault: Fault, start: Utc, busy: Seconds) -> Span:
         least, most = SPANS[fault]
-        begin = start + self._dice.uniform(0.02, 0.8) * lasts
-        return Span(fault=fault, start=begin, end=min(begin + self._dice.uniform(least, most), start + lasts))
+        begin = start + self._dice.uniform(0.02, 0.9) * busy
+        return Span(fault=fault, start=begin, end=min(begin + self._dice.uniform(least, most), self.quiet_from))

@@ -40,16 +40,23 @@ class Process:
     def now(self) -> Utc:
         return self.timeline.now
 
+    def is_hit(self, fault: Fault) -> bool:
+        """Whether this call is hit by a fault. Then the next look may show what this one did not: it must not be skipped."""
+        hit = self.plan.hits(fault, self.now)
+        if hit:
+            self.timeline.tell()
+        return hit
+
     def live(self) -> None:
         """At the door of every call: nothing is done by a process that is gone, and one may be put to sleep here."""
         if self.is_dead:
             raise Dismissed(self.name)
-        if self.can_stop and self.plan.hits(Fault.PAUSE, self.now):
+        if self.can_stop and self.is_hit(Fault.PAUSE):
             self.rest(self.plan.uniform(MINUTE, 90 * MINUTE))
 
     def crash(self, fault: Fault) -> None:
         """Where the plan says so, the process ends here and now."""
-        if self.can_stop and self.plan.hits(fault, self.now):
+        if self.can_stop and self.is_hit(fault):
             self.is_dead = True
             raise Dismissed(self.name)
 
@@ -67,6 +74,7 @@ class FaultyStore:
 
     inner: SimStore
     process: Process
+    _on_their_way: dict[str, Utc] = field(default_factory=dict)  # creates that take effect late: until when nobody answers
 
     @property
     def url(self) -> str:
@@ -74,18 +82,21 @@ class FaultyStore:
 
     def create(self, key: str, data: Chunks) -> None:
         self._reach()
-        process, plan = self.process, self.process.plan
+        process = self.process
         is_record = key.startswith(JOURNAL_PREFIX)
         if is_record:
             process.crash(Fault.CRASH_AT_APPEND)
         whole = data if isinstance(data, bytes) else b"".join(data)
-        if plan.hits(Fault.CREATE_FAILED, process.now):
+        if process.is_hit(Fault.CREATE_FAILED):
             raise StoreUnknown(f"{key}: refused before it took effect")
-        if plan.hits(Fault.CREATE_LATE, process.now):
+        if self._on_their_way.get(key, 0.0) > process.now:
+            raise StoreUnknown(f"{key}: no answer in time, as the one before")
+        if process.is_hit(Fault.CREATE_LATE):
+            self._on_their_way[key] = process.now + CREATE_LATE
             process.timeline.after(CREATE_LATE, lambda: self._land(key, whole))
             raise StoreUnknown(f"{key}: no answer in time")
         self.inner.create(key, whole)
-        if plan.hits(Fault.CREATE_UNANSWERED, process.now):
+        if process.is_hit(Fault.CREATE_UNANSWERED):
             raise StoreUnknown(f"{key}: its answer was lost")
         if is_record:
             process.crash(Fault.CRASH_AT_APPEND)
@@ -98,20 +109,19 @@ class FaultyStore:
 
     def replace(self, key: str, data: bytes) -> None:
         self._reach()
-        plan = self.process.plan
-        if plan.hits(Fault.CREATE_FAILED, self.process.now):
+        if self.process.is_hit(Fault.CREATE_FAILED):
             raise StoreUnknown(f"{key}: refused before it took effect")
         self.inner.replace(key, data)
-        if plan.hits(Fault.CREATE_UNANSWERED, self.process.now):
+        if self.process.is_hit(Fault.CREATE_UNANSWERED):
             raise StoreUnknown(f"{key}: its answer was lost")
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         self._reach()
         data = self.inner.get(key, span)
         plan = self.process.plan
-        if data and plan.hits(Fault.READ_TRUNCATED, self.process.now):
+        if data and self.process.is_hit(Fault.READ_TRUNCATED):
             return data[: plan.choice(len(data))]
-        if data and plan.hits(Fault.READ_CORRUPTED, self.process.now):
+        if data and self.process.is_hit(Fault.READ_CORRUPTED):
             place = plan.choice(len(data))
             return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
         return data
@@ -119,7 +129,7 @@ class FaultyStore:
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         self._reach()
         found = list(self.inner.list(prefix))
-        if self.process.plan.hits(Fault.LIST_LATE, self.process.now):
+        if self.process.is_hit(Fault.LIST_LATE):
             found = [meta for meta in found if self.inner.created_at(meta.key) < self.process.now - LIST_LAG]
         return iter(found)
 
@@ -135,7 +145,7 @@ class FaultyStore:
             raise StoreUnknown("the store cannot be reached")
         if plan.in_storm(process.now):
             raise StoreUnknown("503 Slow Down")
-        if process.can_stop and plan.hits(Fault.STORE_SLOW, process.now):
+        if process.can_stop and process.is_hit(Fault.STORE_SLOW):
             process.rest(SLOW)
 
 
@@ -156,14 +166,14 @@ class FaultyCloud:
     def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
         self._reach()
         process, plan = self.process, self.process.plan
-        if plan.hits(Fault.POLL_FAILED, process.now):
+        if process.is_hit(Fault.POLL_FAILED):
             raise CloudUnreachable("poll: 500")
         found = self.inner.poll(run, incarnation)
         stale = [old for at, old in self._polled if at >= process.now - POLL_LAG]
         self._polled = [*((at, old) for at, old in self._polled if at >= process.now - POLL_LAG), (process.now, found)]
-        if stale and plan.hits(Fault.POLL_STALE, process.now):
+        if stale and process.is_hit(Fault.POLL_STALE):
             return stale[0]
-        if found and plan.hits(Fault.POLL_PARTIAL, process.now):
+        if found and process.is_hit(Fault.POLL_PARTIAL):
             missing = sorted(found)[plan.choice(len(found))]
             return {name: status for name, status in found.items() if name != missing}
         if Fault.ENDS_UNTOLD in plan.kinds:
@@ -178,12 +188,12 @@ class FaultyCloud:
 
     def _command(self, lost: Fault, unanswered: Fault, act: Callable[[], None]) -> None:
         self._reach()
-        process, plan = self.process, self.process.plan
+        process = self.process
         process.crash(Fault.CRASH_AT_COMMAND)
-        if plan.hits(lost, process.now):
+        if process.is_hit(lost):
             return  # said to be on its way, and never heard of again
         act()
-        if plan.hits(unanswered, process.now):
+        if process.is_hit(unanswered):
             raise CloudUnreachable("the command's answer was lost")
         process.crash(Fault.CRASH_AT_COMMAND)
 
@@ -200,6 +210,6 @@ class FaultyFeed:
 
     def offers(self, now: Utc) -> tuple[Offer, ...]:
         self.process.live()
-        if self.process.plan.hits(Fault.FEED_STALE, self.process.now):
+        if self.process.is_hit(Fault.FEED_STALE):
             raise FeedStale("the feed's newest prices are too old")
         return self.inner.offers(now)

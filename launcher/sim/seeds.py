@@ -23,14 +23,15 @@ ZONES = (
     ("azure", "westeurope", None, 1.2),
 )
 ON_DEMAND = 3.0
+BUSY = 1.4  # spans and moments fall within so many times the work: later most runs have ended
 
 
 def world_of(seed: int, *, only: frozenset[Fault] | None = None) -> FaultyWorld:
     """`only`: these faults instead of those that the seed draws."""
     dice = random.Random(f"world/{seed}")
-    plan = FaultPlan(seed, START, TROUBLE_LASTS, only=only)
     climate = dice.choice(("calm", "lively", "lively", "harsh"))
     pace = _pace(dice)
+    plan = FaultPlan(seed, START, TROUBLE_LASTS, busy=BUSY * pace.total_steps * pace.step_s, only=only)
     recipe, deadline_at = _recipe(dice, plan, pace)
     rows = _offers(dice)
     recipe = _limited(random.Random(f"limits/{seed}"), recipe, rows)
