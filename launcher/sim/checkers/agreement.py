@@ -25,7 +25,12 @@ def replays(world: FaultyWorld) -> Iterator[str]:
     """At every prefix of the journal a fold from its beginning gives the state of the supervisor that wrote the last record."""
     states = {noted.number: (told.supervisor, told.state) for told, noted in believed(world) if noted is not None}
     seen = evidence_of(world)
+    before: RunState | None = None
     for noted, state in zip(seen.records, seen.states, strict=True):
+        if before is not None and state is None:
+            yield f"with record {noted.number} ({type(noted.event).__name__}) the journal is none of a run any more"
+            return
+        before = state
         if noted.number in states and states[noted.number][1] != state:
             who, held = states[noted.number]
             yield f"after record {noted.number} {who} had another state than the journal gives: {_difference(held, state)}"
@@ -48,7 +53,9 @@ def readers(world: FaultyWorld) -> Iterator[str]:
     records = evidence_of(world).records
     if len(records) <= FIRST_VOIDED:
         return
-    number = world.dice("checkers/readers").randint(FIRST_VOIDED, len(records))
+    # What declares others void is the record that hurts most where it cannot be read.
+    voids = [noted.number for noted in records if isinstance(noted.event, ev.RecordVoided)]
+    number = world.dice("checkers/readers").choice(voids or range(FIRST_VOIDED, len(records) + 1))
     copy = BlindStore(journal_key(number))
     for written in world.store.log:
         if written.key.startswith(JOURNAL_PREFIX) and written.data is not None:

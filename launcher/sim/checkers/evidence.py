@@ -4,6 +4,7 @@ Taken from the store's log and not from the store, so that what rotted later, or
 the journal said at some moment is a *prefix* of the records: all up to a number, without those that one of them declares void.
 """
 
+import functools
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,10 +56,9 @@ class Seal:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     records: tuple[Noted, ...]  # by number
-    states: tuple[RunState | None, ...]  # after each record, folded here; from the first on wherever one is declared void
     manifests: dict[CommitRef, Committed]
     seals: dict[int, list[Seal]]  # by attempt
     claims: dict[int, Claim]
@@ -67,6 +67,11 @@ class Evidence:
 
     def prefixes(self) -> Iterator[tuple[Noted, list[Noted]]]:
         return prefixes(self.records)
+
+    @functools.cached_property
+    def states(self) -> tuple[RunState | None, ...]:
+        """After each record; folded from the first on wherever one is declared void. None: no run, or no journal of one."""
+        return tuple(_states(self.records))
 
     @property
     def state(self) -> RunState | None:
@@ -110,10 +115,13 @@ def prefixes(records: tuple[Noted, ...]) -> Iterator[tuple[Noted, list[Noted]]]:
 def _states(records: tuple[Noted, ...]) -> Iterator[RunState | None]:
     state: RunState | None = None
     for noted, standing in prefixes(records):
-        if isinstance(noted.event, ev.RecordVoided):
-            state = replay(n.event for n in standing)
-        elif standing and standing[-1] is noted:
-            state = fold(state, noted.event)
+        try:
+            if isinstance(noted.event, ev.RecordVoided):
+                state = replay(n.event for n in standing)
+            elif standing and standing[-1] is noted:
+                state = fold(state, noted.event)
+        except AssertionError:
+            state = None
         yield state
 
 
@@ -151,10 +159,8 @@ def _gather(world: FaultyWorld) -> Evidence:
         elif key.endswith("/exit.json"):
             report: ExitReport = codec.loads(ExitReport, data)
             exits[report.attempt] = report
-    in_order = tuple(sorted(records, key=lambda n: n.number))
     return Evidence(
-        records=in_order,
-        states=tuple(_states(in_order)),
+        records=tuple(sorted(records, key=lambda n: n.number)),
         manifests=made,
         seals=seals,
         claims=claims,
