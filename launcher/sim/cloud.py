@@ -46,6 +46,7 @@ class Start:
     deaf_from: Seconds | None = None  # after so long it is cut off from everything, and goes on
     warns: tuple[tuple[Seconds, Seconds, bool], ...] = ()  # (after, lead, withdrawn): warnings that mean nothing
     no_notice: bool = False  # whatever the market would have announced
+    autodown: Seconds = 0.0  # after its agent ended it is up and billed for so long, unless it is stopped
     comes_back_after: Seconds | None = None  # taken away, it wakes as a zombie so long after its end
 
 
@@ -212,13 +213,20 @@ class SimCloud:
             agent.cut_off()
 
     def _agent_ended(self, instance: Instance) -> None:
+        if instance.start.autodown:
+            self.timeline.after(instance.start.autodown, lambda: self._idle(instance))
+        else:
+            self._idle(instance)
+
+    def _idle(self, instance: Instance) -> None:
         if instance.is_up and all(agent.is_over for agent in instance.agents):
             self._end(instance, EndCause.EXITED)
 
     def _end(self, instance: Instance, cause: EndCause) -> None:
         instance.ended_at = self.timeline.now
         instance.cause = cause
-        instance.wait_status = "exit 0" if cause is EndCause.EXITED else "signal 9"
+        if instance.agents and cause is not EndCause.UNTOLD:  # else nobody was there to end, or to see it end
+            instance.wait_status = "exit 0" if cause is EndCause.EXITED else "signal 9"
         back = instance.start.comes_back_after
         for agent in instance.agents:
             if back is not None and agent.is_training and cause is not EndCause.EXITED:

@@ -58,6 +58,7 @@ class SimMachine:
         self._beat = Heartbeat(attempt=spec.attempt, nonce=body.nonce, sequence=0, at=0.0, phase=AgentPhase.WAITING)
         self._lingers_until: Utc | None = None
         self._notice_ends: Utc | None = None
+        self._unheard: Utc | None = None  # announced before the claim
         self._num_notices = 0
         self._beacon: tuple[str, int] | None = None
         self._supervisor_moved_at: Utc = 0.0
@@ -118,8 +119,9 @@ class SimMachine:
             self._body.after(pause, self._look)
 
     def warn(self, ends_at: Utc, *, withdrawn: bool = False) -> None:
-        """The cloud announces the end of this machine, or takes that back."""
+        """The cloud announces the end of this machine, or takes that back. It stands there for an agent that has yet to begin."""
         if self.is_over or self.claimed_at is None:
+            self._unheard = None if withdrawn else ends_at
             return
         self._num_notices += 1
         self._notice_ends = None if withdrawn else ends_at
@@ -199,6 +201,8 @@ class SimMachine:
             self._body.at(end, lambda: self._drain("the budget ends here (stop_at)"))
         self._body.after(self.spec.grant_wait, self._give_up_waiting)
         self._body.after(self.spec.autostop, self._check_supervisor, is_news=False)
+        if self._unheard is not None:
+            self.warn(self._unheard)
         self._look()
 
     def _look(self) -> None:

@@ -1,7 +1,7 @@
 """One machine in simulated time without a supervisor, and plans that hit every call: only what a test is about is written."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from launcher import codec
 from launcher.adapters.journal import Journal
@@ -36,6 +36,8 @@ def spec_of(attempt: int = 1, *, place: Placement = PLACE, num_nodes: int = 1) -
         placement=place,
         num_nodes=num_nodes,
         program=CommandProgram(setup=None, command="true"),
+        grant_wait=1e9,
+        autostop=1e9,
     )
 
 
@@ -55,7 +57,13 @@ class Bench:
             machine.journal_grew()
 
     def machine(
-        self, *, attempt: int = 1, pace: Pace | None = None, store: ObjectStore | None = None, nonce: str = "n"
+        self,
+        spec: AttemptSpec | None = None,
+        *,
+        pace: Pace | None = None,
+        store: ObjectStore | None = None,
+        nonce: str = "n",
+        exited: Callable[[], None] | None = None,
     ) -> SimMachine:
         body = Body(
             timeline=self.timeline,
@@ -63,9 +71,9 @@ class Bench:
             store=store or self.store,
             nonce=nonce,
             dice=random.Random(0),
-            exited=lambda: self.exited.append(nonce),
+            exited=exited or (lambda: self.exited.append(nonce)),
         )
-        machine = SimMachine(body, spec_of(attempt), f"i-{nonce}", pace or Pace())
+        machine = SimMachine(body, spec or spec_of(), f"i-{nonce}", pace or Pace())
         self.machines.append(machine)
         return machine
 
@@ -105,7 +113,3 @@ def process(timeline: Timeline, plan: FaultPlan, *, can_stop: bool = True) -> Pr
 
 def keys(store: ObjectStore, prefix: str = "") -> list[str]:
     return [meta.key for meta in store.list(prefix)]
-
-
-def sizes(reads: Iterable[bytes]) -> list[int]:
-    return [len(data) for data in reads]

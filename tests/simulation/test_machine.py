@@ -9,7 +9,7 @@ from launcher.core.run import events as ev
 from launcher.errors import StoreError, StoreUnknown, StoreUnusable
 from launcher.sim.store import SimStore
 from launcher.sim.trainer import Pace
-from tests.simulation.rig import Bench, keys
+from tests.simulation.rig import Bench, keys, spec_of
 
 PACE = Pace(boot_s=60, restore_s=30, step_s=1.0, stall_s=0.0, durable_s=5.0, save_every=100, total_steps=1000)
 
@@ -81,7 +81,7 @@ def test_a_machine_goes_on_where_the_grants_parent_stopped() -> None:
     bench = Bench()
     bench.machine(pace=PACE)
     trained(bench, 350).machines[0].kill()
-    bench.machine(attempt=2, pace=PACE, nonce="b")
+    bench.machine(spec_of(2), pace=PACE, nonce="b")
     bench.timeline.pass_until(450)
     bench.grant(2, parent=CommitRef(1, 2))
     bench.timeline.pass_until(450 + 200)
