@@ -7,7 +7,7 @@ believed only once it has been seen to fire: each has a test that makes it, and 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from launcher.sim.checkers import agreement, idleness, lineage, liveness, machines, money, outcomes, rivalry, waste
+from launcher.sim.checkers import agreement, idleness, lineage, liveness, machines, money, order, outcomes, rivalry, trust, waste
 from launcher.sim.disaster import FaultyWorld
 
 Checker = Callable[[FaultyWorld], Iterable[str]]
@@ -22,6 +22,7 @@ class Violation:
 
 CHECKERS: dict[str, Checker] = {
     "lineage": lineage.lineage,
+    "order": order.order,
     "numbers": lineage.numbers,
     "progress": lineage.progress,
     "one-trainer": machines.one_trainer,
@@ -38,6 +39,7 @@ CHECKERS: dict[str, Checker] = {
     "durable-steps": waste.durable_steps,
     "redone-work": waste.redone_work,
     "double-training": waste.double_training,
+    "false-loss": trust.false_loss,
     "idle-machine": idleness.idle_machine,
     "cooldown": idleness.cooldown,
     "self-overtaken": rivalry.self_overtaken,

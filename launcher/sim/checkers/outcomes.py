@@ -53,6 +53,8 @@ def _contradictions(seen: Evidence, attempt: Attempt, instance: Instance, report
             if outcome is not ExitKind.FINISHED:
                 yield f"its training did not finish ({outcome})"
         case EndKind.PREEMPTED:
+            if outcome in (ExitKind.PROGRAM_FAILED, ExitKind.FINISHED):
+                yield f"its program ended by itself ({outcome.value})"
             if not was_warned and instance.cause in (EndCause.STOPPED, EndCause.EXITED) and _was_told(attempt):
                 yield f"the cloud told that it ended otherwise ({instance.cause.value})"
         case EndKind.STOPPED:

@@ -17,16 +17,19 @@ SURELY_ALIVE: Seconds = 2 * Tempo().beacon + MINUTE
 
 
 def self_overtaken(world: FaultyWorld) -> Iterator[str]:
-    """Who ends "overtaken" was overtaken by another's record, written since it began."""
+    """Who ends "overtaken" was overtaken by another's record, written while it lived."""
     for life in world.lives:
-        name = life.supervisor.name
-        if life.outcome == "overtaken" and not any(w != name and at >= life.started_at for at, w in writers(world)):
-            yield f"{name} was overtaken, and nobody else has written since it began: {life.error}"
+        name, end = life.supervisor.name, world.timeline.now if life.ended_at is None else life.ended_at
+        if life.outcome == "overtaken" and not any(w != name and life.started_at <= at <= end for at, w in writers(world)):
+            yield f"{name} was overtaken, and nobody else had written since it began: {life.error}"
 
 
 def turns(world: FaultyWorld) -> Iterator[str]:
-    """Each supervisor opens the run once, and no supervisor that drives is replaced by one that was not told to."""
+    """Each supervisor says once that it opens the run, and none that drives is replaced by one that was not told to."""
     opened = openings(world)
+    for name in dict.fromkeys(name for _, name in writers(world)):
+        if not any(opener == name for _, _, opener in opened):
+            yield f"{name} wrote to the journal and never said that it had opened the run"
     for name, count in Counter(name for _, _, name in opened).items():
         if count > 1:
             yield f"{name} opened the run {count} times"

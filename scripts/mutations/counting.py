@@ -1,0 +1,46 @@
+"""Bugs in the books."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from launcher.core.run import events as ev
+from launcher.core.run import interpret, ledger
+from launcher.core.run.ledger import Range
+from launcher.core.run.observation import Sightings, Watch
+from launcher.core.run.state import Attempt, RunState
+from launcher.units import Utc
+from scripts.mutations.mutant import Mutant, Swap
+
+
+def _twice(billed: Callable[[RunState], Range]) -> Any:
+    return lambda state: billed(state) + billed(state)
+
+
+def _from_the_claim(alive: Callable[..., Iterator[ev.AttemptEvent]]) -> Any:
+    def wrong(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
+        for event in alive(state, attempt, seen, watch, now):
+            if not isinstance(event, ev.AttemptStarted):
+                yield event
+            elif attempt.nonce is not None:
+                yield replace(event, billed_from=now)
+
+    return wrong
+
+
+MUTANTS = (
+    Mutant(
+        name="bill twice",
+        breaks="What an instance cost is added to the books a second time when it has ended.",
+        killer="bill",
+        swaps=(Swap(ledger, "_billed", _twice),),
+        only=frozenset(),
+    ),
+    Mutant(
+        name="bill nothing while starting",
+        breaks="The books begin when an agent has claimed, and the cloud's bill when the instance ran.",
+        killer="bill",
+        swaps=(Swap(interpret, "_alive", _from_the_claim),),
+        only=frozenset(),
+    ),
+)
