@@ -223,3 +223,27 @@ def test_only_the_first_warnings_of_an_attempt_are_journaled():
     looker.look(warned(1))
     told = [text for n in range(2, 20) for text in warnings_in(looker.look(warned(n, f"a save failed: {n}")))]
     assert told == [f"a save failed: {n}" for n in range(2, 2 + WARNINGS_MOST)]
+
+
+def test_the_bill_of_a_machine_that_vanished_unheard_may_have_ended_as_soon_as_it_began():
+    looker = Looker(after(new_run(), requested(new_run())))
+    looker.look(Sightings(instances={1: running(1)}))
+    looker.look(Sightings(instances={}), 100.0)
+    [ended] = [f for f in looker.look(Sightings(instances={}), 100.0) if isinstance(f, ev.InstanceEnded)] or looker.look(
+        Sightings(instances={})
+    )
+    assert isinstance(ended, ev.InstanceEnded)
+    assert (ended.low, ended.high) == (NOW, ended.at)
+
+
+def test_a_machine_lived_when_its_heartbeat_moved_by_our_clock_whatever_its_own_clock_says():
+    looker = Looker(training_run())
+    for sequence in (1, 2, 3):
+        beat = replace(heartbeat(1, sequence), at=NOW + 1e6)
+        looker.look(Sightings(instances={1: running(1)}, heartbeats={1: beat}))
+    ended = None
+    while ended is None:
+        facts = looker.look(Sightings(instances={}))
+        ended = next((f for f in facts if isinstance(f, ev.InstanceEnded)), None)
+    assert ended.low == NOW + 20.0, "the look before the one that found it moved"
+    assert ended.low <= ended.likely <= ended.high

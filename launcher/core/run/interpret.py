@@ -130,10 +130,16 @@ def _end(
     if found is not None:
         cause, evidence = found
         yield ev.AttemptLost(at=now, attempt=number, cause=cause, evidence=evidence, heartbeat=newest_heartbeat(watch, number))
-    elif attempt.billed_from is None and attempt.nonce is None and _pulse(watch, attempt).watched_s > boot_wait(state):
+    elif not _has_appeared(attempt, seen, status) and _pulse(watch, attempt).watched_s > boot_wait(state):
         waited = f"no instance appeared within {boot_wait(state):.0f} s of the request"
         failure = StartFailure(failure=FailureKind.UNREACHABLE, message=waited)
         yield ev.AttemptRefused(at=now, attempt=number, failure=failure)
+
+
+def _has_appeared(attempt: Attempt, seen: Sightings, status: InstanceStatus | None) -> bool:
+    """Before this look, or just in time for it."""
+    was_seen = attempt.billed_from is not None or attempt.nonce is not None
+    return was_seen or attempt.number in seen.claims or (status is not None and status.billed_from is not None)
 
 
 def _loss(
@@ -190,7 +196,7 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
     if status is not None:
         if status.phase is InstancePhase.GONE or (status.phase is InstancePhase.FAILED and attempt.billed_from is None):
             at = status.ended_at if status.ended_at is not None else now
-            low = at if status.ended_at is not None else attempt.end.at
+            low = at if status.ended_at is not None else _lived_until(attempt, watch, now)
             yield ev.InstanceEnded(
                 at=now,
                 attempt=number,
@@ -204,14 +210,20 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
     absent_s = _pulse(watch, attempt).absent_s
     if absent_s is None or absent_s < Tempo(state.speed).absence_gap:
         return
-    beat = newest_heartbeat(watch, number) or attempt.end.heartbeat
-    low = min(beat.at, attempt.end.at) if beat else attempt.end.at
+    low = _lived_until(attempt, watch, now)
     yield ev.InstanceEnded(
         at=now,
         attempt=number,
         low=low,
-        likely=max(low, attempt.end.at),
+        likely=min(max(low, attempt.end.at), now),
         high=now,
         cause=EndCause.UNTOLD,
         wait_status=None,
     )
+
+
+def _lived_until(attempt: Attempt, watch: Watch, now: Utc) -> Utc:
+    """The last instant at which it was certainly up, by our own clock: what a look finds may have ended long before."""
+    lived_s = _pulse(watch, attempt).lived_s
+    since = attempt.requested_at if attempt.billed_from is None else attempt.billed_from
+    return min(now, since if lived_s is None else max(since, now - lived_s))

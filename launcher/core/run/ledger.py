@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
+from launcher.core.contract import ExitKind
 from launcher.core.instance import EndCause
 from launcher.core.run.billing import cost
-from launcher.core.run.state import Attempt, EndKind, RunState, once
+from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
 from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
 
 UNHEARD_MOST_S: Seconds = 10.0  # real: one heartbeat; a longer silence was no training we know of
@@ -76,13 +77,37 @@ def _billed(state: RunState) -> Range:
 def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     start = attempt.billed_from
     if start is None:
-        return NOTHING
+        return _unlisted_cost(attempt, now, num_nodes)
     if attempt.bill is None:
         so_far = num_nodes * cost(attempt.offer, start, now, EndCause.UNTOLD)
         return Range(low=so_far, likely=so_far, high=so_far)
     bill = attempt.bill
-    low, likely, high = (num_nodes * cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.likely, bill.high))
+    low, high = (num_nodes * cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.high))
+    likely = num_nodes * cost(attempt.offer, start, bill.likely, _likely_cause(attempt, bill))
+    if _may_be_taken(attempt, bill):
+        low = min(low, num_nodes * cost(attempt.offer, start, bill.low, EndCause.PREEMPTED))  # some such ends are free
     return Range(low=low, likely=likely, high=high)
+
+
+def _unlisted_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
+    """Of one that no look found running. Where it has claimed it did run: at some time between its request and its end."""
+    if attempt.nonce is None:
+        return NOTHING
+    likely_end, last_end = (now, now) if attempt.bill is None else (attempt.bill.likely, attempt.bill.high)
+    likely, high = (num_nodes * cost(attempt.offer, attempt.requested_at, at, EndCause.UNTOLD) for at in (likely_end, last_end))
+    return Range(low=0.0, likely=likely, high=high)
+
+
+def _may_be_taken(attempt: Attempt, bill: Bill) -> bool:
+    """Whether the market may have ended it: the cloud does not say who did, and it did not end by itself."""
+    report = attempt.end.report if attempt.end else None
+    ended_itself = report is not None and report.outcome is not ExitKind.DRAINED
+    return bill.cause is EndCause.PREEMPTED or (bill.cause is EndCause.UNTOLD and not ended_itself)
+
+
+def _likely_cause(attempt: Attempt, bill: Bill) -> EndCause:
+    was_taken = attempt.end is not None and attempt.end.end is EndKind.PREEMPTED
+    return EndCause.PREEMPTED if bill.cause is EndCause.UNTOLD and was_taken else bill.cause
 
 
 def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = None) -> Ledger:

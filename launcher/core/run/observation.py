@@ -5,6 +5,7 @@ instance was absent twice. It lives on this supervisor's monotonic clock, is nev
 forgetting it only makes us wait longer.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -48,6 +49,7 @@ class Pulse:
     watched_s: Seconds = 0.0  # since we first looked at it
     unwanted_s: Seconds = 0.0  # since we first saw it unwanted
     absent_s: Seconds | None = None  # since a poll that answered did not list it; None where the newest one did
+    lived_s: Seconds | None = None  # since the look after which its heartbeat moved last: then it lived; None: never seen to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,10 @@ class Watch:
 
 def look(watch: Watch, seen: Sightings, attempts: Iterable[Attempt], mono: Seconds, gap_most: Seconds) -> Watch:
     """The watch after one more look at `attempts`; of the time since the look before at most `gap_most` counts."""
-    passed = _gap(watch.looked_mono, mono, gap_most)
+    elapsed = _gap(watch.looked_mono, mono, math.inf)
+    passed = min(elapsed, gap_most)
     polled = _gap(watch.polled_mono, mono, gap_most)
-    pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, passed, polled) for a in attempts}
+    pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, elapsed, passed, polled) for a in attempts}
     watch = replace(watch, looked_mono=mono, pulses=pulses)
     if seen.instances is None:
         return watch
@@ -76,7 +79,7 @@ def _gap(before: Seconds | None, now: Seconds, most: Seconds) -> Seconds:
     return 0.0 if before is None else min(now - before, most)
 
 
-def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, passed: Seconds, polled: Seconds) -> Pulse:
+def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: Seconds, passed: Seconds, polled: Seconds) -> Pulse:
     beat = seen.heartbeats.get(attempt.number)
     if old is None:
         return Pulse(heartbeat=beat, absent_s=_absent(None, seen, attempt, 0.0))
@@ -87,6 +90,7 @@ def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, passed: Seconds,
         watched_s=old.watched_s + passed,
         unwanted_s=old.unwanted_s + passed if attempt.unwanted_at is not None else 0.0,
         absent_s=_absent(old.absent_s, seen, attempt, polled),
+        lived_s=elapsed if has_moved and old.heartbeat else None if old.lived_s is None else old.lived_s + elapsed,
     )
 
 

@@ -1,0 +1,90 @@
+"""Mistakes that seeds found, one scenario each: the smallest world that shows it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from launcher.adapters.cloud.base import Cloud
+from launcher.core.contract import AttemptSpec
+from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.run import events as ev
+from launcher.core.run.ledger import attempt_cost
+from launcher.core.run.state import RunState
+from launcher.sim.cloud import HONEST, Start
+from launcher.sim.world import Supervisor
+from launcher.units import MINUTE, Seconds
+from tests.simulation.worlds import FixedTrace, Sim
+
+CENT = 0.01
+
+
+def seen_late(delay: Seconds) -> Sim:
+    """The first machine appears so long after its request."""
+    sim = Sim()
+    sim.cloud.plan_start = lambda name, spec: Start(delay=delay) if spec.attempt == 1 else HONEST
+    return sim
+
+
+@pytest.mark.parametrize("delay", range(272, 279))
+def test_a_machine_that_appears_in_the_look_in_which_patience_ends_is_taken(delay):
+    """One look said both that it had started and that no instance had appeared: it was stopped the moment it came up."""
+    sim = seen_late(float(delay))
+    sim.run()
+    started = {e.attempt for e in sim.of(ev.AttemptStarted)}
+    refused = {e.attempt for e in sim.of(ev.AttemptRefused)}
+    assert not [n for n in started & refused if first(sim, ev.AttemptStarted, n) < first(sim, ev.AttemptRefused, n)]
+
+
+def first(sim: Sim, kind: type[ev.Event], attempt: int) -> int:
+    return next(i for i, event in enumerate(sim.events) if isinstance(event, kind) and event.attempt == attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetfulCloud:
+    """A cloud that lists nothing in one of these phases."""
+
+    inner: Cloud
+    hidden: frozenset[InstancePhase]
+
+    def start(self, name: InstanceName, spec: AttemptSpec) -> None:
+        self.inner.start(name, spec)
+
+    def stop(self, name: InstanceName) -> None:
+        self.inner.stop(name)
+
+    def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
+        listed = self.inner.poll(run, incarnation)
+        return {name: status for name, status in listed.items() if status.phase not in self.hidden}
+
+
+class ForgetfulSim(Sim):
+    hidden = frozenset({InstancePhase.GONE})
+
+    def cloud_of(self, supervisor: Supervisor) -> Cloud:
+        return ForgetfulCloud(super().cloud_of(supervisor), self.hidden)
+
+
+class BlindSim(ForgetfulSim):
+    hidden = frozenset(InstancePhase)
+
+
+def assert_the_books_hold(sim: Sim, state: RunState) -> None:
+    for instance in sim.cloud.instances.values():
+        told = attempt_cost(state.attempts[instance.spec.attempt], sim.timeline.now, 1)
+        assert told.low - CENT <= sim.cloud.bill_of(instance) <= told.high + CENT, instance.name
+
+
+def test_an_end_that_the_cloud_does_not_tell_of_may_have_been_free():
+    """AWS charges nothing where it takes a machine within the hour; the ledger was sure of a charge, as nobody said who did."""
+    sim = ForgetfulSim(trace=FixedTrace(up=40 * MINUTE, down=MINUTE, notice=lambda place, k: False))
+    state = sim.run()
+    assert any(sim.cloud.bill_of(instance) == 0.0 for instance in sim.cloud.instances.values())
+    assert_the_books_hold(sim, state)
+
+
+def test_a_machine_that_no_look_found_listed_and_that_claimed_was_not_free():
+    """Its exit report told of it, and its cost was 0.00 to 0.00 dollars."""
+    sim = BlindSim()
+    state = sim.run()
+    assert sim.cloud.dollars() > CENT
+    assert_the_books_hold(sim, state)
