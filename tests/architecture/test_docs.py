@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from launcher.adapters.recipe_units import without_none
 from launcher.app import grammar
 from launcher.app.commands.help import EXIT_CODES
 from launcher.core.recipe import Recipe
+from launcher.sim.checkers.base import CHECKERS
+from launcher.sim.faults import Fault
 from tests.architecture.test_tidy import MACHINE_PATH, ROOT, UNFINISHED, name_of
 
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
@@ -119,6 +121,26 @@ def test_the_tree_of_architecture_names_no_module_that_is_gone():
 def test_a_module_missing_in_the_tree_is_found():
     page = text("ARCHITECTURE.md").replace("  core/tempo.py ", "  core/ ")
     assert not is_drawn("core/tempo.py", drawn_modules(page))
+
+
+# --- docs/simulation.md -------------------------------------------------------------------------------------------------------
+
+
+def first_cells(page: str, heading: str) -> list[str]:
+    """What the first column of the table under a heading names; a cell may name several things."""
+    rows = re.findall(r"^\| ([^|]+) \|", page.partition(f"## {heading}")[2].partition("\n## ")[0], re.MULTILINE)
+    return [name for row in rows[1:] for name in row.split(", ")]
+
+
+def of_pairs(names: Iterable[str]) -> list[str]:
+    """ "stop request, then resume" is one name."""
+    return sorted(name for whole in names for name in whole.split(", "))
+
+
+def test_the_simulation_page_has_every_fault_and_every_checker_once_and_no_other():
+    page = text("docs/simulation.md")
+    assert sorted(first_cells(page, "Faults")) == of_pairs(fault.value for fault in Fault)
+    assert first_cells(page, "Checkers") == list(CHECKERS)
 
 
 # --- all pages ---------------------------------------------------------------------------------------------------------------
