@@ -198,8 +198,13 @@ class Supervisor:
         timeline = self.world.timeline
         began = timeline.now
         limit = began + min(self._may_doze(), seconds)
+        yielded_at: Utc | None = None
         while timeline.num_news == self._news_heard and timeline.now < limit:
-            timeline.sleep_until(min(timeline.next_due(), limit))
+            due = timeline.next_due()
+            if due <= timeline.now == yielded_at:  # others doze too: each would wait for the other within this instant, for ever
+                due = timeline.now + look_every
+            yielded_at = max(due, timeline.now)
+            timeline.sleep_until(min(due, limit))
         looks = max(1, math.ceil((timeline.now - began) / look_every - 1e-9))
         self.clock.wait(began + min(seconds, looks * look_every) - timeline.now)
         self._news_heard = timeline.num_news

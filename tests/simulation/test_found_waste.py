@@ -1,5 +1,6 @@
 """Waste that seeds found, one scenario each: the smallest world that shows it."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -13,8 +14,8 @@ from launcher.core.tempo import Tempo
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
-from launcher.sim.timeline import Timeline
-from launcher.sim.world import START
+from launcher.sim.timeline import Actor, Timeline
+from launcher.sim.world import START, Supervisor
 from launcher.units import HOUR, MINUTE
 from tests.simulation.worlds import Sim
 
@@ -77,3 +78,23 @@ def test_a_beacon_that_rots_where_it_lies_is_dead_after_twice_its_interval():
     clock = SimClock(timeline)
     assert beacon.holder(store, monotonic=clock.monotonic_s, wait=clock.wait) is None
     assert clock.monotonic_s() == 2 * Tempo().beacon
+
+
+def test_two_supervisors_that_doze_do_not_wait_for_each_other_within_one_instant():
+    """A rival had opened the run, the first had not looked yet, nothing else was due: simulated time stood still for ever."""
+    sim = Sim(skips=True)
+    sim.open()
+    both = [sim.supervisors[0], sim.supervisor()]
+    both[1].open()
+
+    def doze_twice(supervisor: Supervisor) -> None:
+        supervisor.doze(5 * MINUTE, 30.0)  # there was news: the first time is one look long
+        supervisor.doze(5 * MINUTE, 30.0)
+
+    actors = [Actor(sim.timeline, s.name, partial(doze_twice, s)) for s in both]
+    for actor in actors:
+        actor.start(START)
+    left = iter(range(1000))
+    sim.timeline.pass_while(lambda: next(left, None) is not None, START + HOUR)
+    assert [actor.is_over for actor in actors] == [True, True]
+    assert [actor.error for actor in actors] == [None, None]
