@@ -15,7 +15,16 @@ from launcher import codec
 from launcher.adapters.records import Record
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, SetAside
-from launcher.core.contract import ExitKind, ExitReport, claim_key, commit_key, exit_key, journal_key
+from launcher.core.contract import (
+    ExitKind,
+    ExitReport,
+    Heartbeat,
+    claim_key,
+    commit_key,
+    exit_key,
+    heartbeat_key,
+    journal_key,
+)
 from launcher.core.instance import EndCause, FailureKind, StartFailure
 from launcher.core.run import events as ev
 from launcher.errors import NoCapacity
@@ -255,6 +264,14 @@ def test_a_commit_and_an_exit_report_by_the_claims_loser_are_told():
     rewrite(world, exit_key(attempt), lambda w: replace(w, data=codec.dumps(replace(report, nonce="loser"))))
     assert "was committed by an agent" in objections("claims", world)
     assert "has an exit report by an agent" in objections("claims", world)
+
+
+def test_a_heartbeat_by_the_claims_loser_is_told():
+    world = played()
+    key = heartbeat_key(grants(world)[0].attempt)
+    beat = codec.loads(Heartbeat, world.store.get(key))
+    world.store.replace(key, codec.dumps(replace(beat, nonce="loser")))
+    assert f"the heartbeat of attempt {grants(world)[0].attempt} is by an agent" in objections("claims", world)
 
 
 def test_a_machine_that_starts_before_its_request_is_written_is_told():

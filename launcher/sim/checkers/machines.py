@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from launcher import codec
+from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
+from launcher.errors import KeyMissing
 from launcher.sim.checkers.evidence import Evidence, evidence_of
 from launcher.sim.cloud import Instance
 from launcher.sim.disaster import FaultyWorld
@@ -41,11 +44,23 @@ def claims(world: FaultyWorld) -> Iterator[str]:
     for ref, made in seen.manifests.items():
         if ref.attempt not in seen.claims or made.commit.nonce != seen.claims[ref.attempt].nonce:
             yield f"{ref} was committed by an agent that does not hold its attempt's claim"
+    for attempt, claim in seen.claims.items():
+        said = _last_heartbeat(world, attempt)
+        if said is not None and said.nonce != claim.nonce:
+            yield f"the heartbeat of attempt {attempt} is by an agent that does not hold its claim"
     for instance in world.cloud.instances.values():
         mine = seen.claims.get(instance.spec.attempt)
         for agent in instance.agents:
             if agent.claimed_at is not None and (mine is None or mine.nonce != agent.nonce):
                 yield f"an agent of attempt {agent.attempt} believes it holds a claim that is not its own"
+
+
+def _last_heartbeat(world: FaultyWorld, attempt: int) -> Heartbeat | None:
+    try:
+        beat: Heartbeat = codec.loads(Heartbeat, world.store.get(heartbeat_key(attempt)))
+    except KeyMissing:
+        return None
+    return beat
 
 
 def machines_end(world: FaultyWorld) -> Iterator[str]:
