@@ -12,7 +12,7 @@ from launcher.core.run.state import Attempt, RunState
 from launcher.observe import Observer
 from launcher.sim.faults import Fault
 from launcher.supervisor import Loop
-from scripts.mutations.mutant import Mutant, Swap
+from scripts.mutations.mutant import SEEDS_MOST, Mutant, Swap
 
 
 def _start_first(append: Callable[[Loop, ev.Event], None]) -> Any:
@@ -92,6 +92,7 @@ MUTANTS = (
         killer="acts-journaled",
         swaps=(Swap(Observer, "_poll", _stop_at_sight),),
         only=frozenset({Fault.PAUSE, Fault.CRON}),
+        seeds_most=2 * SEEDS_MOST,  # it must have slept in the middle of a look
     ),
     Mutant(
         name="leave before the machines have",

@@ -89,10 +89,10 @@ MUTANTS = (
     ),
     Mutant(
         name="keep the older attempt",
-        breaks="An attempt that was warned for nothing goes on while its successor stands ready and idle.",
+        breaks="An attempt whose warning was taken back goes on while its successor stands ready and idle.",
         killer="idle-machine",
         swaps=(Swap(deliberate, "_succeeded", _nobody_makes_room),),
-        only=frozenset({Fault.NOTICE_FALSE}),
+        only=frozenset({Fault.NOTICE_WITHDRAWN}),
     ),
     Mutant(
         name="wait for a machine that never speaks",

@@ -13,7 +13,7 @@ from unittest import mock
 from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
 
-SEEDS_MOST = 40  # a bug that needs more worlds than that to be seen is hardly looked for
+SEEDS_MOST = 60  # a bug that needs more worlds than that to be seen is hardly looked for
 
 Changed = Callable[[Any], Any]  # from the right function to the wrong one
 

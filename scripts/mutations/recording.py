@@ -9,9 +9,10 @@ from launcher.core.run import events as ev
 from launcher.errors import StoreUnknown
 from launcher.node import orders
 from launcher.node.orders import Orders
+from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
-from launcher.units import Utc
-from scripts.mutations.mutant import Mutant, Swap
+from launcher.units import HOUR, Utc
+from scripts.mutations.mutant import SEEDS_MOST, Mutant, Swap
 
 
 def _open_in_silence(open_journal: Callable[..., list[Entry]]) -> Any:
@@ -65,6 +66,11 @@ def _deaf_once_granted(heed: Callable[[Orders, int, ev.Event], Orders]) -> Any:
     return lambda known, number, event: heed(known, number, event) if known.grant is None else known
 
 
+def _is_away_for_long(world: FaultyWorld) -> bool:
+    """A stop of ours must not reach the machine that hears nothing."""
+    return any(span.end - span.start > HOUR / 2 for span in world.plan.spans)
+
+
 MUTANTS = (
     Mutant(
         name="skip SupervisorStarted",
@@ -106,6 +112,8 @@ MUTANTS = (
         breaks="An agent trains on whatever the journal says of it, beside its successor.",
         killer="double-training",
         swaps=(Swap(orders, "_heed", _deaf_once_granted),),
-        only=frozenset({Fault.NOTICE_FALSE, Fault.STOP_LOST}),
+        only=frozenset({Fault.POLL_PARTIAL, Fault.CLOUD_AWAY}),
+        fits=_is_away_for_long,
+        seeds_most=2 * SEEDS_MOST,
     ),
 )

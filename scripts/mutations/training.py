@@ -119,7 +119,7 @@ MUTANTS = (
         breaks="An attempt goes on from the newest checkpoint that a listing shows, and not from its grant's parent.",
         killer="redone-work",
         swaps=(Swap(trainer, "restore", _newest_listed),),
-        only=frozenset({Fault.LIST_LATE}),
+        only=frozenset({Fault.LIST_LATE, Fault.NOTICE_WITHDRAWN}),
     ),
     Mutant(
         name="manifest before shards",

@@ -20,10 +20,12 @@ def order(world: FaultyWorld) -> Iterator[str]:
     over: set[int] = set()
     created: set[str] = set()
     for written in world.store.log:
+        if written.data is None:
+            continue
         created.add(written.key)
         if written.key in ended:
             over.add(ended[written.key])
-        if "/commits/" not in written.key or written.data is None:
+        if "/commits/" not in written.key:
             continue
         match manifests.read(written.data):
             case Manifest(ref=ref, files=files):
