@@ -12,19 +12,22 @@ from launcher import codec
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.contract import Request, RequestKind, commit_key, exit_key, request_key
+from launcher.core.instance import FailureKind
 from launcher.core.market.belief import MarketView
-from launcher.core.policy.base import Decision, Hold, Move, RunView, Wait
+from launcher.core.policy.base import Decision, Hold, Move, Phase, RunView, Wait
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
+from launcher.core.run.verdict import Verdict
 from launcher.sim.checkers.base import CHECKERS, judge
 from launcher.sim.checkers.tale import told_of
-from launcher.sim.cloud import Instance
+from launcher.sim.cloud import Instance, Start
 from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
 from launcher.sim.seeds import world_of
 from launcher.sim.soak import silence
 from launcher.sim.store import Written
-from launcher.units import HOUR, MINUTE
+from launcher.units import HOUR, MINUTE, Utc
 
 PREEMPTED = 18  # a seed whose fair world has several lives, and no limit that ends it
 NOTHING: frozenset[Fault] = frozenset()
@@ -176,6 +179,18 @@ def test_ends_objects_to_an_end_that_nothing_explains():
     assert objections("ends", world) == []
     world.plan.kinds = frozenset()
     assert any("without a cause" in what for what in objections("ends", world))
+
+
+def test_ends_objects_to_a_search_that_ends_with_a_machine_at_hand(monkeypatch):
+    def impatient(state: RunState, now: Utc) -> Verdict | None:
+        is_up = any(attempt.billed_from is not None for attempt in state.attempts.values())
+        return Verdict(phase=Phase.PAUSED, reason="no machine", exit_code=3) if is_up else None
+
+    def refused(world: FaultyWorld) -> None:
+        world.cloud.plan_start = lambda name, spec: Start(refused=FailureKind.CAPACITY) if name.endswith("-1") else Start()
+
+    monkeypatch.setattr("launcher.core.run.deliberate.judge", impatient)
+    assert any("the run gave up" in what for what in objections("ends", played(change=refused)))
 
 
 def test_requests_objects_to_one_that_nobody_heard():

@@ -9,6 +9,7 @@ from launcher import beacon
 from launcher.core.contract import SUPERVISOR_KEY
 from launcher.core.instance import FailureKind
 from launcher.core.policy.base import Phase
+from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.sim.clock import SimClock
@@ -17,7 +18,7 @@ from launcher.sim.store import SimStore
 from launcher.sim.timeline import Actor, Timeline
 from launcher.sim.world import START, Supervisor
 from launcher.units import HOUR, MINUTE
-from tests.simulation.worlds import Sim
+from tests.simulation.worlds import Sim, recipe
 
 
 def test_a_run_behind_its_deadline_asks_a_cloud_that_refuses_once_a_minute():
@@ -98,3 +99,14 @@ def test_two_supervisors_that_doze_do_not_wait_for_each_other_within_one_instant
     sim.timeline.pass_while(lambda: next(left, None) is not None, START + HOUR)
     assert [actor.is_over for actor in actors] == [True, True]
     assert [actor.error for actor in actors] == [None, None]
+
+
+def test_a_search_ends_with_the_machine_that_came_up_and_not_with_its_claim():
+    """The search had lasted `retry.capacity` while a machine, up and paid for, was a minute from its claim: it was let go."""
+    sim = Sim(policy="spot", recipe=recipe(retry=RetrySpec(capacity=90 * MINUTE + 40)))
+    refused = Start(refused=FailureKind.CAPACITY)
+    sim.cloud.plan_start = lambda name, spec: refused if sim.timeline.now < START + 80 * MINUTE else HONEST
+    state = sim.run()
+    claimed = sim.of(ev.AttemptClaimed)[0]
+    assert START + 90 * MINUTE + 40 < claimed.at < START + 95 * MINUTE, "the search was over between the start and the claim"
+    assert state.phase is Phase.SUCCEEDED

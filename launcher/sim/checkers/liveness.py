@@ -8,7 +8,7 @@ from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
-from launcher.sim.checkers.tale import Told, tale, watched
+from launcher.sim.checkers.tale import Told, tale, told_of, watched
 from launcher.sim.disaster import BOUND, FaultyWorld
 from launcher.sim.faults import Fault
 from launcher.sim.faulty import LIST_LAG
@@ -34,6 +34,8 @@ def ends(world: FaultyWorld) -> Iterator[str]:
         yield "a supervisor saw the run's end, and the journal tells of none"
     elif not _is_explained(world, state):
         yield f"the run ended {state.phase.value} without a cause: {state.terminal.reason}"
+    elif state.terminal.exit_code in (EXIT_CAPACITY, EXIT_QUOTA):
+        yield from _given_up_early(world, state.terminal.reason)
 
 
 def requests(world: FaultyWorld) -> Iterator[str]:
@@ -71,6 +73,15 @@ def _fits(kind: RequestKind, phase: Phase) -> bool:
     return phase in (fitting if kind is RequestKind.CANCEL else fitting | {Phase.PAUSED})
 
 
+def _given_up_early(world: FaultyWorld, reason: str) -> Iterator[str]:
+    """A machine was let go for want of machines, and had been seen to be up."""
+    up_since = {t.attempt: t.at for t in told_of(world, ev.AttemptStarted)}
+    for told in told_of(world, ev.AttemptUnwanted):
+        if isinstance(told.event, ev.AttemptUnwanted) and told.event.reason == reason and told.attempt in up_since:
+            up = told.at - up_since[told.attempt]
+            yield f"the run gave up ({reason}) while attempt {told.attempt} had been up for {up:.0f} s"
+
+
 def _is_explained(world: FaultyWorld, state: RunState) -> bool:
     kinds, recipe, end = world.plan.kinds, state.recipe, state.terminal
     assert end is not None
@@ -84,7 +95,7 @@ def _is_explained(world: FaultyWorld, state: RunState) -> bool:
         case _:
             causes = {
                 EXIT_LIMIT: recipe.policy.budget is not None or state.deadline_at is not None,
-                EXIT_CAPACITY: bool(kinds & NO_MACHINES),
+                EXIT_CAPACITY: bool(kinds & NO_MACHINES) or any(i.failure for i in world.cloud.instances.values()),
                 EXIT_QUOTA: Fault.QUOTA in kinds,
                 EXIT_STORE: bool(kinds & (BROKEN_STORE | MISREAD)),
             }
