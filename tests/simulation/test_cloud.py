@@ -281,3 +281,28 @@ def test_a_fault_of_starts_does_what_its_name_says_and_nothing_else(fault: Fault
     fields = {name for name in Start.__slots__ if getattr(start, name) != getattr(honest, name)}
     assert len(fields - {"delay"}) == (fault is not Fault.START_SLOW)
     assert not shows(plan.start("i", plan.quiet_from, PACE))
+
+
+# --- the end of a machine --------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_ends_with_its_agent() -> None:
+    scene = Scene()
+    instance = scene.start()
+    scene.timeline.pass_until(PACE.boot_s)
+    instance.agents[0]._end()
+    assert (instance.ended_at, instance.cause) == (PACE.boot_s, EndCause.EXITED)
+
+
+def test_where_that_takes_time_it_is_billed_meanwhile_unless_it_is_stopped() -> None:
+    left, stopped = Scene(start=Start(autodown=5 * MINUTE)), Scene(start=Start(autodown=5 * MINUTE))
+    for scene in (left, stopped):
+        instance = scene.start()
+        scene.timeline.pass_until(PACE.boot_s)
+        instance.agents[0]._end()
+        assert instance.is_up
+        if scene is stopped:
+            scene.cloud.stop(instance.name)
+        scene.timeline.pass_until(HOUR)
+    ends = [(i.ended_at, i.cause) for scene in (left, stopped) for i in scene.cloud.instances.values()]
+    assert ends == [(PACE.boot_s + 5 * MINUTE, EndCause.EXITED), (PACE.boot_s, EndCause.STOPPED)]

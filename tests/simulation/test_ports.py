@@ -93,6 +93,16 @@ def test_a_late_create_lands_a_minute_after_it_was_given_up() -> None:
     assert scene.fired(Fault.CREATE_LATE) == 1
 
 
+def test_until_a_late_create_lands_nobody_answers_another_try() -> None:
+    scene = Scene(Fault.CREATE_LATE)
+    for _ in range(3):
+        with pytest.raises(StoreUnknown):
+            scene.store.create("a", b"x")
+    assert scene.fired(Fault.CREATE_LATE) == 1
+    scene.timeline.pass_until(CREATE_LATE)
+    assert scene.inside.get("a") == b"x"
+
+
 def test_a_late_create_does_not_undo_what_another_has_created_meanwhile() -> None:
     scene = Scene(Fault.CREATE_LATE)
     with pytest.raises(StoreUnknown):
