@@ -58,13 +58,24 @@ def test_an_attempt_is_settled_once_it_has_ended_is_sealed_and_billed() -> None:
     assert [a.number for a in preempted(state, 3, hours=3).unsettled] == []
 
 
+def test_after_an_event_what_was_settled_before_is_not_priced_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = third_attempt()
+    ledger.spent(state, NOW)
+    priced: list[int] = []
+    attempt_cost = ledger.attempt_cost
+    monkeypatch.setattr(ledger, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
+    whole = ledger.spent(preempted(state, 3, hours=3), NOW)
+    assert priced == [3]
+    assert whole == sum((attempt_cost(a, NOW, 1) for a in preempted(state, 3, hours=3).attempts.values()), ledger.NOTHING)
+
+
 def test_a_look_without_news_prices_only_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     state = third_attempt()
     priced: list[int] = []
     attempt_cost = ledger.attempt_cost
     monkeypatch.setattr(ledger, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
     first, second = view(state, NOW + 1), view(state, NOW + HOUR)
-    assert sorted(priced) == [1, 2, 3, 3]
+    assert priced == [3, 3]
     assert first.attempts is second.attempts
     total = sum(attempt_cost(a, NOW + HOUR, 1).high for a in state.attempts.values())
     assert second.spent == pytest.approx(total)

@@ -70,8 +70,20 @@ def spent(state: RunState, now: Utc) -> Range:
 @once
 def _billed(state: RunState) -> Range:
     """What those cost whose bill has ended, whenever one asks."""
-    ended = (attempt_cost(a, a.bill.high, state.recipe.num_nodes) for a in state.attempts.values() if a.bill is not None)
-    return sum(ended, NOTHING)
+    nodes = state.recipe.num_nodes
+    ended = [_node_cost(a) for a in state.attempts.values() if a.bill is not None]
+    return Range(
+        low=sum((nodes * usd.low for usd in ended), 0.0),
+        likely=sum((nodes * usd.likely for usd in ended), 0.0),
+        high=sum((nodes * usd.high for usd in ended), 0.0),
+    )
+
+
+@once
+def _node_cost(attempt: Attempt) -> Range:
+    """Of one node of an attempt whose bill has ended."""
+    assert attempt.bill is not None
+    return attempt_cost(attempt, attempt.bill.high, 1)
 
 
 def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:

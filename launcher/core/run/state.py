@@ -8,7 +8,7 @@ import enum
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitReport, Heartbeat, Notice, RequestKind
@@ -18,7 +18,29 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
 from launcher.units import Bytes, Seconds, Step, Utc
 
+
+class _Deriving(Protocol):
+    @property
+    def derived(self) -> dict[Callable[..., Any], Any]: ...
+
+
+S = TypeVar("S", bound=_Deriving)
 T = TypeVar("T")
+
+
+def once(derive: Callable[[S], T]) -> Callable[[S], T]:
+    """`derive`, worked out once for each value: most looks bring no news, and ask the same of the same state again."""
+
+    @functools.wraps(derive)
+    def derived(value: S) -> T:
+        known = value.derived
+        if derive not in known:
+            known[derive] = derive(value)
+        found: T = known[derive]
+        return found
+
+    return derived
+
 
 UNKNOWN_OFFER = Offer(
     placement=Placement(
@@ -106,6 +128,7 @@ class Attempt:
     end: End | None = None
     sealed: bool = False
     bill: Bill | None = None
+    derived: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of `once`
 
     @property
     def is_alive(self) -> bool:
@@ -149,20 +172,6 @@ class Terminal:
     program_exit_code: int | None = None
     commit: CommitRef | None = None
     step: Step = 0
-
-
-def once(derive: "Callable[[RunState], T]") -> "Callable[[RunState], T]":
-    """`derive`, worked out once for each state: most looks bring no news, and ask the same of the same state again."""
-
-    @functools.wraps(derive)
-    def derived(state: "RunState") -> T:
-        known = state.derived
-        if derive not in known:
-            known[derive] = derive(state)
-        found: T = known[derive]
-        return found
-
-    return derived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

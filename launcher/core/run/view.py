@@ -76,6 +76,7 @@ def _summaries(state: RunState) -> tuple[AttemptSummary, ...]:
     return tuple(_summary(a) for a in state.attempts.values())
 
 
+@once
 def _summary(attempt: Attempt) -> AttemptSummary:
     return AttemptSummary(
         number=attempt.number,
