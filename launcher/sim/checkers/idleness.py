@@ -114,6 +114,7 @@ def _wanted_until(world: FaultyWorld, instance: Instance) -> Utc:
     # One whose request was declared void is let go as nobody's (`_forgotten`).
     ends += [t.at for t in told_of(world, ev.RecordVoided) if t.at >= instance.requested_at]
     ends += [agent.ended_at for agent in instance.agents if agent.ended_at is not None]
+    ends += [agent.trained_from for agent in instance.agents if agent.trained_from is not None]  # by a grant since voided, too
     return min([*ends, instance.ended_at if instance.ended_at is not None else world.timeline.now])
 
 
