@@ -8,6 +8,7 @@ from launcher.core.run import ledger
 from launcher.sim.checkers.base import CHECKERS
 from launcher.sim.faults import Fault
 from launcher.sim.soak import silence
+from scripts.mutations import __main__ as script
 from scripts.mutations.__main__ import killed_by
 from scripts.mutations.hunt import Catch, hunt, objections
 from scripts.mutations.mutant import Mutant, Swap
@@ -64,3 +65,23 @@ def test_who_is_named_for_a_survivor_has_killed_nothing():
 def test_every_checker_is_named_for_a_mutant_and_every_mutant_for_a_checker():
     assert {mutant.killer for mutant in MUTANTS} == set(CHECKERS)
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 21
+
+
+@pytest.mark.parametrize(("seed", "code"), [(0, 0), (None, 1)])
+def test_the_script_fails_where_a_mutant_survives(seed, code, monkeypatch, capsys):
+    catch = Catch(mutant="bill twice", killer="bill", seed=seed, others=(), num_worlds=1, cpu=0.1)
+    monkeypatch.setattr(script, "hunt_all", lambda mutants, num_processes: iter([catch]))
+    monkeypatch.setattr("sys.argv", ["scripts/mutants", "--only", "bill twice"])
+    assert script.main() == code
+    assert ("SURVIVED" in capsys.readouterr().out) == bool(code)
+
+
+def test_the_script_fails_where_a_checker_has_noticed_nothing(monkeypatch, capsys):
+    dull = [
+        Catch(mutant=m.name, killer=m.killer, seed=None if m.killer == "bill" else 0, others=(), num_worlds=1, cpu=0.1)
+        for m in MUTANTS
+    ]
+    monkeypatch.setattr(script, "hunt_all", lambda mutants, num_processes: iter(dull))
+    monkeypatch.setattr("sys.argv", ["scripts/mutants"])
+    assert script.main() == 1
+    assert "1 of" in capsys.readouterr().out.splitlines()[-1]
