@@ -93,8 +93,9 @@ class Committer:
         self._monotonic = monotonic
         self._num_saves = max((manifest.save for manifest in own), default=0)
         self._pending: tuple[Manifest, bytes] | None = None
-        # Keys this attempt has written and not deleted.
-        self._uploaded = {file.key for manifest in own for file in manifest.files}
+        self._kept: list[Manifest] = list(own)  # those the rule has not let go: what it lets go once, it never wants back
+        # Keys this attempt has written, and may delete again once no kept manifest names them.
+        self._uploaded = {file.key for manifest in own for file in manifest.files if self._may_go(file)}
 
     @property
     def parent_step(self) -> Step:
@@ -132,20 +133,24 @@ class Committer:
             raise _who_took(manifest.ref, found)
         self._pending = None
         self.manifests.append(manifest)
+        self._kept.append(manifest)
+        self._uploaded -= {file.key for file in manifest.files if not self._may_go(file)}
         self.parent = Parent(ref=manifest.ref, sha256=manifests.sha256_of(data), step=manifest.step)
 
     def retire(self) -> None:
         """Delete the files of this attempt that neither the rule nor a pin keeps. Call after a success of `publish`."""
         pinned = rules.pinned(meta.key for meta in self._store.list(PINS_PREFIX))
         newest = {manifest.ref for manifest in self.manifests[-NUM_NEWEST_KEPT:]}
-        chain = [(manifest.ref, manifest.step, manifest.loss) for manifest in self.manifests]
+        chain = [(manifest.ref, manifest.step, manifest.loss) for manifest in self._kept]
         expendable = rules.expendable(chain, self._keep, pinned | newest)
-        kept = {file.key for manifest in self.manifests if manifest.ref not in expendable for file in manifest.files}
-        curve = {file.key for manifest in self.manifests for file in manifest.files if file.path == METRICS_FILE}
-        own = {key for key in self._uploaded if key.startswith(attempt_prefix(self._author.attempt))}
-        for key in sorted(own - kept - curve):
+        self._kept = [manifest for manifest in self._kept if manifest.ref not in expendable]
+        for key in sorted(self._uploaded - {file.key for manifest in self._kept for file in manifest.files}):
             self._store.delete(key)
             self._uploaded.discard(key)
+
+    def _may_go(self, file: FileEntry) -> bool:
+        """Of what it committed an attempt deletes only its own files, and no curve."""
+        return file.path != METRICS_FILE and file.key.startswith(attempt_prefix(self._author.attempt))
 
     def _upload(self, source: Source) -> FileEntry:
         key = save_prefix(self._author.attempt, self._num_saves) + source.path
