@@ -6,16 +6,17 @@ from itertools import pairwise
 import pytest
 
 from launcher import beacon
-from launcher.core.contract import SUPERVISOR_KEY
+from launcher.core.contract import SUPERVISOR_KEY, journal_key
 from launcher.core.instance import FailureKind
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
-from launcher.sim.timeline import Actor, Timeline
+from launcher.sim.timeline import Actor, Dismissed, Timeline
 from launcher.sim.world import START, Supervisor
 from launcher.units import HOUR, MINUTE
 from tests.simulation.worlds import Sim, recipe
@@ -109,4 +110,27 @@ def test_a_search_ends_with_the_machine_that_came_up_and_not_with_its_claim():
     state = sim.run()
     claimed = sim.of(ev.AttemptClaimed)[0]
     assert START + 90 * MINUTE + 40 < claimed.at < START + 95 * MINUTE, "the search was over between the start and the claim"
+    assert state.phase is Phase.SUCCEEDED
+
+
+def test_work_made_under_a_grant_that_rotted_is_not_lost():
+    """The grant's record rotted after an hour of training: the next attempt was granted step 0 instead of the newest commit."""
+    sim = Sim(policy="spot")
+    rotten: list[int] = []
+
+    def rot(event: ev.Event, state: RunState) -> None:
+        if isinstance(event, ev.CheckpointSeen) and event.ref.commit > 3 and not rotten:
+            rotten.append(next(r.number for r in sim.history.records if isinstance(r.event, ev.WriterGranted)))
+            key = journal_key(rotten[0])
+            sim.store.damage(key, sim.store.get(key)[:40])
+            raise Dismissed("its process was killed; the next one reads the journal anew")
+
+    with pytest.raises(Dismissed):
+        sim.run(rot)
+    state = sim.run()
+    assert state.voided == frozenset(rotten)
+    second = next(e for e in sim.of(ev.WriterGranted) if e.attempt > 1)
+    assert second.parent is not None
+    assert second.parent.attempt == 1
+    assert second.parent.commit > 3
     assert state.phase is Phase.SUCCEEDED

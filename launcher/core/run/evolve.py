@@ -113,6 +113,7 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
         case ev.WriterGranted():
             return _grant(state, old, event)
         case ev.TrainingStarted(at=at, heartbeat=beat):
+            state, old = _as_writer(state, old, at)
             new = replace(
                 old,
                 training_at=at,
@@ -192,6 +193,7 @@ def _grant(state: RunState, old: Attempt, event: ev.WriterGranted) -> RunState:
 
 
 def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState:
+    state, old = _as_writer(state, old, event.at)
     assert old.commit is None or old.commit.commit <= event.ref.commit, "commits are numbered upwards"
     seen = replace(
         old,
@@ -229,6 +231,14 @@ def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
         failures = replace(failures, errors=int(_ended_as(old, EndKind.FAILED)))
         sealed = replace(sealed, commit_at=old.end.at if old.end else event.at)  # it landed at the very end
     return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed, sealed.commit or sealed.parent))
+
+
+def _as_writer(state: RunState, old: Attempt, at: Utc) -> tuple[RunState, Attempt]:
+    """Only who was granted trains and commits. Where no grant is told its record is void, and what was made is history still."""
+    if old.is_granted or not old.is_alive or old.number < (state.writer or 0):
+        return state, old
+    state = _imply_grant(_with(state, old), old, at)
+    return state, state.attempts[old.number]
 
 
 def _imply_grant(state: RunState, old: Attempt, at: Utc) -> RunState:

@@ -20,18 +20,18 @@ NO_STORE = (Fault.STORE_AWAY, Fault.STORE_STORM)
 
 
 def durable_steps(world: FaultyWorld) -> Iterator[str]:
-    """A grant's parent is the newest step that was durable before the last writer's seal: a seal loses nothing."""
-    line: CommitRef | None = None  # what the next grant must name
+    """A grant's parent is the newest commit that the attempts before it made: a seal loses nothing, nor does a rotten grant."""
+    base: CommitRef | None = None  # where the run's line begins anew, since it was sent back
+    first = 0  # attempt of that line
     for told in _grants(world):
         grant = told.event
         assert isinstance(grant, ev.WriterGranted)
-        if told.state is not None and _goes_back(world, told):
-            line = grant.parent
-        if grant.parent != line and not _hidden_grants(world, told):
-            held, got = _step_of(world, line), _step_of(world, grant.parent)
-            yield f"the grant of attempt {grant.attempt} names {grant.parent} (step {got}), and {line} (step {held}) was durable"
-        newest = [c.commit.ref for c in commits(world, grant.attempt) if isinstance(c.commit, Manifest)]
-        line = max(newest, default=grant.parent)
+        if _goes_back(world, told):
+            base, first = grant.parent, grant.attempt
+        held = max((_newest(world, n) for n in _writers_before(world, told) if n >= first), default=None, key=_order) or base
+        if grant.parent != held:
+            steps = f"step {_step_of(world, grant.parent)}, and {held} of step {_step_of(world, held)} was durable"
+            yield f"the grant of attempt {grant.attempt} names {grant.parent} of {steps}"
 
 
 def redone_work(world: FaultyWorld) -> Iterator[str]:
@@ -77,9 +77,19 @@ def _goes_back(world: FaultyWorld, grant: Told) -> bool:
     return back
 
 
-def _hidden_grants(world: FaultyWorld, grant: Told) -> bool:
-    """Whether a record before it was declared void: it may have granted an attempt that nobody knows to have written."""
-    return grant.state is not None and bool(grant.state.voided)
+def _writers_before(world: FaultyWorld, grant: Told) -> set[int]:
+    """Attempts of which the journal told by then that they could write: some of their grants may be void."""
+    kinds = ev.WriterGranted | ev.TrainingStarted | ev.CheckpointSeen
+    told = [t for t in tale(world) if t.record.number < grant.record.number and isinstance(t.event, kinds)]
+    return {t.attempt for t in told if t.attempt is not None}
+
+
+def _newest(world: FaultyWorld, attempt: int) -> CommitRef | None:
+    return max((c.commit.ref for c in commits(world, attempt) if isinstance(c.commit, Manifest)), default=None)
+
+
+def _order(ref: CommitRef | None) -> tuple[int, int]:
+    return (0, 0) if ref is None else (ref.attempt, ref.commit)
 
 
 def _step_of(world: FaultyWorld, ref: CommitRef | None) -> int:
