@@ -53,15 +53,14 @@ class Tally:
 
 
 def run_seed(seed: int, only: Only = None) -> Verdict:
-    """Play the world of a seed and judge it. Ours to mend, and said with its seed, where that raises."""
+    """Play the world of a seed and judge it. A world or a checker that raises is a violation too: the others go on."""
     started = time.process_time()
     world = world_of(seed, only=only)
     try:
         world.play()
         violations = tuple(judge(world))
     except Exception as error:
-        error.add_note(f"seed {seed}")
-        raise
+        violations = (Violation("soak", seed, f"raised {type(error).__name__}: {error}"),)
     return Verdict(seed=seed, violations=violations, fired=world.plan.fired, cpu=time.process_time() - started)
 
 

@@ -83,3 +83,15 @@ def test_the_script_tells_what_fired_and_the_story_of_a_seed():
     one = run_script("--seed", "0", "-v", "--only", "CAPACITY")
     assert (one.returncode, one.stderr) == (0, "")
     assert "AttemptRequested" in one.stdout
+
+
+def test_a_checker_that_raises_is_said_with_its_seed_and_stops_no_other(monkeypatch):
+    def broken(world):
+        raise RuntimeError("no idea")
+
+    monkeypatch.setattr("launcher.sim.soak.judge", broken)
+    found = list(soak(range(2), only=frozenset(), num_processes=1))
+    assert [(v.checker, v.seed, v.what) for verdict in found for v in verdict.violations] == [
+        ("soak", 0, "raised RuntimeError: no idea"),
+        ("soak", 1, "raised RuntimeError: no idea"),
+    ]
