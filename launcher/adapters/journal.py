@@ -66,12 +66,14 @@ class Journal:
         self._new_nonce = new_nonce
         self._slots: list[Slot] = []  # slot i is record i + 1
         self._voided: dict[int, str] = {}
+        self._holes: set[int] = set()  # numbers of slots that are Unreadable, void or not
         self._pending: Slot | None = None
         self._doubted: list[Entry] = []  # sent and not found again; but reads get damaged too, so one may prove to be there
         self._has_read = False
         self._is_open = False
         self._overtaken: Overtaken | None = None
         self._segments: set[str] = set()  # their keys, as far as known
+        self._copied = 0  # the last record when every segment that was due stood
 
     # --- reading ----------------------------------------------------------------------------------------------------------
 
@@ -115,7 +117,7 @@ class Journal:
 
     def unreadable(self) -> tuple[int, ...]:
         """Numbers that a supervisor must void and an agent must name in its heartbeat."""
-        return tuple(s.number for s in self._slots if isinstance(s.entry, Unreadable) and s.number not in self._voided)
+        return tuple(sorted(self._holes - self._voided.keys()))
 
     def void_content(self, also: Iterable[int] = ()) -> VoidContent:
         """For the RecordVoided to append: all void so far, all unreadable, and `also`, those that agents could not read."""
@@ -173,10 +175,13 @@ class Journal:
         self._segments.add(key)
 
     def write_due_segments(self) -> None:
-        """A segment for each block of records that should have one and has none. Cheap to call at every tick."""
+        """A segment for each block of records that should have one and has none. Costs nothing where nothing is new."""
+        if self._copied == self.last:
+            return
         for first, last in blocks(self.last, self._is_small):
             if segment_key(first, last) not in self._segments:
                 self.write_segment(first, last)
+        self._copied = self.last
 
     def _is_small(self, first: int, last: int) -> bool:
         return segment_key(first, last) in self._segments or sum(map(len, self._whole(first, last))) <= SEGMENT_BYTES_MOST
@@ -253,9 +258,10 @@ class Journal:
     def _take(self, slots: list[Slot]) -> None:
         """The only place where this journal moves on."""
         if slots:
-            self._slots[slots[0].number - 1 :] = slots
+            first = slots[0].number
+            self._slots[first - 1 :] = slots
+            self._holes = {n for n in self._holes if n < first} | {s.number for s in slots if isinstance(s.entry, Unreadable)}
             self._voided.update(voids_in(slots))
 
     def _unvoided(self, slots: list[Slot]) -> list[Entry]:
         return [slot.entry for slot in slots if slot.number not in self._voided]
-

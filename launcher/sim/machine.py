@@ -36,6 +36,7 @@ from launcher.sim.trainer import Ending, Pace, SimTrainer
 from launcher.units import Seconds, Step, Utc
 
 MARGIN_REAL: Seconds = 0.25  # as Tempo's LAST_SAVE_MARGIN_S
+BOOT_SOON: Seconds = 600.0  # whoever boots within that is never waited for in vain
 LINGER_BEYOND: Seconds = 60.0  # as the agent's
 
 
@@ -103,7 +104,9 @@ class SimMachine:
 
     @property
     def is_steady(self) -> bool:
-        """Trains, unwarned and untold: until something happens to it, looking at it shows nothing but more steps."""
+        """Until something happens to it, looking at it shows nothing new: it boots as it should, or trains, unwarned and untold."""
+        if self.claimed_at is None:
+            return not self.is_over and not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
         return self.is_training and self._trainer.ending is None and self._notice_ends is None and not self._will_look
 
     def step_at(self, now: Utc) -> Step:

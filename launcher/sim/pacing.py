@@ -78,6 +78,7 @@ def pace_of(measured: Measured, speed: float, *, publishes: bool) -> Pace:
         durable_s=tempo.market(measured.durable),
         save_every=max(1, round(PUBLISH_EVERY / step)) if publishes else None,
         total_steps=measured.steps,
+        tells_losses=False,
     )
 
 

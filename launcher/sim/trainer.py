@@ -38,6 +38,7 @@ class Pace:
     total_steps: Step = 5400
     fails_at: Step | None = None
     is_mute: bool = False  # boots, and never says a word
+    tells_losses: bool = True  # each save carries the curve since its parent; a sweep has nobody to read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ class SimTrainer:
         state = bytes_source("state", f"{draft.step}".encode())
         try:
             with patience(self._body.patience()):
-                committer.publish((state,), draft, metrics=lambda since: f"{since + 1}-{draft.step}\n".encode())
+                committer.publish((state,), draft, metrics=self._curve_to(draft.step))
                 with contextlib.suppress(StoreError):  # what is not deleted now is deleted after the next commit
                     committer.retire()
         except SealedMet as error:
@@ -278,6 +279,9 @@ class SimTrainer:
             self._failed_saves = 0
             self._newest = committer.manifests[-1]
             self._landed()
+
+    def _curve_to(self, step: Step) -> Callable[[Step], bytes] | None:
+        return (lambda since: f"{since + 1}-{step}\n".encode()) if self._pace.tells_losses else None
 
     def _failed(self, draft: Draft, error: StoreError) -> None:
         """No answer is an outage, which passes; refusals in a row end the attempt."""

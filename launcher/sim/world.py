@@ -41,7 +41,8 @@ from launcher.units import HOUR, Seconds, Utc
 START: Utc = 1_800_000_000.0
 HOME = "home-1"
 RUN, INCARNATION = "r", "inc"
-DOZE_MOST: Seconds = HOUR  # a supervisor that is not heard for `autostop` is taken for dead
+DOZE_MOST: Seconds = 4 * HOUR
+DOZE_SHARE = 1 / 3  # of `autostop`, after which a supervisor that was not heard is taken for dead
 
 
 def _nothing(event: ev.Event, state: RunState) -> None:
@@ -213,14 +214,15 @@ class Supervisor:
         """How long nothing but news can change anything: no look that is missed is part of a count."""
         instances = {attempt_of(name): instance for name, instance in self.world.cloud.instances.items()}
         counted = 2 * Tempo(self.world.speed).read_slow  # of the time between two looks no more counts as silence
-        most = DOZE_MOST
-        for attempt in self.history.state.attempts.values():
+        state = self.history.state
+        most = min(DOZE_MOST, DOZE_SHARE * state.recipe.autostop)
+        for attempt in state.attempts.values():
             if attempt.bill is None:
                 instance = instances.get(attempt.number)
                 if instance is None or not instance.is_up:
                     return 0.0
                 if not any(agent.is_steady for agent in instance.agents):
-                    most = counted
+                    most = min(most, counted)
         return most
 
     def _policy_of(self, state: RunState) -> Policy:

@@ -23,7 +23,16 @@ LIMIT_S = 0.15
 STEP_S = 10.0
 STEPS = int(60 * HOUR / STEP_S)
 # A save that stalls for 10 s: about every 6 min by the recipe's own rule.
-PACE = Pace(boot_s=240.0, restore_s=60.0, step_s=STEP_S, stall_s=10.0, durable_s=30.0, save_every=None, total_steps=STEPS)
+PACE = Pace(
+    boot_s=240.0,
+    restore_s=60.0,
+    step_s=STEP_S,
+    stall_s=10.0,
+    durable_s=30.0,
+    save_every=None,
+    total_steps=STEPS,
+    tells_losses=False,
+)
 RECIPE = Recipe(
     name="trace3d",
     trainer={"kind": "launcher.trainers.gpt", "steps": STEPS},

@@ -1,9 +1,12 @@
 """A journal whose bytes rot: what is voided, what a copy mends, and what is never believed."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from launcher import codec
 from launcher.adapters.journal import Journal, Unreadable
+from launcher.adapters.records import Slot
 from launcher.adapters.segments import segment_key
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import journal_key
@@ -195,3 +198,20 @@ def test_a_whole_record_of_a_newer_version_is_refused_and_never_voided() -> None
     with pytest.raises(StoreUnusable, match="newer launch; upgrade"):
         old.open(Started(who="sup-old"), NOW)
     assert old.unreadable() == ()
+
+
+def test_a_look_at_a_long_journal_goes_through_none_of_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = filled(MemoryStore(), 300)
+    writer.write_due_segments()
+    asked: list[int] = []
+    whole = Journal._whole
+    monkeypatch.setattr(Journal, "_whole", lambda self, *span: (asked.append(span[0]), whole(self, *span))[1])
+
+    class Untouched(list[Slot]):
+        def __iter__(self) -> Iterator[Slot]:
+            raise AssertionError("all records are gone through")
+
+    monkeypatch.setattr(writer, "_slots", Untouched(writer._slots))
+    assert writer.void_content().numbers == ()
+    writer.write_due_segments()
+    assert asked == []

@@ -5,6 +5,7 @@ import pytest
 from launcher.adapters.store.memory import MemoryStore
 from launcher.checkpoint import verify
 from launcher.checkpoint.commit import SealedMet
+from launcher.core.checkpoint import rules
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import PINS_PREFIX, KeepRule, commit_key
 from launcher.errors import StoreUnknown, StoreUnusable
@@ -131,6 +132,34 @@ def test_retention_leaves_files_that_a_kept_manifest_names():
 
     assert verify.verify(store, CommitRef(1, 4)) == []
     assert any("state.json" in culprit for culprit in verify.verify(store, CommitRef(1, 1)))
+
+
+def test_what_was_let_go_is_not_judged_again(monkeypatch: pytest.MonkeyPatch):
+    judged: list[int] = []
+    expendable = rules.expendable
+    monkeypatch.setattr(rules, "expendable", lambda chain, *rest: (judged.append(len(chain)), expendable(chain, *rest))[1])
+    writer = scene.committer(MemoryStore(), keep=KeepRule(last=2))
+    for step in range(10, 300, 10):
+        scene.save(writer, step)
+        writer.retire()
+    assert max(judged) == 3, "the two that are kept, and the new one"
+
+
+@pytest.mark.parametrize("keep", [KeepRule(last=1), KeepRule(last=2, best=2), KeepRule(last=1, best=1, every_steps=30)])
+def test_retiring_after_each_save_leaves_what_retiring_once_would(keep: KeepRule):
+    losses = (3.0, 1.0, 1.0, 2.5, 0.5, 2.7, 0.9, 0.5, 4.0)
+
+    def left(*, each_time: bool) -> list[str]:
+        store = MemoryStore()
+        writer = scene.committer(store, keep=keep)
+        for step, loss in zip(range(10, 100, 10), losses, strict=True):
+            scene.save(writer, step, loss)
+            if each_time:
+                writer.retire()
+        writer.retire()
+        return [meta.key for meta in store.list("attempts/")]
+
+    assert left(each_time=True) == left(each_time=False)
 
 
 def test_retention_clears_what_a_failed_save_left():

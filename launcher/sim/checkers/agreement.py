@@ -144,7 +144,8 @@ def disagreements(state: RunState, known: dict[int, Orders], standing: list[Note
             yield f"the agent of attempt {number} holds a grant that the journal does not tell of"
         if number in granted and (order.grant is None or order.grant.parent != attempt.parent):
             yield f"attempt {number} was granted from {attempt.parent}, and its agent reads {order.grant}"
-        if attempt.is_wanted and order.dismissed is not None:
+        leaves_by_itself = order.grant is not None and number not in granted  # since its grant is void, whoever wants it
+        if attempt.is_wanted and not leaves_by_itself and order.dismissed is not None:
             yield f"attempt {number} is wanted, and its agent reads that {order.dismissed.reason}"
         is_told = attempt.end is None or attempt.end.reason != UNREADABLE_END
         if not attempt.is_wanted and is_told and order.dismissed is None:
