@@ -104,7 +104,7 @@ class SimMachine:
 
     @property
     def is_steady(self) -> bool:
-        """Until something happens to it, looking at it shows nothing new: it boots as it should, or trains, unwarned and untold."""
+        """Looking at it shows nothing new until something happens to it: it boots as it should, or trains, unwarned and untold."""
         if self.claimed_at is None:
             return not self.is_over and not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
         return self.is_training and self._trainer.ending is None and self._notice_ends is None and not self._will_look
