@@ -207,12 +207,16 @@ class Loop:
     def _observe(self) -> None:
         clock = self._world.clock
         state = self._history.state
+        began = clock.monotonic_s()
         seen = self._observer.look(state, clock.utc_s())
         watched = [a for a in state.attempts.values() if a.bill is None]
-        self._watch = look(self._watch, seen, watched, clock.monotonic_s(), 2 * self.tempo.read_slow)
+        gap_most = 2 * self.tempo.read_slow
+        # One look has one instant, however long its facts take to journal: what `watch` measured ends there.
+        now, mono = clock.utc_s(), clock.monotonic_s()
+        self._watch = look(self._watch, seen, watched, mono, gap_most, began_mono=began)
         self._void(seen.heartbeats.values())
         for _ in range(ROUNDS_MOST):
-            facts = interpret(self._history.state, seen, self._watch, self._history.market, clock.utc_s())
+            facts = interpret(self._history.state, seen, self._watch, self._history.market, now)
             if not facts:
                 return
             for fact in facts:

@@ -247,3 +247,13 @@ def test_a_machine_lived_when_its_heartbeat_moved_by_our_clock_whatever_its_own_
         ended = next((f for f in facts if isinstance(f, ev.InstanceEnded)), None)
     assert ended.low == NOW + 20.0, "the look before the one that found it moved"
     assert ended.low <= ended.likely <= ended.high
+
+
+def test_a_heartbeat_that_moved_may_be_as_old_as_the_beginning_of_the_look_before():
+    state = training_run()
+    seen = [Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, sequence)}) for sequence in (1, 2)]
+    watch = look(Watch(), seen[0], [state.attempts[1]], 60.0, 1e9, began_mono=20.0)
+    watch = look(watch, seen[1], [state.attempts[1]], 70.0, 1e9, began_mono=65.0)
+    assert watch.pulses[1].lived_s == 50.0
+    watch = look(watch, seen[1], [state.attempts[1]], 75.0, 1e9)
+    assert watch.pulses[1].lived_s == 55.0

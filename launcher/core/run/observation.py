@@ -57,19 +57,36 @@ class Watch:
     """Times add up over looks that succeeded, each gap counted up to a limit: an outage of ours is nobody's silence."""
 
     looked_mono: Seconds | None = None
+    began_mono: Seconds | None = None  # when the newest look began to read, which may take its time
     polled_mono: Seconds | None = None
     pulses: dict[int, Pulse] = field(default_factory=dict)
     told_to_stop: frozenset[int] = frozenset()  # a stop for it returned without CloudUnreachable
     newest_listed: int = 0  # the highest attempt number the cloud has shown, whether or not we know it
 
 
-def look(watch: Watch, seen: Sightings, attempts: Iterable[Attempt], mono: Seconds, gap_most: Seconds) -> Watch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Elapsed:
+    """Since the look before: since it was over, and since it began."""
+
+    since_look: Seconds
+    since_reading: Seconds
+
+
+def look(
+    watch: Watch,
+    seen: Sightings,
+    attempts: Iterable[Attempt],
+    mono: Seconds,
+    gap_most: Seconds,
+    *,
+    began_mono: Seconds | None = None,
+) -> Watch:
     """The watch after one more look at `attempts`; of the time since the look before at most `gap_most` counts."""
-    elapsed = _gap(watch.looked_mono, mono, math.inf)
-    passed = min(elapsed, gap_most)
+    passed = _gap(watch.looked_mono, mono, gap_most)
+    elapsed = _Elapsed(since_look=_gap(watch.looked_mono, mono, math.inf), since_reading=_gap(watch.began_mono, mono, math.inf))
     polled = _gap(watch.polled_mono, mono, gap_most)
     pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, elapsed, passed, polled) for a in attempts}
-    watch = replace(watch, looked_mono=mono, pulses=pulses)
+    watch = replace(watch, looked_mono=mono, began_mono=mono if began_mono is None else began_mono, pulses=pulses)
     if seen.instances is None:
         return watch
     return replace(watch, polled_mono=mono, newest_listed=max([watch.newest_listed, *seen.instances]))
@@ -79,7 +96,7 @@ def _gap(before: Seconds | None, now: Seconds, most: Seconds) -> Seconds:
     return 0.0 if before is None else min(now - before, most)
 
 
-def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: Seconds, passed: Seconds, polled: Seconds) -> Pulse:
+def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: _Elapsed, passed: Seconds, polled: Seconds) -> Pulse:
     beat = seen.heartbeats.get(attempt.number)
     if old is None:
         return Pulse(heartbeat=beat, absent_s=_absent(None, seen, attempt, 0.0))
@@ -90,8 +107,15 @@ def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: Seconds
         watched_s=old.watched_s + passed,
         unwanted_s=old.unwanted_s + passed if attempt.unwanted_at is not None else 0.0,
         absent_s=_absent(old.absent_s, seen, attempt, polled),
-        lived_s=elapsed if has_moved and old.heartbeat else None if old.lived_s is None else old.lived_s + elapsed,
+        lived_s=_lived(old, has_moved, elapsed),
     )
+
+
+def _lived(old: Pulse, has_moved: bool, elapsed: _Elapsed) -> Seconds | None:
+    """A heartbeat that moved was written after the look before began to read: what moved may have ended since."""
+    if has_moved and old.heartbeat is not None:
+        return elapsed.since_reading
+    return None if old.lived_s is None else old.lived_s + elapsed.since_look
 
 
 def _absent(before: Seconds | None, seen: Sightings, attempt: Attempt, polled: Seconds) -> Seconds | None:
