@@ -1,16 +1,20 @@
 """Mistakes that seeds found, one scenario each: the smallest world that shows it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from launcher.adapters.cloud.base import Cloud
-from launcher.core.contract import AttemptSpec
+from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import attempt_cost
 from launcher.core.run.state import RunState
 from launcher.sim.cloud import HONEST, Start
+from launcher.sim.store import SimStore
+from launcher.sim.timeline import Timeline
 from launcher.sim.world import Supervisor
 from launcher.units import MINUTE, Seconds
 from tests.simulation.worlds import FixedTrace, Sim
@@ -88,3 +92,43 @@ def test_a_machine_that_no_look_found_listed_and_that_claimed_was_not_free():
     state = sim.run()
     assert sim.cloud.dollars() > CENT
     assert_the_books_hold(sim, state)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowToWrite:
+    """Journaling takes its time."""
+
+    inner: SimStore
+    timeline: Timeline
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def create(self, key: str, data: Chunks) -> None:
+        self.inner.create(key, data)
+        if key.startswith(JOURNAL_PREFIX):
+            self.timeline.sleep_until(self.timeline.now + 5 * MINUTE)
+
+    def replace(self, key: str, data: bytes) -> None:
+        self.inner.replace(key, data)
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        return self.inner.get(key, span)
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        return self.inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self.inner.delete(key)
+
+
+class SlowForgetfulSim(ForgetfulSim):
+    def store_of(self, who: str) -> ObjectStore:
+        return SlowToWrite(self.store, self.timeline) if who.startswith("sup") else super().store_of(who)
+
+
+def test_an_end_is_not_taken_to_be_as_late_as_the_record_before_it_took_to_write():
+    """The bill's earliest end was counted back from when the loss had been journaled, and not from the look that found it."""
+    sim = SlowForgetfulSim(trace=FixedTrace(up=65 * MINUTE, down=MINUTE, notice=lambda place, k: False))
+    assert_the_books_hold(sim, sim.run())
