@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from launcher.adapters.records import Decode, decode_record
 from launcher.adapters.retry import Patience
 from launcher.adapters.store.base import ObjectStore
-from launcher.clock import Clock
+from launcher.sim.clock import SimClock
 from launcher.sim.timeline import Timeline
 from launcher.units import Seconds, Utc
 
@@ -19,7 +19,7 @@ class Body:
     """Agent and trainer of one machine share it. What they plan does not happen once the machine is over."""
 
     timeline: Timeline
-    clock: Clock  # its own, perhaps wrong
+    clock: SimClock  # its own, perhaps wrong
     store: ObjectStore
     nonce: str
     dice: random.Random

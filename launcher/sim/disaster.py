@@ -200,9 +200,10 @@ class FaultyWorld(SimWorld):
                 self.plan.fired[fault] += 1
                 self._send(insists=True)
             case Fault.CLOCK_STEP:
-                for life in self.alive:
+                supervisors = [life.supervisor.clock.step_utc for life in self.alive]
+                for step in (*supervisors, *(agent.step_clock for agent in self.cloud.agents())):
                     self.plan.fired[fault] += 1
-                    life.supervisor.clock.step_utc(self._dice.uniform(-10 * MINUTE, 10 * MINUTE))
+                    step(self._dice.uniform(-10 * MINUTE, 10 * MINUTE))
             case Fault.STOP_REQUEST:
                 self.plan.fired[fault] += 1
                 request = Request(uuid=self.new_nonce(), request=self._dice.choice(list(RequestKind)), by="somebody")

@@ -26,7 +26,7 @@ class Fault(enum.Enum):
     RIVAL = "rival supervisor"
     OTHER_HOME = "takeover from another home"
     CRON = "cron ticks"
-    CLOCK_STEP = "supervisor's clock steps"
+    CLOCK_STEP = "clocks step"
     STOP_REQUEST = "stop request, then resume"
     # cloud
     START_LOST = "start lost"

@@ -104,7 +104,7 @@ class SimMachine:
 
     @property
     def is_steady(self) -> bool:
-        """Looking at it shows nothing new until something happens to it: it boots as it should, or trains, unwarned and untold."""
+        """Looks show nothing new until something happens to it: it boots as it should, or trains, unwarned and untold."""
         if self.claimed_at is None:
             return not self.is_over and not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
         return self.is_training and self._trainer.ending is None and self._notice_ends is None and not self._will_look
@@ -145,6 +145,12 @@ class SimMachine:
         if ends_at - now > last:
             number = self._num_notices
             self._body.at(ends_at - last, lambda: self._leave(number, ends_at))
+
+    def step_clock(self, seconds: Seconds) -> None:
+        """Its wall clock is set, right or wrong."""
+        self._body.clock.step_utc(seconds)
+        if self.claimed_at is not None and not self._body.is_over:
+            self._watch_budget()
 
     def kill(self) -> None:
         """SIGKILL, or the plug. Its last heartbeat is the one that was due before."""
@@ -197,11 +203,9 @@ class SimMachine:
         if not is_mine:
             self._end()
             return
-        now = self.claimed_at = self._supervisor_moved_at = self._body.now
+        self.claimed_at = self._supervisor_moved_at = self._body.now
         self.say()
-        if self.spec.stop_at is not None:
-            end = self.spec.stop_at - self._body.clock.utc_s() + now
-            self._body.at(end, lambda: self._drain("the budget ends here (stop_at)"))
+        self._watch_budget()
         self._body.after(self.spec.grant_wait, self._give_up_waiting)
         self._body.after(self.spec.autostop, self._check_supervisor, is_news=False)
         if self._unheard is not None:
@@ -267,6 +271,17 @@ class SimMachine:
         if self._trainer.ending is None:
             self._beat = replace(self._beat, phase=AgentPhase.DRAINING)
             self._trainer.stop(reason)
+
+    def _watch_budget(self) -> None:
+        """Its own clock says when `stop_at` is, which may be wrong and may be set meanwhile."""
+        stop_at = self.spec.stop_at
+        if stop_at is None:
+            return
+        left = stop_at - self._body.clock.utc_s()
+        if left > 0:
+            self._body.after(left, self._watch_budget)
+        else:
+            self._drain("the budget ends here (stop_at)")
 
     def _give_up_waiting(self) -> None:
         if self._orders.grant is None:
