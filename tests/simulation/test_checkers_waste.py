@@ -164,6 +164,15 @@ def test_turns_objects_to_a_takeover_that_nobody_asked_for():
     assert any("unasked" in what for what in objections("turns", world))
 
 
+def test_turns_does_not_object_to_who_takes_the_run_in_the_instant_in_which_it_was_left():
+    world = played(only=frozenset({Fault.RIVAL}))
+    second = next(life for life in world.lives if life.insists)
+    second.insists = False
+    first = world.lives[0]
+    first.outcome, first.ended_at = "ended", second.started_at
+    assert not any(second.supervisor.name in what for what in objections("turns", world))
+
+
 def test_ends_objects_to_a_run_that_never_ends():
     world = played()
     world.ended_at = None

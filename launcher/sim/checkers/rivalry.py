@@ -6,6 +6,7 @@ by somebody who was told to.
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from launcher.core.tempo import Tempo
 from launcher.sim.checkers.tale import life_of, openings, stretches, writers
@@ -33,8 +34,10 @@ def turns(world: FaultyWorld) -> Iterator[str]:
     for name, count in Counter(name for _, _, name in opened).items():
         if count > 1:
             yield f"{name} opened the run {count} times"
-    for at, _, name in opened:
-        if not life_of(world, name).insists and _is_driven(world, at):
+    for (_, _, before), (at, _, name) in pairwise(opened):
+        gone = life_of(world, before)
+        released = gone.ended_at == at and gone.outcome != "overtaken"  # it left in this very instant
+        if not life_of(world, name).insists and not released and _is_driven(world, at):
             yield f"{name} took the run, unasked, from a supervisor that was driving it"
 
 
