@@ -43,7 +43,7 @@ def read(store: ObjectStore) -> Beacon | None:
 def _fetch(store: ObjectStore) -> Beacon | None:
     """None where there is none. Raises ValueError where what arrived is no beacon: that says nothing of who drives."""
     try:
-        beacon: Beacon = codec.loads(Beacon, store.get(SUPERVISOR_KEY))
+        beacon: Beacon = codec.loads_digested(Beacon, store.get(SUPERVISOR_KEY))
     except KeyMissing:
         return None
     return beacon
@@ -122,4 +122,4 @@ class Lamp:
             every_real=every_real,
             released=released,
         )
-        self._store.replace(SUPERVISOR_KEY, codec.dumps(self._beacon))
+        self._store.replace(SUPERVISOR_KEY, codec.dumps_digested(self._beacon))

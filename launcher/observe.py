@@ -97,7 +97,7 @@ class Observer:
         try:
             data = self._store.get(key)
             before = self._letters.get(key)
-            value: T = before[1] if before is not None and before[0] == data else codec.loads(kind, data)
+            value: T = before[1] if before is not None and before[0] == data else codec.loads_digested(kind, data)
         except KeyMissing:
             return None
         except ValueError as error:

@@ -91,7 +91,7 @@ class Narrator:
         if writer is None or not writer.is_alive:
             return None
         with contextlib.suppress(StoreError, ValueError):  # a hint for the eye; the supervisor reads it for itself
-            beat: Heartbeat = codec.loads(Heartbeat, self._store.get(heartbeat_key(writer.number)))
+            beat: Heartbeat = codec.loads_digested(Heartbeat, self._store.get(heartbeat_key(writer.number)))
             return beat
         return None
 

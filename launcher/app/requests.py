@@ -13,7 +13,7 @@ from launcher.core.run.state import RunState
 def ask(store: ObjectStore, kind: RequestKind) -> Request:
     """File a request; the supervisor sees it at its next look."""
     request = Request(uuid=uuid.uuid4().hex, request=kind, by=somebody())
-    store.create(request_key(request.uuid), codec.dumps(request))
+    store.create(request_key(request.uuid), codec.dumps_digested(request))
     return request
 
 
@@ -34,7 +34,7 @@ def _unseen_keys(store: ObjectStore, state: RunState) -> list[str]:
 
 
 def _read(store: ObjectStore, key: str) -> Request:
-    request: Request = codec.loads(Request, store.get(key))
+    request: Request = codec.loads_digested(Request, store.get(key))
     return request
 
 

@@ -85,7 +85,7 @@ def standing_of(found: Found, history: History) -> Standing:
 
 def _beat(store: ObjectStore, attempt: Attempt) -> Heartbeat | None:
     with contextlib.suppress(StoreError, ValueError):  # a hint for the eye
-        beat: Heartbeat = codec.loads(Heartbeat, store.get(heartbeat_key(attempt.number)))
+        beat: Heartbeat = codec.loads_digested(Heartbeat, store.get(heartbeat_key(attempt.number)))
         return beat
     return None
 

@@ -333,7 +333,7 @@ class _Agent:
             last=self._post.stop(POST_CLOSE_MAX_S),
         )
         with contextlib.suppress(KeyExists):  # ours, from a try whose answer was lost
-            store_calls()(self._machine.store.create, exit_key(self._spec.attempt), codec.dumps(report))
+            store_calls()(self._machine.store.create, exit_key(self._spec.attempt), codec.dumps_digested(report))
 
     def _linger(self) -> None:
         """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""

@@ -73,7 +73,7 @@ class Post:
     def _send_notices(self) -> None:
         while self._outbox:
             try:
-                self._store.create(notice_key(self._attempt, self._outbox[0].number), codec.dumps(self._outbox[0]))
+                self._store.create(notice_key(self._attempt, self._outbox[0].number), codec.dumps_digested(self._outbox[0]))
             except KeyExists:
                 pass  # ours, from a try whose answer was lost: nobody else writes below this attempt
             except StoreError:
@@ -85,7 +85,7 @@ class Post:
             return
         self._heartbeat_due = time.monotonic() + self._tempo.real(self._tempo.heartbeat)
         try:
-            self._store.replace(heartbeat_key(self._attempt), codec.dumps(self._next_heartbeat()))
+            self._store.replace(heartbeat_key(self._attempt), codec.dumps_digested(self._next_heartbeat()))
         except StoreError:
             return  # the next one is due soon, and says more
         self._read_beacon()
@@ -96,7 +96,7 @@ class Post:
 
     def _read_beacon(self) -> None:
         try:
-            beacon: Beacon = codec.loads(Beacon, self._store.get(SUPERVISOR_KEY))
+            beacon: Beacon = codec.loads_digested(Beacon, self._store.get(SUPERVISOR_KEY))
         except (KeyMissing, StoreError, ValueError):
             return
         if (beacon.supervisor, beacon.sequence) != self._beacon:

@@ -14,7 +14,7 @@ from launcher import codec
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import Claim, claim_key
-from launcher.errors import Damaged, KeyExists
+from launcher.errors import Damaged, KeyExists, StoreUnknown
 from launcher.node.workspace import Workspace
 
 
@@ -25,8 +25,12 @@ def claim(store: ObjectStore, mine: Claim) -> bool:
 
 def _claim_once(store: ObjectStore, mine: Claim) -> bool:
     with contextlib.suppress(KeyExists):  # perhaps by ourselves, in a try whose answer was lost: the nonce tells
-        store.create(claim_key(mine.attempt), codec.dumps(mine))
-    return codec.loads(Claim, store.get(claim_key(mine.attempt))).nonce == mine.nonce
+        store.create(claim_key(mine.attempt), codec.dumps_digested(mine))
+    try:
+        standing: Claim = codec.loads_digested(Claim, store.get(claim_key(mine.attempt)))
+    except ValueError as error:
+        raise StoreUnknown(f"the claim arrived damaged: {error}") from error
+    return standing.nonce == mine.nonce
 
 
 def unpack_code(store: ObjectStore, key: str, place: Workspace) -> None:

@@ -207,7 +207,7 @@ class FaultyWorld(SimWorld):
             case Fault.STOP_REQUEST:
                 self.plan.fired[fault] += 1
                 request = Request(uuid=self.new_nonce(), request=self._dice.choice(list(RequestKind)), by="somebody")
-                self.store.create(request_key(request.uuid), codec.dumps(request))
+                self.store.create(request_key(request.uuid), codec.dumps_digested(request))
             case Fault.CHECKPOINT_DAMAGED:
                 self._rot(fault, [key for key in self._keys("attempts/") if "/saves/" in key or "/commits/" in key])
             case Fault.RECORD_DAMAGED:

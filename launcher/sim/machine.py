@@ -137,7 +137,7 @@ class SimMachine:
             source="sim",
             withdrawn=withdrawn,
         )
-        self._post(notice_key(self.attempt, self._num_notices), codec.dumps(told))
+        self._post(notice_key(self.attempt, self._num_notices), codec.dumps_digested(told))
         if withdrawn or not self.spec.save.on_notice:
             return
         self._trainer.save(urgent=True)
@@ -184,7 +184,7 @@ class SimMachine:
         skew = self._body.clock.utc_s() - now
         self._refresh(at, number, at + skew)
         try:
-            self._body.store.replace(heartbeat_key(self.attempt), codec.dumps(self._beat))
+            self._body.store.replace(heartbeat_key(self.attempt), codec.dumps_digested(self._beat))
         except StoreError:
             self._beat = replace(self._beat, sequence=max(0, self._beat.sequence - 1))
 
@@ -293,7 +293,7 @@ class SimMachine:
         try:
             if self.is_deaf:
                 raise StoreUnknown("cut off")
-            beacon: Beacon = codec.loads(Beacon, self._body.store.get(SUPERVISOR_KEY))
+            beacon: Beacon = codec.loads_digested(Beacon, self._body.store.get(SUPERVISOR_KEY))
             if (beacon.supervisor, beacon.sequence) != self._beacon:
                 self._beacon = (beacon.supervisor, beacon.sequence)
                 self._supervisor_moved_at = now
@@ -320,7 +320,7 @@ class SimMachine:
             exit_code=ending.exit_code,
             last=self._beat,
         )
-        self._post(exit_key(self.attempt), codec.dumps(report))
+        self._post(exit_key(self.attempt), codec.dumps_digested(report))
         if self._lingers_until is None:
             self._end()
         else:

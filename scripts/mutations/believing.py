@@ -77,7 +77,7 @@ def _journaled_commits_alone(ended: Callable[..., Iterator[ev.AttemptEvent]]) ->
 def _rotten_objects_raise(decoded: Callable[[Observer, type, str], Any]) -> Any:
     def wrong(observer: Observer, kind: type, key: str) -> Any:
         try:
-            return codec.loads(kind, observer._store.get(key))
+            return codec.loads_digested(kind, observer._store.get(key))
         except KeyMissing:
             return None
 

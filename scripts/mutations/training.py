@@ -38,7 +38,7 @@ Claims = Callable[[ObjectStore, Claim], bool]
 def _claim_unread(claim: Claims) -> Any:
     def wrong(store: ObjectStore, mine: Claim) -> bool:
         with contextlib.suppress(KeyExists):
-            store.create(claim_key(mine.attempt), codec.dumps(mine))
+            store.create(claim_key(mine.attempt), codec.dumps_digested(mine))
         return True
 
     return wrong
@@ -53,7 +53,7 @@ def _loser_reports(claim: Claims) -> Any:
                 attempt=mine.attempt, nonce=mine.nonce, at=0.0, outcome=ExitKind.DRAINED, reason="claimed by another", last=last
             )
             with contextlib.suppress(KeyExists):
-                store.create(exit_key(mine.attempt), codec.dumps(report))
+                store.create(exit_key(mine.attempt), codec.dumps_digested(report))
         return is_mine
 
     return wrong

@@ -62,9 +62,9 @@ def state_after(sim: Sim, kind: type, *, before: bool = False) -> tuple[RunState
 
 def line(sim: Sim, state: RunState, now: Utc, *, step: int) -> str:
     """The moving line while the first attempt's heartbeat tells of `step`."""
-    beat: Heartbeat = codec.loads(Heartbeat, sim.store.get(heartbeat_key(1)))
+    beat: Heartbeat = codec.loads_digested(Heartbeat, sim.store.get(heartbeat_key(1)))
     store = MemoryStore()
-    store.create(heartbeat_key(1), codec.dumps(replace(beat, step=step, training_s=5.0)))
+    store.create(heartbeat_key(1), codec.dumps_digested(replace(beat, step=step, training_s=5.0)))
     screen = Lines()
     Narrator(screen, store, first_plan(state.recipe)[0]).look(state, now)
     return screen.moving

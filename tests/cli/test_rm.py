@@ -1,17 +1,18 @@
 """Deleting a run: only what is dead, only when it is meant, and finished whenever it was interrupted."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from launcher import codec
 from launcher.adapters.cloud.local_registry import instance_of, locked
 from launcher.app.home import Home, find
 from launcher.app.removal import Remains, remains_of, remove
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
-from launcher.core.contract import RUN_KEY, SUPERVISOR_KEY
+from launcher.core.contract import RUN_KEY, SUPERVISOR_KEY, Beacon
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.errors import UsageError
@@ -104,8 +105,8 @@ def test_a_run_whose_local_instance_lives_is_not_deleted(capsys: pytest.CaptureF
 def test_a_dead_supervisors_beacon_does_not_protect_a_run():
     store, _ = with_checkpoints()
     Lamp(store, SystemClock(), "s1").burn(Tempo(), 0.0)
-    beacon = json.loads(store.get(SUPERVISOR_KEY)) | {"pid_started": "another process had this pid"}
-    store.replace(SUPERVISOR_KEY, json.dumps(beacon).encode())
+    beacon = codec.loads_digested(Beacon, store.get(SUPERVISOR_KEY))
+    store.replace(SUPERVISOR_KEY, codec.dumps_digested(replace(beacon, pid_started="another process had this pid")))
     assert launch("rm", "r", "-y") == 0
 
 

@@ -1,12 +1,12 @@
 """Looking at runs: all of them in a table, one in detail; whatever cannot be read is said, and nothing is changed by looking."""
 
-import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
-from launcher import clock
+from launcher import clock, codec
 from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
 from launcher.app.home import Home
@@ -14,6 +14,7 @@ from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
+from launcher.core.contract import Heartbeat
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from tests.cli.past import (
@@ -191,8 +192,8 @@ def test_the_loss_and_the_step_of_a_living_writer_come_from_its_heartbeat(capsys
     store = keep(preempted())
     cut(store, number_of(preempted(), ev.CheckpointSeen))
     key = "attempts/0001/heartbeat.json"
-    beat = json.loads(store.get(key)) | {"step": 777, "loss": 2.5, "steps_per_s": 3.0}
-    store.replace(key, json.dumps(beat).encode())
+    beat = codec.loads_digested(Heartbeat, store.get(key))
+    store.replace(key, codec.dumps_digested(replace(beat, step=777, loss=2.5, steps_per_s=3.0)))
     told = document(capsys, "status", "r")
     assert (told["reached_step"], told["loss"], told["steps_per_s"]) == (777, 2.5, 3.0)
     assert told["newest_checkpoint"] == {"ref": "0001-0001", "step": 300, "commit": None, "bytes": 9, "age_s": 0.0}

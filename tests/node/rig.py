@@ -95,7 +95,7 @@ class Rig:
 
     def read(self, kind: type[T], key: str) -> T | None:
         try:
-            return codec.loads(kind, self.store.get(key))
+            return codec.loads_digested(kind, self.store.get(key))
         except KeyMissing:
             return None
 

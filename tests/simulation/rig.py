@@ -98,7 +98,7 @@ class Bench:
         return [commit for commit in read if isinstance(commit, Manifest)]
 
     def report(self, attempt: int = 1) -> ExitReport:
-        report: ExitReport = codec.loads(ExitReport, self.store.get(exit_key(attempt)))
+        report: ExitReport = codec.loads_digested(ExitReport, self.store.get(exit_key(attempt)))
         return report
 
 

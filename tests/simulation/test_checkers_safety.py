@@ -251,7 +251,7 @@ def test_an_agent_that_trains_on_another_ones_claim_is_told():
     _, agent = trained(world)
     key = claim_key(agent.attempt)
     claim = replace(evidence_of(world).claims[agent.attempt], nonce="another")
-    rewrite(world, key, lambda w: replace(w, data=codec.dumps(claim)))
+    rewrite(world, key, lambda w: replace(w, data=codec.dumps_digested(claim)))
     assert "did not hold its claim" in objections("one-trainer", world)
     assert "believes it holds a claim" in objections("claims", world)
 
@@ -261,7 +261,7 @@ def test_a_commit_and_an_exit_report_by_the_claims_loser_are_told():
     attempt = grants(world)[-1].attempt
     recommit(world, CommitRef(attempt, 1), nonce="loser")
     report: ExitReport = evidence_of(world).exits[attempt]
-    rewrite(world, exit_key(attempt), lambda w: replace(w, data=codec.dumps(replace(report, nonce="loser"))))
+    rewrite(world, exit_key(attempt), lambda w: replace(w, data=codec.dumps_digested(replace(report, nonce="loser"))))
     assert "was committed by an agent" in objections("claims", world)
     assert "has an exit report by an agent" in objections("claims", world)
 
@@ -269,8 +269,8 @@ def test_a_commit_and_an_exit_report_by_the_claims_loser_are_told():
 def test_a_heartbeat_by_the_claims_loser_is_told():
     world = played()
     key = heartbeat_key(grants(world)[0].attempt)
-    beat = codec.loads(Heartbeat, world.store.get(key))
-    world.store.replace(key, codec.dumps(replace(beat, nonce="loser")))
+    beat = codec.loads_digested(Heartbeat, world.store.get(key))
+    world.store.replace(key, codec.dumps_digested(replace(beat, nonce="loser")))
     assert f"the heartbeat of attempt {grants(world)[0].attempt} is by an agent" in objections("claims", world)
 
 
@@ -386,7 +386,7 @@ def test_an_end_that_is_not_what_its_report_says_is_told(outcome, told):
     world = played()
     last = grants(world)[-1].attempt
     report = replace(evidence_of(world).exits[last], outcome=outcome or ExitKind.DRAINED)
-    rewrite(world, exit_key(last), lambda w: replace(w, data=codec.dumps(report)))
+    rewrite(world, exit_key(last), lambda w: replace(w, data=codec.dumps_digested(report)))
     assert told in objections("outcomes", world)
     assert "the report that is quoted is not the one it left" in objections("outcomes", world)
 

@@ -205,7 +205,7 @@ def test_ends_objects_to_a_search_that_ends_with_a_machine_at_hand(monkeypatch):
 def test_requests_objects_to_one_that_nobody_heard():
     world = played()
     asked = Request(uuid="u", request=RequestKind.STOP, by="somebody")
-    world.store.log.append(Written(world.start + MINUTE, request_key("u"), codec.dumps(asked)))
+    world.store.log.append(Written(world.start + MINUTE, request_key("u"), codec.dumps_digested(asked)))
     assert any("was not heard" in what for what in objections("requests", world))
 
 
@@ -214,7 +214,7 @@ def test_requests_objects_to_one_that_ended_in_another_way():
     assert world.plan.fired[Fault.STOP_REQUEST]
     assert objections("requests", world) == []
     at, written = next((i, w) for i, w in enumerate(world.store.log) if w.key.startswith("requests/"))
-    request = codec.loads(Request, written.data)
+    request = codec.loads_digested(Request, written.data)
     assert request.request is not RequestKind.CANCEL, "the run was paused"
-    world.store.log[at] = replace(written, data=codec.dumps(replace(request, request=RequestKind.CANCEL)))
+    world.store.log[at] = replace(written, data=codec.dumps_digested(replace(request, request=RequestKind.CANCEL)))
     assert objections("requests", world) == ["a request to cancel ended PAUSED"]

@@ -28,7 +28,7 @@ class Scene:
         monkeypatch.setattr("launcher.codec.loads", counted)
 
     def beat(self, sequence: int) -> None:
-        self.store.replace(heartbeat_key(1), codec.dumps(heartbeat(1, sequence)))
+        self.store.replace(heartbeat_key(1), codec.dumps_digested(heartbeat(1, sequence)))
 
     def look(self) -> Sightings:
         return self.observer.look(training_run(), NOW)

@@ -121,7 +121,7 @@ def test_a_stop_request_saves_and_pauses_and_resume_goes_on_from_there():
     def ask(event: ev.Event, state: object) -> None:
         if isinstance(event, ev.CheckpointSeen) and event.ref == CommitRef(1, 2):
             request = Request(uuid="u1", request=RequestKind.STOP, by="me")
-            sim.store.create(request_key("u1"), codec.dumps(request))
+            sim.store.create(request_key("u1"), codec.dumps_digested(request))
 
     state = sim.run(ask)
     assert state.phase is Phase.PAUSED
@@ -142,7 +142,7 @@ def test_cancel_ends_at_once_and_can_be_resumed():
     def ask(event: ev.Event, state: object) -> None:
         if isinstance(event, ev.TrainingStarted) and event.attempt == 1:
             request = Request(uuid="u1", request=RequestKind.CANCEL, by="me")
-            sim.store.create(request_key("u1"), codec.dumps(request))
+            sim.store.create(request_key("u1"), codec.dumps_digested(request))
 
     state = sim.run(ask)
     assert state.phase is Phase.CANCELLED

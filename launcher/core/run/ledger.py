@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import inf
 
 from launcher.core.contract import ExitKind
-from launcher.core.instance import EndCause
+from launcher.core.instance import EndCause, FailureKind
 from launcher.core.run.billing import cost
 from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
 from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
@@ -102,12 +102,13 @@ def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
 
 
 def _unlisted_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
-    """Of one that no look found running. Where it has claimed it did run: at some time between its request and its end."""
-    if attempt.nonce is None:
-        return NOTHING
+    """Of one that no look found running. It may have run, between its request and its end, and has where it claimed."""
+    failure = attempt.end.failure if attempt.end else None
+    if failure is not None and failure.failure is not FailureKind.UNREACHABLE:
+        return NOTHING  # the cloud's own word
     likely_end, last_end = (now, now) if attempt.bill is None else (attempt.bill.likely, attempt.bill.high)
     likely, high = (num_nodes * cost(attempt.offer, attempt.requested_at, at, EndCause.UNTOLD) for at in (likely_end, last_end))
-    return Range(low=0.0, likely=likely, high=high)
+    return Range(low=0.0, likely=0.0 if attempt.nonce is None else likely, high=high)
 
 
 def _may_be_taken(attempt: Attempt, bill: Bill) -> bool:

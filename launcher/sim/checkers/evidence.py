@@ -154,10 +154,10 @@ def _gather(world: FaultyWorld) -> Evidence:
             else:
                 made[commit.ref] = Committed(at, manifests.sha256_of(data), commit)
         elif key.endswith("/claim.json"):
-            claim: Claim = codec.loads(Claim, data)
+            claim: Claim = codec.loads_digested(Claim, data)
             claims[claim.attempt] = claim
         elif key.endswith("/exit.json"):
-            report: ExitReport = codec.loads(ExitReport, data)
+            report: ExitReport = codec.loads_digested(ExitReport, data)
             exits[report.attempt] = report
     return Evidence(
         records=tuple(sorted(records, key=lambda n: n.number)),

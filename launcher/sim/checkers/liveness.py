@@ -42,7 +42,7 @@ def requests(world: FaultyWorld) -> Iterator[str]:
     """A request is journaled, and the run comes to a stop, however long nobody supervised when it was made."""
     for written in world.store.log:
         if written.key.startswith(REQUESTS_PREFIX) and written.data is not None:
-            yield from _disobeyed(world, codec.loads(Request, written.data), written.at)
+            yield from _disobeyed(world, codec.loads_digested(Request, written.data), written.at)
 
 
 def _disobeyed(world: FaultyWorld, request: Request, asked_at: Utc) -> Iterator[str]:

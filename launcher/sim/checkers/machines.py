@@ -57,7 +57,7 @@ def claims(world: FaultyWorld) -> Iterator[str]:
 
 def _last_heartbeat(world: FaultyWorld, attempt: int) -> Heartbeat | None:
     try:
-        beat: Heartbeat = codec.loads(Heartbeat, world.store.get(heartbeat_key(attempt)))
+        beat: Heartbeat = codec.loads_digested(Heartbeat, world.store.get(heartbeat_key(attempt)))
     except KeyMissing:
         return None
     return beat
