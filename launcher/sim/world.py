@@ -160,21 +160,26 @@ class Supervisor:
         history.open(ev.SupervisorStarted(at=now, supervisor=self.name, host=self.home, pid=self.number))
         if not history.is_created:
             self._create(now)
+        if history.state.startup_s is None:
+            self._choose_speed(now)
         if resumes and history.state.phase.is_ended and history.state.phase is not Phase.SUCCEEDED:
             history.append(ev.RunResumed(at=now, recipe=history.state.recipe, deadline_at=history.state.deadline_at))
         return history
 
     def _create(self, now: Utc) -> None:
         world = self.world
-        pace, tempo = world.pace, Tempo(world.speed)
         created = ev.RunCreated(
             at=now, run=RUN, incarnation=INCARNATION, recipe=world.recipe, deadline_at=world.deadline_at, code=None
         )
         self.history.append(created)
+        self.history.copy_all()
+
+    def _choose_speed(self, now: Utc) -> None:
+        world = self.world
+        pace, tempo = world.pace, Tempo(world.speed)
         startup_s = tempo.real(pace.boot_s + pace.restore_s) if world.startup_s is None else world.startup_s
         work_s = tempo.real(pace.total_steps * pace.step_s) if world.work_s is None else world.work_s
         self.history.append(ev.SpeedChosen(at=now, speed=world.speed, startup_s=startup_s, work_s=work_s, reason="simulated"))
-        self.history.copy_all()
 
     def drive(self, listener: Listener = _nothing, *, resumes: bool = False) -> RunState:
         """Open the run, and supervise it to its end."""

@@ -37,7 +37,9 @@ def turns(world: FaultyWorld) -> Iterator[str]:
     for (_, _, before), (at, _, name) in pairwise(opened):
         gone = life_of(world, before)
         released = gone.ended_at == at and gone.outcome != "overtaken"  # it left in this very instant
-        if not life_of(world, name).insists and not released and _is_driven(world, at):
+        opener = life_of(world, name)
+        overslept = any(opener.started_at <= start < at for start, _ in opener.process.rests)  # between its look and its opening
+        if not opener.insists and not released and not overslept and _is_driven(world, at):
             yield f"{name} took the run, unasked, from a supervisor that was driving it"
 
 

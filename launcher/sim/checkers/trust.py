@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from launcher.core.run import events as ev
 from launcher.core.run.state import Attempt
+from launcher.core.tempo import Tempo
 from launcher.sim.checkers.tale import Told, told_of
 from launcher.sim.cloud import Instance
 from launcher.sim.disaster import FaultyWorld
@@ -35,7 +36,7 @@ def false_loss(world: FaultyWorld) -> Iterator[str]:
         if instance is None or not _is_up(instance, told.at):
             continue
         if isinstance(told.event, ev.InstanceMissed):
-            if not UNLISTING & world.plan.kinds:
+            if not UNLISTING & world.plan.kinds and _is_up(instance, told.at + Tempo().read_fast):
                 yield f"attempt {told.attempt} was written down as missed, and every poll that answered had listed it"
         elif _evidence(told) and not SILENCING & world.plan.kinds and _was_wanted(told) and _is_well(instance, told.at):
             yield f"attempt {told.attempt} was up and spoke, and was given up: {_evidence(told)}"
