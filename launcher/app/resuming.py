@@ -27,7 +27,7 @@ def resumption(
     """The record that lets an ended run go on; None for one that never ended. Raises UsageError, RecipeError."""
     state = history.state
     if state.terminal is None:
-        if overrides or from_step is not None:
+        if overrides or allowed or from_step is not None:
             raise UsageError(f"{state.run} has not ended; `launch stop {state.run}` first, then resume it with changes")
         return None
     recipe, changes = recipe_file.change(state.recipe, overrides, allowed)
@@ -55,14 +55,19 @@ def with_new_code(resumed: ev.RunResumed, history: History, allowed: Sequence[st
 
 
 def about_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str]) -> str:
-    """Which code will run, where the files of the workdir are not those of the frozen copy any more; changes nothing."""
+    """Which code will run, where the files of the workdir are not those of the frozen copy any more; changes nothing.
+
+    Raises UsageError where the folder is to be frozen anew and is gone.
+    """
     workdir, frozen = resumed.recipe.workdir, history.state.code
     if workdir is None or frozen is None or "workdir" in resumed.changes:
         return ""
     try:
         is_as_frozen = key_of(packed(Path(workdir))) == frozen
-    except UsageError:  # without the folder there is the frozen copy, and nothing else to run
-        return ""
+    except UsageError:
+        if "workdir" in allowed:
+            raise
+        return ""  # without the folder there is the frozen copy, and nothing else to run
     if is_as_frozen:
         return ""
     if "workdir" in allowed:

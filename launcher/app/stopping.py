@@ -13,6 +13,7 @@ from launcher.adapters.history import History
 from launcher.app.holding import holder
 from launcher.app.home import Found, Home, find
 from launcher.app.live import Screen
+from launcher.app.looking import print_answer
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.requests import ask, withdraw_unseen
 from launcher.app.result import Result, result_of, with_exit_code
@@ -36,7 +37,8 @@ def end_run(args: argparse.Namespace, kind: RequestKind) -> int:
         print(f"{found.head.run} has ended already: {_told(terminal)}; nothing of it runs", file=sys.stderr)
         return print_result(args, _result(found, history))
     if args.dry_run:
-        print(f"would ask the supervisor of {found.head.run} to {kind.value}")
+        would = f"ask the supervisor of {found.head.run} to {kind.value}"
+        print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
         return 0
     ask(found.store, kind)
     with screen_for(args) as screen:

@@ -12,6 +12,7 @@ from launcher.app.opening import begin, create
 from launcher.app.resuming import resumption, with_new_code
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
+from launcher.errors import UsageError
 from tests.builders import NOW
 from tests.cli.past import document, failed, keep, launch, log
 
@@ -76,6 +77,40 @@ def test_a_dry_run_says_which_code_would_run_where_the_files_were_changed(histor
     assert "old ones run again unless you add --allow-change workdir" in said()
     assert said("--allow-change", "workdir").endswith(f"workdir={tmp_path / 'mine'} (its files as of now)\n")
     assert [meta.key for meta in history.store.list("")] == before, "a dry run stores nothing"
+
+
+def test_a_dry_run_refuses_what_the_real_one_refuses(history: History, tmp_path: Path, capsys):
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    words = ("resume", history.store.url, "--allow-change", "workdir")
+    assert (launch(*words, "--dry-run"), launch(*words)) == (2, 2)
+    dry, real = capsys.readouterr().err.splitlines()
+    assert dry == real
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("workdri", "did you mean 'workdir'?"), ("policy.budget", "leave it out"), ("trainer.stepz", "no such key")],
+)
+def test_a_key_that_allows_nothing_is_refused_and_no_old_code_runs(history: History, key: str, said: str, capsys):
+    assert launch("resume", history.store.url, "--dry-run", "--allow-change", key) == 2
+    told = capsys.readouterr()
+    assert (said in told.err, told.out) == (True, "")
+
+
+def test_a_change_that_would_be_passed_over_is_refused(tmp_path: Path):
+    found = create(Home(tmp_path / "home"), Recipe(name="r", run="python train.py"), "run")
+    with pytest.raises(UsageError, match="has not ended"):
+        resumption(begin(found, supervisor="s1", at=NOW), NOW, (), ("workdir",), None)
+
+
+@pytest.mark.parametrize("command", ["resume", "stop", "cancel"])
+def test_a_dry_run_answers_in_json_where_that_is_asked_for(command: str, history: History, capsys: pytest.CaptureFixture[str]):
+    if command != "resume":
+        event = resumption(history, NOW, (), (), None)
+        assert event is not None
+        history.append(event)
+    told = document(capsys, command, history.store.url, "--dry-run")
+    assert (told["run"], bool(told["would"])) == ("run", True)
 
 
 def test_the_end_of_what_a_failed_program_printed_is_on_the_screen_and_in_the_document(capsys: pytest.CaptureFixture[str]):

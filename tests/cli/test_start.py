@@ -244,6 +244,13 @@ def test_there_is_help_on_every_topic_and_command(topic: str):
     assert all(len(line) <= 130 for line in help_command.text_on(topic).splitlines())
 
 
+def test_help_is_a_document_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["help", "contract", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema_version"], told["topic"]) == (1, "contract")
+    assert "LAUNCH_CHECKPOINT_DIR" in told["text"]
+
+
 def test_the_overview_names_every_command():
     assert all(command.name in grammar.overview() for command in grammar.COMMANDS)
 

@@ -81,7 +81,13 @@ _TEXTS = dict(zip(grammar.TOPICS, (RECIPE, EXIT_CODES, REHEARSAL, CONTRACT, ENVI
 
 
 def run(args: argparse.Namespace) -> int:
-    print(text_on(args.topic))
+    text = text_on(args.topic)
+    if args.output == "table":
+        print(text)
+        return 0
+    from launcher.app.looking import print_answer  # only here: help must load nothing heavy
+
+    print_answer(args, {"topic": args.topic, "text": text}, [])
     return 0
 
 

@@ -10,6 +10,7 @@ from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
 from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
+from launcher.app.looking import print_answer
 from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.proof import proof_of
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_if_held(history, found.head.run, insist=args.yes)
     intention = _intention(history, resumed, args.allow_change)
     if args.dry_run:
-        print(f"would go on {intention}")
+        print_answer(args, {"run": found.head.run, "would": f"go on {intention}"}, [f"would go on {intention}"])
         return 0
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
