@@ -103,10 +103,10 @@ class Lamp:
     def burn(self, tempo: Tempo, wake_at: Utc) -> None:
         """Replace the beacon where that is due."""
         mono = self._clock.monotonic_s()
-        if self._beacon.sequence and mono < self._due_mono:
+        if mono < self._due_mono:
             return
-        self._due_mono = mono + tempo.beacon
         self._write(every=tempo.beacon, every_real=tempo.real(tempo.beacon), wake_at=wake_at)
+        self._due_mono = mono + tempo.beacon  # only now: a write that failed is repeated at the next look
 
     def release(self) -> None:
         """Say that nobody drives the run any more."""

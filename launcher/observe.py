@@ -152,7 +152,9 @@ class Observer:
 def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:
     """Up, though its attempt is unknown (its request was in a voided record) or its bill was closed (it came up too late)."""
     known = state.attempts.get(number)
-    return status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING) and (known is None or known.bill is not None)
+    if known is None:
+        return status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING, InstancePhase.UNKNOWN)
+    return known.bill is not None and status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING)
 
 
 def _as_manifest(commit: Commit | UnreadableCommit | None) -> Manifest | None:

@@ -148,6 +148,10 @@ class FaultyWorld(SimWorld):
         life.actor = Actor(self.timeline, supervisor.name, lambda: self._live(life))
         life.actor.start(self.timeline.now)
 
+    def _send_again(self) -> None:
+        if self.ended_at is None:
+            self._send(insists=False)
+
     def _live(self, life: Life) -> None:
         try:
             state = self._drive(life)
@@ -156,7 +160,7 @@ class FaultyWorld(SimWorld):
         except Dismissed:
             life.outcome = "crashed"
             if self.ended_at is None:
-                self.timeline.after(self._dice.uniform(10, 20 * MINUTE), lambda: self._send(insists=False))
+                self.timeline.after(self._dice.uniform(10, 20 * MINUTE), self._send_again)
         except LaunchError as error:
             life.outcome, life.error = "refused", error  # as the command line would: said, with an exit code
         except Exception as error:  # a bug of ours, and the checker's to report
@@ -186,7 +190,7 @@ class FaultyWorld(SimWorld):
         assert state.terminal is not None
         if state.request is not None and state.phase is not Phase.SUCCEEDED:
             self._resumes += 1
-            self.timeline.after(10 * MINUTE, lambda: self._send(insists=False))
+            self.timeline.after(10 * MINUTE, self._send_again)
         else:
             self.ended_at = self.timeline.now
 

@@ -58,6 +58,7 @@ class SimMachine:
         self._will_look = False
         self._beat = Heartbeat(attempt=spec.attempt, nonce=body.nonce, sequence=0, at=0.0, phase=AgentPhase.WAITING)
         self._lingers_until: Utc | None = None
+        self._has_reported = False
         self._notice_ends: Utc | None = None
         self._unheard: Utc | None = None  # announced before the claim
         self._num_notices = 0
@@ -270,7 +271,14 @@ class SimMachine:
     def _drain(self, reason: str) -> None:
         if self._trainer.ending is None:
             self._beat = replace(self._beat, phase=AgentPhase.DRAINING)
+            grace = self._tempo.market(self.spec.kill_grace_real) + 2 * (self.pace.stall_s + self.pace.durable_s)
+            self._body.after(grace, lambda: self._cut_short(reason))
             self._trainer.stop(reason)
+
+    def _cut_short(self, reason: str) -> None:
+        """A last save that takes longer than its grace is killed."""
+        if not self._body.is_deaf:
+            self._report(Ending(ExitKind.DRAINED, reason))
 
     def _watch_budget(self) -> None:
         """Its own clock says when `stop_at` is, which may be wrong and may be set meanwhile."""
@@ -306,8 +314,9 @@ class SimMachine:
             self._body.after(max(60.0, self.spec.autostop - alone), self._check_supervisor, is_news=False)
 
     def _report(self, ending: Ending) -> None:
-        if self.is_over:
+        if self.is_over or self._has_reported:
             return
+        self._has_reported = True
         self._body.timeline.tell()
         clock = self._body.clock
         self._refresh(self._body.now, self._beat.sequence + 1, clock.utc_s())

@@ -5,14 +5,21 @@ from dataclasses import dataclass
 
 import pytest
 
+from launcher import beacon
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
+from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import attempt_cost
 from launcher.core.run.state import RunState
+from launcher.core.tempo import Tempo
+from launcher.errors import StoreUnknown
+from launcher.sim.checkers.base import judge
+from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
+from launcher.sim.seeds import world_of
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
 from launcher.sim.world import Supervisor
@@ -132,3 +139,30 @@ def test_an_end_is_not_taken_to_be_as_late_as_the_record_before_it_took_to_write
     """The bill's earliest end was counted back from when the loss had been journaled, and not from the look that found it."""
     sim = SlowForgetfulSim(trace=FixedTrace(up=65 * MINUTE, down=MINUTE, notice=lambda place, k: False))
     assert_the_books_hold(sim, sim.run())
+
+
+def test_a_beacon_whose_write_failed_is_written_at_the_next_look():
+    """It was next written a whole interval later, and two such failures in a row looked like a dead supervisor."""
+    timeline = Timeline(0.0)
+    store, failures = SimStore(timeline), 1
+
+    class Failing(MemoryStore):
+        def replace(self, key: str, data: bytes) -> None:
+            nonlocal failures
+            failures -= 1
+            if failures >= 0:
+                raise StoreUnknown("503")
+            store.replace(key, data)
+
+    lamp = beacon.Lamp(Failing(), SimClock(timeline), "sup-1")
+    with pytest.raises(StoreUnknown):
+        lamp.burn(Tempo(), 0.0)
+    lamp.burn(Tempo(), 0.0)
+    assert beacon.read(store) is not None
+
+
+def test_an_instance_of_a_request_nobody_can_read_is_stopped_from_another_home_too():
+    """Its record was void, and the home that took over knew of the machine only by its label."""
+    world = world_of(5486)
+    world.play()
+    assert judge(world) == []

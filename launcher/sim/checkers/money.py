@@ -48,14 +48,20 @@ def bill(world: FaultyWorld) -> Iterator[str]:
 
 def _clock_error(world: FaultyWorld) -> Seconds:
     """How far off the clock is of a supervisor that guesses an end between two looks."""
-    return STEP_MOST * world.plan.fired[Fault.CLOCK_STEP]
+    return STEP_MOST * sum(fault is Fault.CLOCK_STEP for _, fault in world.plan.moments)
+
+
+def _late_stops(world: FaultyWorld) -> Usd:
+    """`stop_at` is an instant by the clock of the machine: one that is behind stops late by so much, and nobody may notice."""
+    late = [(max(0.0, -i.start.skew) + _clock_error(world), i) for i in world.cloud.instances.values()]
+    return sum(seconds / HOUR * i.offer.price * i.spec.num_nodes for seconds, i in late)
 
 
 def limits(world: FaultyWorld) -> Iterator[str]:
     """The budget holds, and no machine was bought at a price, in a place or in a way that the recipe forbids."""
     recipe = world.recipe
     budget = recipe.policy.budget
-    if budget is not None and world.cloud.dollars() > budget + CENT:
+    if budget is not None and world.cloud.dollars() > budget + _late_stops(world) + CENT:
         yield f"all machines cost {world.cloud.dollars():.4f}, and the budget is {budget:.4f}"
     for name, instance in world.cloud.instances.items():
         yield from (f"{name} {what}" for what in _forbidden(world, instance))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from launcher.core.contract import ExitKind, ExitReport
+from launcher.core.contract import ExitKind, ExitReport, exit_key
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
 from launcher.core.run.state import Attempt, EndKind
@@ -36,8 +36,16 @@ def outcomes(world: FaultyWorld) -> Iterator[str]:
         attempt = attempts.get(instance.spec.attempt)
         if attempt is not None and attempt.end is not None:
             report = seen.exits.get(attempt.number)
+            if attempt.end.report is None and _came_too_late(world, attempt):
+                report = None
             for what in _contradictions(seen, attempt, instance, report):
                 yield f"attempt {attempt.number} is written down as {attempt.end.end.value}, and {what}"
+
+
+def _came_too_late(world: FaultyWorld, attempt: Attempt) -> bool:
+    """Its report landed after the loss had been written down and billed: nobody looks for it any more."""
+    lost = [j.at for j in world.journaled if isinstance(j.event, ev.AttemptLost) and j.event.attempt == attempt.number]
+    return bool(lost) and world.store.created_at(exit_key(attempt.number)) > lost[-1]
 
 
 def _contradictions(seen: Evidence, attempt: Attempt, instance: Instance, report: ExitReport | None) -> Iterator[str]:
