@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from launcher.adapters import recipe_file
-from launcher.app.wiring import gpus_on_list, offers_of, open_store, policy_named, trace_of
+from launcher.app.wiring import gpus_on_list, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import Plan, plan
-from launcher.core.recipe import Recipe
+from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
 from launcher.units import HOUR, MINUTE, Seconds, Utc, show_duration
 
@@ -48,7 +48,14 @@ def wanted(args: argparse.Namespace) -> Recipe:
     if getattr(args, "keep_failed", None):
         raise UsageError("--keep-failed comes in a later version, together with `launch ssh`; leave it out for now")
     envs = dict(pair.partition("=")[::2] for pair in args.env)
-    recipe = rehearsed(recipe_file.load(args.recipe, args.overrides, envs).recipe)
+    recipe = checked(recipe_file.load(args.recipe, args.overrides, envs).recipe)
+    check_secrets(recipe)
+    return recipe
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe as it is run here. Raises RecipeError and AccessError for what this version cannot do."""
+    recipe = rehearsed(recipe)
     if recipe.checkpoint.dir is not None:
         open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
     return recipe
@@ -137,6 +144,24 @@ def first_plan(recipe: Recipe) -> tuple[Plan, str]:
     return plan_for(recipe, known, speed, time.time()), reason
 
 
+def note_on_code(recipe: Recipe) -> str:
+    """What is wrong with a program that is left at home; empty where nothing is."""
+    script = script_left_behind(recipe)
+    if script is None:
+        return ""
+    return f"run names {script}, and without a workdir it starts in an empty folder; `workdir: .` takes the recipe's folder along"
+
+
+def check_secrets(recipe: Recipe) -> None:
+    """Raises RecipeError where a secret has no value: the program would start without it, hours from now perhaps."""
+    missing = unset(recipe.secrets)
+    if missing:
+        names = " and ".join(missing)
+        raise RecipeError(
+            f"secrets names {names}, not set in this environment; `export {missing[0]}=…` first, or take it out of `secrets`"
+        )
+
+
 def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:
     notes = []
     if known.work_s is None:
@@ -146,6 +171,8 @@ def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:
             f"assumed: {known.startup_s:.0f} s to start and {known.step_s or 0:.3f} s a step here; "
             "`launch train` measures both first, and chooses the speed by them"
         )
+    if note := note_on_code(recipe):
+        notes.append(note)
     if recipe.not_rehearsed:
         notes.append(f"not rehearsed here: {', '.join(sorted(recipe.not_rehearsed))}")
     return tuple(notes)

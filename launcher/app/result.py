@@ -4,6 +4,7 @@ Seconds are real ones, money is the market's; in a rehearsal the one is faster t
 so `rehearsed_hours` and `simulated` stand beside them.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from launcher.adapters.commits import read_commit
@@ -16,12 +17,14 @@ from launcher.codec import Json
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
+from launcher.core.recipe import script_left_behind
 from launcher.core.run.ledger import Ledger, ledger
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
 
+EXIT_LIMIT = 4  # the budget or the deadline
 EXIT_PROOF = 8
 SCHEMA_VERSION = 1
 TAIL_LINES = 5  # the end of a traceback: where, what, why
@@ -126,9 +129,23 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
 
 
 def resume_command(state: RunState) -> str:
-    """What a person types to go on. A program that failed is mended first, and its frozen copy would fail again."""
-    mended = state.phase is Phase.FAILED and state.code is not None
-    return f"launch resume {state.run}{' --allow-change workdir' if mended else ''}"
+    """What a person types to go on, with the change without which the same end would come again."""
+    return " ".join((f"launch resume {state.run}", *_needed_to_go_on(state)))
+
+
+def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
+    terminal, policy = state.terminal, state.recipe.policy
+    if terminal is None:
+        return ()
+    if terminal.phase is Phase.FAILED and state.code is not None:
+        return ("--allow-change workdir",)  # a program is mended first, and its frozen copy would fail again
+    if terminal.phase is Phase.FAILED and script_left_behind(state.recipe) is not None:
+        return ("workdir=. --allow-change workdir",)
+    if terminal.exit_code != EXIT_LIMIT:
+        return ()
+    if policy.budget is not None and "budget" in terminal.reason:
+        return (f"policy.budget={2 * policy.budget:g}",)
+    return (f"policy.deadline={math.ceil(2 * (terminal.at - state.created_at) / HOUR)}h",)
 
 
 def log_tail(store: ObjectStore, state: RunState) -> tuple[str, ...]:

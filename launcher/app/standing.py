@@ -155,18 +155,17 @@ def what_next(state: RunState, driver: Holder, silent_s: Seconds | None = None) 
 
 def _after_end(state: RunState) -> tuple[str, str]:
     assert state.terminal is not None
-    run, policy = state.run, state.recipe.policy
+    run = state.run
     match state.terminal.phase, state.terminal.exit_code:
         case Phase.SUCCEEDED, _:
             return "nothing; it is done", f"launch report {run}"
         case Phase.FAILED, _:
             return f"nothing until it is resumed; what the program said: launch logs {run}", resume_command(state)
-        case _, 4 if policy.budget is not None and "budget" in state.terminal.reason:
-            return "nothing until the budget is raised", f"launch resume {run} policy.budget={2 * policy.budget:g}"
         case _, 4:
-            return "nothing until the deadline is moved", f"launch resume {run} policy.deadline=<longer, such as 48h>"
+            what = "budget is raised" if "budget" in state.terminal.reason else "deadline is moved"
+            return f"nothing until the {what}", resume_command(state)
         case _:
-            return "nothing until it is resumed; checkpoints stay", f"launch resume {run}"
+            return "nothing until it is resumed; checkpoints stay", resume_command(state)
 
 
 # --- shown ---------------------------------------------------------------------------------------------------------------------

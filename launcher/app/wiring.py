@@ -6,6 +6,7 @@ What only a run that really starts needs is imported then: the first line of `la
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,11 @@ def registry_of(incarnation: str) -> Path:
 
     state_home = os.environ.get("XDG_STATE_HOME") or STATE_HOME_DEFAULT
     return run_registry(Path(state_home).expanduser(), incarnation)
+
+
+def unset(names: Iterable[str]) -> tuple[str, ...]:
+    """Those variables that this environment, which every machine of a rehearsal gets, has no value for."""
+    return tuple(name for name in names if name not in os.environ)
 
 
 def wants_colour() -> bool:

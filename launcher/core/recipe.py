@@ -115,6 +115,17 @@ class Recipe:
         return self.resources.infra == ("local",)
 
 
+_SCRIPT = re.compile(r"(?:^|(?<=[\s'\"]))(?![/~$-])[\w./-]+\.(?:py|sh)(?=$|[\s'\";&|])")
+
+
+def script_left_behind(recipe: Recipe) -> str | None:
+    """The file that `run` names while nothing brings it along: neither a workdir nor, as far as can be known, `setup`."""
+    if recipe.run is None or recipe.workdir is not None or recipe.setup is not None:
+        return None
+    found = _SCRIPT.search(recipe.run)
+    return found[0] if found else None
+
+
 _STEPS = re.compile(r"(\d+) ?steps?")
 
 

@@ -53,6 +53,45 @@ def test_cp_into_a_place_that_cannot_be_written_is_a_usage_error(recipe_at, caps
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("line", ["checkpoint: {dir: s3://b/x}", "resources: {infra: local, accelerators: H900}", "num_nodes: 2"])
+def test_validate_refuses_what_plan_refuses(line: str, recipe_at, capsys: pytest.CaptureFixture[str]):
+    name = recipe_at(f"run: echo a\n{line}\n")
+    assert (launch("recipes", "validate", name), launch("plan", name)) == (2, 2)
+    validated, planned = capsys.readouterr().err.splitlines()
+    assert validated == planned
+
+
+def test_a_recipe_for_clouds_is_valid_with_a_note(recipe_at, capsys: pytest.CaptureFixture[str]):
+    told = document(capsys, "recipes", "validate", recipe_at("run: echo a\nresources: {infra: aws}\n"))
+    assert told["valid"] is True
+    assert "resources.infra=local" in told["notes"][0]
+
+
+@pytest.mark.parametrize("command", [["recipes", "validate"], ["plan"]])
+def test_a_program_that_stays_at_home_is_noted(command: list[str], recipe_at, capsys: pytest.CaptureFixture[str]):
+    note = "note: run names train.py, and without a workdir it starts in an empty folder; `workdir: .` takes"
+    assert launch(*command, recipe_at("run: python train.py --lr 1\n")) == 0
+    assert note in capsys.readouterr().out
+    for text in (
+        "run: python train.py\nworkdir: .\n",
+        "run: python /opt/train.py\n",
+        "run: python train.py\nsetup: git clone x\n",
+    ):
+        assert launch(*command, recipe_at(text)) == 0
+        assert "workdir" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_a_secret_without_a_value_is_refused_before_anything_starts(
+    command: str, recipe_at, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    name = recipe_at("run: echo a\nsecrets: [NO_SUCH_TOKEN]\n")
+    assert launch(command, name, "--dry-run") == 2
+    assert "export NO_SUCH_TOKEN=" in capsys.readouterr().err
+    monkeypatch.setenv("NO_SUCH_TOKEN", "x")
+    assert launch(command, name, "--dry-run") == 0
+
+
 @pytest.mark.parametrize("words", [["show"], ["cp"], ["validate"], ["ls", "tiny"], ["show", "tiny", "more"], ["show", "tinny"]])
 def test_wrong_words_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert launch("recipes", *words) == 2

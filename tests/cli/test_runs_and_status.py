@@ -11,12 +11,15 @@ from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
 from launcher.app.home import Home
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
+from launcher.app.result import result_of, resume_command
+from launcher.app.show import final_block
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.contract import Heartbeat
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
+from launcher.units import HOUR
 from tests.cli.past import (
     INCARNATION,
     cut,
@@ -26,6 +29,7 @@ from tests.cli.past import (
     home,
     keep,
     launch,
+    local,
     note,
     number_of,
     out_of_budget,
@@ -145,6 +149,35 @@ def test_a_run_that_ran_out_of_budget_is_told_the_command_that_raises_it(capsys:
     told = document(capsys, "status", "r")
     assert (told["state"], told["exit_code"], told["budget_usd"]) == ("PAUSED", 4, 0.5)
     assert told["next"] == "launch resume r policy.budget=1"
+
+
+def test_what_is_told_at_the_end_of_a_run_out_of_budget_raises_it():
+    store = keep(out_of_budget())
+    history = History(store, INCARNATION)
+    history.poll()
+    assert (
+        final_block(result_of(history, history.records[-1].at))[-1].split("next")[1].strip() == "launch resume r policy.budget=1"
+    )
+
+
+def test_the_command_after_a_deadline_can_be_typed_as_it_stands():
+    state = out_of_budget().history.state
+    assert state.terminal is not None
+    late = replace(state.terminal, reason="the deadline has passed", at=state.created_at + 1.2 * HOUR)
+    assert resume_command(replace(state, terminal=late)) == "launch resume r policy.deadline=3h"
+
+
+def test_a_program_that_was_left_at_home_is_resumed_with_its_folder():
+    state = failed().history.state
+    bare = replace(state, recipe=replace(state.recipe, run="python train.py", trainer=None, workdir=None), code=None)
+    assert resume_command(bare) == "launch resume r workdir=. --allow-change workdir"
+
+
+def test_a_run_is_not_resumed_without_its_secrets(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints(of=replace(local(), secrets=("NO_SUCH_TOKEN",)))
+    assert launch("resume", "r", "--dry-run") == 2
+    assert "NO_SUCH_TOKEN" in capsys.readouterr().err
+    assert launch("resume", "r", "--dry-run", "secrets=[]") == 0
 
 
 def test_a_run_whose_supervisor_died_says_that_nobody_supervises(capsys: pytest.CaptureFixture[str]):

@@ -8,8 +8,9 @@ from pathlib import Path
 from launcher.adapters import recipe_file
 from launcher.adapters.recipe_source import found, text_of
 from launcher.app.looking import print_answer
+from launcher.app.plans import checked, note_on_code
 from launcher.app.show import table
-from launcher.errors import UsageError
+from launcher.errors import AccessError, UsageError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,12 +50,18 @@ def _show(args: argparse.Namespace, name: str) -> int:
 
 
 def _validate(args: argparse.Namespace, name: str) -> int:
-    """One line where it is good; what is wrong is raised, and ends in one line too."""
-    loaded = recipe_file.load(name)
-    recipe = loaded.recipe
+    """One line where it is good, and notes; what `plan` would refuse is raised, and ends in one line too."""
+    recipe = recipe_file.load(name).recipe
+    notes = [note] if (note := note_on_code(recipe)) else []
+    try:
+        checked(recipe)
+    except AccessError as error:  # a good recipe, for a version that has the clouds it names
+        notes.append(str(error))
     what = f"trainer {recipe.trainer['kind']}" if recipe.trainer else "run"
     where = ", ".join(recipe.resources.infra) or "anywhere"
-    print_answer(args, {"recipe": recipe.name, "valid": True}, [f"ok: {name} is recipe {recipe.name} ({what}, on {where})"])
+    said = f"ok: {name} is recipe {recipe.name} ({what}, on {where})"
+    document = {"recipe": recipe.name, "valid": True, "notes": notes}
+    print_answer(args, document, [said, *(f"note: {note}" for note in notes)])
     return 0
 
 

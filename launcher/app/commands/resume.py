@@ -13,6 +13,7 @@ from launcher.app.home import Found, Home, find
 from launcher.app.looking import print_answer
 from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
+from launcher.app.plans import check_secrets
 from launcher.app.proof import proof_of
 from launcher.app.requests import withdraw_unseen
 from launcher.app.result import result_of
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
+    recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
+    check_secrets(recipe)
     intention = _intention(history, resumed, args.allow_change)
     if args.dry_run:
         print_answer(args, {"run": found.head.run, "would": f"go on {intention}"}, [f"would go on {intention}"])
@@ -43,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
         home.make()
         home.note(found)
 
-    recipe = history.state.recipe if history.is_created else frozen_recipe(found.store)
     with screen_for(args) as screen:
         screen.say(first_line(recipe, found.head.run))
         screen.say(f"goes on {intention}")
