@@ -44,7 +44,9 @@ class Attention:
             self._screen.event("‖", "pausing", f"{stops_how(self._history.state)}; once more stops at once")
             ask(self._history.store, RequestKind.STOP)
         else:
-            self._screen.event("‖", "pausing", "at once; a third time leaves without waiting")
+            self._screen.event(
+                "‖", "pausing", "at once: what cannot be saved in a few seconds is not; a third time leaves without waiting"
+            )
             ask(self._history.store, RequestKind.STOP_NOW)
         return True
 

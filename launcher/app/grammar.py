@@ -76,7 +76,7 @@ SECRET = Flag(("--secret",), "name of a variable to pass on, kept out of all log
 COMMANDS = (
     Command(
         "train",
-        "plan, confirm, and train under supervision",
+        "plan, and train under supervision",
         (RECIPE,),
         (
             NAME,
@@ -122,7 +122,7 @@ COMMANDS = (
         formats=REPORT_FORMATS,
     ),
     Command("stop", "save, then stop; checkpoints stay", (RUN,)),
-    Command("cancel", "stop now, for good; checkpoints stay", (RUN,)),
+    Command("cancel", "end a run now, without waiting; checkpoints stay, and `resume` goes on after all", (RUN,)),
     Command("rm", "delete a run's checkpoints and journal, whole", (RUN,)),
     Command("tick", "one pass of the supervisor's loop", later=True),
     Command(

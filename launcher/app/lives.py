@@ -11,7 +11,7 @@ from launcher.app.looking import moment, span
 from launcher.app.narrative import ended_by
 from launcher.app.show import table
 from launcher.codec import Json
-from launcher.core.contract import Heartbeat
+from launcher.core.contract import SOURCE_SIGTERM, Heartbeat
 from launcher.core.market.offer import Placement
 from launcher.core.run.ledger import spent, toll
 from launcher.core.run.state import Attempt, EndKind, RunState
@@ -67,9 +67,15 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,
         reason=end.reason if end is not None else attempt.unwanted_reason,
-        noticed=attempt.notice is not None,
+        noticed=was_announced(attempt),
         wait_status=attempt.bill.wait_status if attempt.bill else None,
     )
+
+
+def was_announced(attempt: Attempt) -> bool:
+    """Whether the market said that it would take the machine. One that we end is told by SIGTERM, and takes that for a notice."""
+    is_ours = attempt.unwanted_at is not None and not attempt.drain
+    return attempt.notice is not None and not (is_ours and attempt.notice.source == SOURCE_SIGTERM)
 
 
 def _doing(attempt: Attempt) -> str:

@@ -11,6 +11,7 @@ from launcher import codec
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.counting import at, unit_of
 from launcher.app.live import Screen
+from launcher.app.lives import was_announced
 from launcher.app.result import log_tail
 from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
@@ -56,10 +57,12 @@ class Narrator:
                 self._training(state, beat)
             case ev.WarningSeen(warning=warning):
                 self._warn(warning)
-            case ev.CheckpointSeen(attempt=number, urgent=True) if state.attempts[number].notice is not None:
+            case ev.CheckpointSeen(attempt=number, urgent=True) if was_announced(state.attempts[number]):
                 self._screen.event(
                     " ", "saved", f"{unit_of(state)} {event.step} at the notice ({show_size(event.size)}, verified)"
                 )
+            case ev.NoticeSeen(attempt=number) if state.attempts[number].notice and not was_announced(state.attempts[number]):
+                self._screen.event("·", "ending", f"attempt {number} is told to end")
             case ev.NoticeSeen(attempt=number, notice=notice) if notice.withdrawn:
                 self._screen.event("·", "notice", f"withdrawn; attempt {number} goes on")
             case ev.NoticeSeen():

@@ -226,6 +226,9 @@ class Heartbeat:
     warnings: tuple[str, ...] = ()
 
 
+SOURCE_SIGTERM = "SIGTERM"  # of a notice: whoever ends the agent so is not always the cloud
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """`notices/NN.json`: the cloud announced the end of this machine, or (`withdrawn`) took notice NN-1 back."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from launcher.core.contract import Notice
+from launcher.core.contract import SOURCE_SIGTERM, Notice
 from launcher.units import Seconds, Utc
 
 REWRITE_GAP_S: Seconds = 1.0  # real; how stale the seconds in the notice file may be
@@ -68,7 +68,7 @@ class SignalNotices:
 
     def read(self) -> Warned | None:
         if self._heeded and self._last is None:
-            self._last = Warned(ends_at=self._utc() + self._grace, source="SIGTERM", awaited=True)
+            self._last = Warned(ends_at=self._utc() + self._grace, source=SOURCE_SIGTERM, awaited=True)
         return self._last
 
 

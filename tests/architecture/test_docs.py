@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tomllib
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from launcher.adapters import recipe_file
 from launcher.adapters.recipe_units import without_none
 from launcher.app import grammar
 from launcher.app.commands.help import EXIT_CODES
+from launcher.app.show import load_line
 from launcher.core.recipe import Recipe
 from launcher.sim.checkers.base import CHECKERS
 from launcher.sim.faults import Fault
@@ -162,3 +164,10 @@ def test_a_page_types_only_commands_that_are_in_the_grammar(path: Path):
 def test_a_page_leaves_nothing_for_later_and_names_no_machine_of_ours(path: Path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if UNFINISHED.search(line) or MACHINE_PATH.search(line)] == []
+
+
+def test_what_the_printed_line_imports_is_installed_with_the_trainer():
+    wanted = re.findall(r"from (\w+)[\w.]* import", load_line("file:///weights"))
+    extra = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]["train"]
+    assert wanted
+    assert set(wanted) <= {re.split(r"\W", needed)[0] for needed in extra}

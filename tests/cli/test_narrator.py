@@ -197,6 +197,22 @@ def test_a_notice_that_passed_while_nobody_looked_says_when_it_ran_out():
     assert told([seen], builders.training_run())[0] == ["notice ran out 4 min ago"]
 
 
+@pytest.mark.parametrize(
+    ("source", "drain", "line", "announced"),
+    [
+        ("SIGTERM", False, "ending attempt 1 is told to end", False),
+        ("SIGTERM", True, "notice", True),  # clouds may announce an end by SIGTERM too
+        ("cloud", False, "notice", True),
+    ],
+)
+def test_an_end_of_our_own_is_not_told_as_a_notice_of_the_market(source: str, drain: bool, line: str, announced: bool):
+    unwanted = ev.AttemptUnwanted(at=NOW, attempt=1, reason="stopped at once on request", drain=drain)
+    seen = builders.noticed(1, at=NOW)
+    lines, state = told([unwanted, replace(seen, notice=replace(seen.notice, source=source))], builders.training_run())
+    assert lines[-1].startswith(line)
+    assert [life.noticed for life in lives_of(state, NOW, {})] == [announced]
+
+
 def test_no_step_is_shown_before_the_attempt_is_said_to_train(sim: Sim):
     assert line(sim, *state_after(sim, ev.TrainingStarted, before=True), step=3).startswith("restoring attempt 1")
     assert line(sim, *state_after(sim, ev.TrainingStarted), step=3).startswith("training    step 3/5400")

@@ -251,6 +251,21 @@ def test_help_is_a_document_where_that_is_asked_for(capsys: pytest.CaptureFixtur
     assert "LAUNCH_CHECKPOINT_DIR" in told["text"]
 
 
+@pytest.mark.parametrize(
+    ("topic", "told", "untrue"),
+    [
+        ("train", "plan, and train", "confirm"),  # it never asks
+        ("cancel", "`resume` goes on after all", "for good"),
+        ("contract", "renames into place", "how-manieth"),
+    ],
+)
+def test_help_says_what_happens(topic: str, told: str, untrue: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["help", topic]) == 0
+    said = capsys.readouterr().out
+    assert told in said.replace("Plan", "plan")
+    assert untrue not in said
+
+
 def test_the_overview_names_every_command():
     assert all(command.name in grammar.overview() for command in grammar.COMMANDS)
 

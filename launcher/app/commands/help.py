@@ -57,7 +57,7 @@ Try it: launch train quickstart, then launch train quickstart local.trace=harsh"
 CONTRACT = """\
 A program under `run:` needs no code of ours. It sees:
 
-  LAUNCH_RUN_ID, LAUNCH_ATTEMPT   which run, and its how-manieth life
+  LAUNCH_RUN_ID, LAUNCH_ATTEMPT   which run, and which of its lives: 1, 2, …
   LAUNCH_CHECKPOINT_DIR           a local folder, restored before the program starts and published while it runs
   LAUNCH_RESUME_STEP              the number of the restored commit; 0 when there is none
   LAUNCH_NOTICE_FILE              comes to exist when a preemption is announced; it holds the seconds left
@@ -65,7 +65,8 @@ A program under `run:` needs no code of ours. It sees:
 
 Write checkpoints into the folder, and load the newest one at the start if there is one: that makes a program fault
 tolerant. A file is published when it is whole: nobody holds it open for writing, and its size, time and inode are the
-same in two looks at least 2 s apart and after the copy. SIGTERM means: finish the step, save, exit 0.
+same in two looks at least 2 s apart and after the copy. So keep all in one file that each save writes under another
+name and renames into place, or leave quiet gaps of 5 s or more between saves. SIGTERM means: finish the step, save, exit 0.
 A Python script that wants bit-exact saves in the background uses launcher.train."""
 
 ENVIRONMENT = """\
