@@ -100,3 +100,12 @@ def training_run(of: Recipe | None = None, *, at: Utc = NOW) -> RunState:
     """One attempt, granted and up."""
     state = new_run(of)
     return after(state, requested(state, at=at), started(1, at=at), claimed(1, at=at), granted(1, at=at))
+
+
+def barren(state: RunState) -> tuple[ev.Event, ...]:
+    """One more attempt, which trains, publishes nothing, and is taken by the market."""
+    n = state.next_attempt
+    trained = ev.TrainingStarted(at=NOW, attempt=n, heartbeat=heartbeat(n))
+    said = ev.WarningSeen(at=NOW, attempt=n, warning="model.pt kept changing")
+    begun = (requested(state), started(n), claimed(n), granted(n, state.newest_commit), trained, said)
+    return (*begun, lost(n), sealed(n))

@@ -22,6 +22,7 @@ from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Beacon, Heartbeat, heartbeat_key
 from launcher.core.policy.base import Phase
 from launcher.core.run.state import Attempt, RunState
+from launcher.core.run.verdict import UNPUBLISHED_MOST, unpublished
 from launcher.errors import StoreError
 from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
 
@@ -63,7 +64,7 @@ def standing_of(found: Found, history: History) -> Standing:
     writer = state.last_writer
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
     silent_s = _silent_s(found, state, driver)
-    then, command = what_next(state, driver, silent_s)
+    then, command = map(found.addressed, what_next(state, driver, silent_s))
     return Standing(
         result=result_of(history, now),
         now=now,
@@ -77,7 +78,7 @@ def standing_of(found: Found, history: History) -> Standing:
         deadline_at=state.deadline_at,
         driver=driver,
         beacon=light,
-        warnings=_warnings(history, now, beat),
+        warnings=warnings_of(history, now, beat),
         then=then,
         command=command,
     )
@@ -100,10 +101,12 @@ def _newest(state: RunState, now: Utc) -> Newest | None:
     return Newest(ref=ref, size=maker.commit_size, age=None if maker.commit_at is None else max(0.0, now - maker.commit_at))
 
 
-def _warnings(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, ...]:
+def warnings_of(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, ...]:
     bad = tuple(f"journal record {n} cannot be read; the next supervisor voids it" for n in unreadable_records(history, now))
     aside = tuple(f"checkpoint {found.ref} was set aside: {found.culprit}" for found in beat.set_aside) if beat else ()
-    return (*bad, *aside, *(beat.warnings if beat else ()))
+    barren = len(unpublished(history.state))
+    vain = (f"{barren} attempts in a row trained and published nothing; at {UNPUBLISHED_MOST} the run pauses",) * (barren > 1)
+    return (*bad, *aside, *vain, *(beat.warnings if beat else ()))
 
 
 # --- what happens next ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from launcher.app.home import Home
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.result import result_of, resume_command
 from launcher.app.show import final_block
+from launcher.app.standing import warnings_of
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
@@ -20,6 +21,7 @@ from launcher.core.contract import Heartbeat
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
+from tests import builders
 from tests.cli.past import (
     INCARNATION,
     cut,
@@ -75,7 +77,7 @@ def test_runs_shows_each_run_in_a_line_the_newest_first(capsys: pytest.CaptureFi
     keep(preempted(), "newer")
     assert launch("runs") == 0
     head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "SPENT", "AGE", "WHERE"]
+    assert head.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "SPENT", "STARTED", "WHERE"]
     assert first.split()[:4] == ["newer", "SUCCEEDED", "5400/5400", "2"]
     assert "FAILED" in second
     assert "120 min" in second or "2.0 h" in second
@@ -137,6 +139,16 @@ def test_status_takes_a_prefix_and_a_store_url(capsys: pytest.CaptureFixture[str
     store, _ = with_checkpoints("quiet-otter")
     assert document(capsys, "status", "quiet")["run"] == "quiet-otter"
     assert document(capsys, "status", store.url)["run"] == "quiet-otter"
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_run_named_by_its_url_is_gone_on_with_by_its_url(command: str, capsys: pytest.CaptureFixture[str]):
+    """The home may not know it, or know another one by its name."""
+    store, _ = with_checkpoints()
+    assert launch(command, store.url) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"launch resume {store.url}")
+    assert launch(command, "r") == 0
+    assert capsys.readouterr().out.rstrip().endswith("launch resume r")
 
 
 def test_an_unknown_run_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
@@ -237,6 +249,21 @@ def test_an_unreadable_record_is_a_warning_and_not_the_end(capsys: pytest.Captur
     store.replace("journal/00000012.json", b"?")
     assert launch("status", "r") == 0
     assert "record 12 cannot be read" in capsys.readouterr().out
+
+
+def test_attempts_that_trained_and_published_nothing_are_a_warning():
+    program = replace(builders.new_run().recipe, trainer=None, run="python train.py")
+    history = History(note("r"), INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s1", host="h", pid=1))
+    created = ev.RunCreated(at=builders.NOW, run="r", incarnation=INCARNATION, recipe=program, deadline_at=None, code=None)
+    history.append(created)
+    shown = []
+    for _ in range(2):
+        for event in builders.barren(history.state):
+            history.append(event)
+        shown.append(warnings_of(history, builders.NOW, None))
+    assert shown[0] == (), "one attempt may be too short for its first save"
+    assert "2 attempts in a row trained and published nothing" in shown[1][0]
 
 
 def test_watching_a_run_that_has_ended_prints_it_once(capsys: pytest.CaptureFixture[str]):

@@ -16,11 +16,12 @@ from launcher.core.run.deliberate import budget_ends_at, committed, deliberate, 
 from launcher.core.run.observation import Pulse, Watch
 from launcher.core.run.reconcile import SealCommits, StartInstance, StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
-from launcher.core.run.verdict import judge
+from launcher.core.run.verdict import UNPUBLISHED_MOST, judge, unpublished
 from launcher.units import HOUR
 from tests.builders import (
     NOW,
     after,
+    barren,
     claimed,
     exited,
     granted,
@@ -203,6 +204,42 @@ def test_nothing_valid_to_restore_pauses_and_names_the_way_out():
     assert verdict is not None
     assert verdict.exit_code == 6
     assert "--from 0" in verdict.reason
+
+
+def preempted_unpublished(state: RunState, times: int) -> RunState:
+    for _ in range(times):
+        state = after(state, *barren(state))
+    return state
+
+
+PROGRAM = recipe(trainer=None, run="python train.py")
+
+
+def test_a_program_that_publishes_nothing_attempt_after_attempt_is_paused_with_the_reason_and_the_way_out():
+    state = preempted_unpublished(new_run(PROGRAM), UNPUBLISHED_MOST - 1)
+    assert judge(state, NOW) is None
+    verdict = judge(preempted_unpublished(state, 1), NOW)
+    assert verdict is not None
+    assert (verdict.phase, verdict.exit_code) == (Phase.PAUSED, 6)
+    assert "10 attempts in a row" in verdict.reason
+    assert "model.pt kept changing" in verdict.reason
+    assert "launch resume r" in verdict.reason
+
+
+def test_one_published_file_starts_the_count_of_barren_attempts_anew_and_so_does_a_resume():
+    state = preempted_unpublished(new_run(PROGRAM), UNPUBLISHED_MOST - 1)
+    n = state.next_attempt
+    published = after(state, requested(state), started(n), claimed(n), granted(n), commit(n, 1, 1))
+    published = after(published, lost(n), sealed(n, CommitRef(n, 1), 1))
+    assert len(unpublished(preempted_unpublished(published, 2))) == 2
+    resumed = ev.RunResumed(at=NOW, recipe=PROGRAM, deadline_at=None)
+    assert unpublished(after(preempted_unpublished(state, 1), resumed)) == ()
+
+
+def test_a_recipe_that_wants_no_checkpoints_and_a_trainer_of_ours_have_none_to_miss():
+    wants_none = replace(PROGRAM, checkpoint=replace(PROGRAM.checkpoint, every="never"))
+    for of in (wants_none, recipe()):
+        assert judge(preempted_unpublished(new_run(of), UNPUBLISHED_MOST), NOW) is None
 
 
 def test_a_passed_deadline_pauses_with_exit_4():

@@ -9,6 +9,8 @@ from launcher.core.run.ledger import spent
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Utc, show_duration, show_usd
 
+UNPUBLISHED_MOST = 10  # a market in a bad mood may cut some lives short of the first save, but hardly so many in a row
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -23,7 +25,7 @@ class Verdict:
 
 def judge(state: RunState, now: Utc) -> Verdict | None:
     """The first rule that says the run is over; None while it goes on."""
-    for rule in (_finished, _requested, _given_up, _cannot_restore, _refused, _limits):
+    for rule in (_finished, _requested, _given_up, _cannot_restore, _publishes_nothing, _refused, _limits):
         verdict = rule(state, now)
         if verdict is not None:
             return verdict
@@ -94,6 +96,39 @@ def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
     if newest.end.end is EndKind.STORE:
         return _paused(6, newest.end.reason)
     return None
+
+
+def _publishes_nothing(state: RunState, now: Utc) -> Verdict | None:
+    barren = unpublished(state)
+    if len(barren) < UNPUBLISHED_MOST or any(a.commit is not None for a in state.living):
+        return None
+    said = next((warning for attempt in barren for warning in reversed(attempt.warnings)), "")
+    why = f"{len(barren)} attempts in a row trained and published nothing{f' ({said})' if said else ''}"
+    mend = f"mend the program (`launch help contract`) and go on with `launch resume {state.run} --allow-change workdir`"
+    slower = "; or its lives are too short for a start and a save: begin anew with a lower local.speed" if state.speed > 1 else ""
+    return _paused(6, f"{why}; {mend}{slower}")
+
+
+def unpublished(state: RunState) -> tuple[Attempt, ...]:
+    """The newest attempts in a row that trained a program under `run:` and left no checkpoint, newest first, at most the limit.
+
+    Since the run was created or resumed; those that never trained do not count, nor does one whose last commit may yet show.
+    A recipe that wants no checkpoints (`checkpoint.every: never`) has none to miss.
+    """
+    if state.recipe.trainer is not None or state.recipe.checkpoint.every == "never":
+        return ()
+    found: list[Attempt] = []
+    for attempt in reversed(state.attempts.values()):
+        if attempt.commit is not None or attempt.number < state.first_attempt or len(found) == UNPUBLISHED_MOST:
+            break
+        if attempt.sealed and _trained(attempt):
+            found.append(attempt)
+    return tuple(found)
+
+
+def _trained(attempt: Attempt) -> bool:
+    beat = attempt.end.heartbeat if attempt.end is not None else None
+    return attempt.training_at is not None or (beat is not None and beat.training_s > 0)
 
 
 def _refused(state: RunState, now: Utc) -> Verdict | None:
