@@ -218,7 +218,7 @@ def _trace(value: Json) -> str:
     """A bundled trace, or the path of a file, which has a suffix or a folder."""
     text = text_of(value)
     if text not in TRACES and not re.search(r"[./\\]", text):
-        raise ValueError(f"write one of {', '.join(TRACES)}, or the path of a CSV file; {nearest(text, TRACES)}")
+        raise ValueError(f"write the path of a CSV file, or a bundled trace; {nearest(text, TRACES)}")
     return text
 
 

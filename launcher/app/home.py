@@ -10,8 +10,10 @@ local runs, and logs. So losing a home loses no work: a run is found by its stor
 
 import contextlib
 import difflib
+import re
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import codec
@@ -40,10 +42,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A run that is there: its store, rooted at the run, and its head."""
+    """A run that is there: its store, rooted at the run, and its head; `url` where a person named it so."""
 
     store: ObjectStore
     head: RunHead
+    url: str | None = None
+
+    def addressed(self, text: str) -> str:
+        """`text`, its commands naming the run so that they find it: the home may know another by its name, or none."""
+        if self.url is None:
+            return text
+        url = shlex.quote(self.url)
+        return re.sub(rf"(launch [a-z]+(?: -w)?) {re.escape(self.head.run)}(?![\w-])", lambda found: f"{found[1]} {url}", text)
 
     def history(self, writer: str | None = None) -> History:
         """Its journal; as a reader unless `writer` is named, and then `open` comes first."""
@@ -116,7 +126,7 @@ def find(home: Home, text: str | None) -> Found:
     if text is None:
         return _newest(home)
     if "/" in text:
-        return at(text)
+        return replace(at(text), url=text)
     entries = {entry.run: entry for entry in home.entries()}
     names = [text] if text in entries else sorted(name for name in entries if name.startswith(text))
     if len(names) > 1:

@@ -77,7 +77,7 @@ def _row(run: str, url: str) -> Row:
 def cells(row: Row) -> tuple[str, ...]:
     if isinstance(row, Unreadable):
         return (row.run, "UNREADABLE", "", "", "", "", row.reason)
-    age = show_duration(max(0.0, time.time() - row.found.head.created_at))
+    age = f"{show_duration(max(0.0, time.time() - row.found.head.created_at))} ago"  # here; the other ages are the market's
     if row.result is None:
         return (row.found.head.run, NEVER_STARTED, "", "0", "", age, f"never started; launch resume {row.found.head.run}")
     r = row.result

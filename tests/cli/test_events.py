@@ -129,3 +129,13 @@ def test_in_a_rehearsal_the_time_here_stands_beside_the_markets(capsys: pytest.C
     assert "+60 min (6.0 s here)  run paused" in capsys.readouterr().out
     told = document(capsys, "events", "r")["events"][-1]
     assert (told["elapsed_s"], told["elapsed_real_s"]) == (HOUR, 6.0)
+
+
+def test_events_of_one_minute_are_told_apart_by_the_time_here(capsys: pytest.CaptureFixture[str]):
+    history = History(note("r"), INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=NOW, supervisor="s1", host="h", pid=1))
+    history.append(ev.RunCreated(at=NOW, run="r", incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None))
+    history.append(ev.SpeedChosen(at=NOW, speed=600.0, startup_s=1.0, work_s=60.0, reason="test"))
+    history.append(ev.RunPaused(at=NOW + 25 * HOUR, exit_code=130, reason="stopped on request"))
+    assert launch("events", "r") == 0
+    assert "+25.0 h (150.0 s here)  run paused" in capsys.readouterr().out

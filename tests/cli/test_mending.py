@@ -62,7 +62,7 @@ def test_code_that_is_the_same_is_no_change(history: History):
 
 def test_a_failed_run_with_code_of_its_own_names_the_command_that_takes_it_mended(history: History, capsys):
     assert launch("status", history.store.url) == 0
-    assert capsys.readouterr().out.rstrip().endswith("launch resume run --allow-change workdir")
+    assert capsys.readouterr().out.rstrip().endswith(f"launch resume {history.store.url} --allow-change workdir")
 
 
 def test_a_dry_run_says_which_code_would_run_where_the_files_were_changed(history: History, tmp_path: Path, capsys):

@@ -118,6 +118,18 @@ def test_config_shows_a_script_of_several_lines_in_one(recipe_at, capsys: pytest
     assert "echo a ⏎ echo b" in capsys.readouterr().out
 
 
+def test_config_says_what_an_unset_key_comes_to(recipe_at, capsys: pytest.CaptureFixture[str]):
+    assert launch("config", "show", recipe_at("run: echo a\n")) == 0
+    said = capsys.readouterr().out
+    assert "none (any A100)" in said
+    assert "none (in the home)" in said
+
+
+def test_a_bad_trace_is_refused_with_each_name_once(recipe_at, capsys: pytest.CaptureFixture[str]):
+    assert launch("config", "show", recipe_at("run: echo a\n"), "local.trace=zzz") == 2
+    assert capsys.readouterr().err.count("lively") == 1
+
+
 def test_config_of_a_bad_override_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
     assert launch("config", "show", "quickstart", "policy.budgett=5") == 2
     assert "policy.budget" in capsys.readouterr().err

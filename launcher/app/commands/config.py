@@ -6,19 +6,25 @@ from launcher.adapters import recipe_file
 from launcher.app.looking import print_answer
 from launcher.app.show import table
 
+UNSET_MEANS = {"resources.accelerators": "none (any A100)", "checkpoint.dir": "none (in the home)"}
+
 
 def run(args: argparse.Namespace) -> int:
     envs = dict(pair.split("=", 1) for pair in args.env)
     loaded = recipe_file.load(args.recipe, args.overrides, envs)
     values = recipe_file.leaves(loaded.recipe)
     origins = {key: loaded.origins[key] for key in values}
-    rows = [(key, _one_line(value), str(origins[key])) for key, value in values.items()]
+    rows = [(key, _told(key, value), str(origins[key])) for key, value in values.items()]
     listed = [
         {"key": key, "value": value, "source": origins[key].source, "place": origins[key].place or None}
         for key, value in recipe_file.typed_leaves(loaded.recipe).items()
     ]
     print_answer(args, {"recipe": loaded.recipe.name, "values": listed}, table([("KEY", "VALUE", "FROM"), *rows]))
     return 0
+
+
+def _told(key: str, value: str) -> str:
+    return UNSET_MEANS.get(key, value) if value == "none" else _one_line(value)
 
 
 def _one_line(value: str) -> str:

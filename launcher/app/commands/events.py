@@ -5,10 +5,11 @@ import argparse
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
 from launcher.app.counting import unit_of
-from launcher.app.looking import looked_at, moment, print_answer, span, unreadable_records
+from launcher.app.looking import looked_at, moment, print_answer, unreadable_records
 from launcher.app.narrative import sentence
 from launcher.app.show import table
 from launcher.codec import Json, encode
+from launcher.units import Seconds, show_duration
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,10 +24,15 @@ def run(args: argparse.Namespace) -> int:
 def _lines(history: History, bad: tuple[int, ...]) -> list[str]:
     head = ("#", "MARKET TIME", "ELAPSED", "EVENT")
     rows = [
-        (str(r.number), moment(r.at), f"+{span(_elapsed(history, r), _speed(history))}", _sentence(history, r))
+        (str(r.number), moment(r.at), f"+{_since_start(_elapsed(history, r), _speed(history))}", _sentence(history, r))
         for r in history.records
     ]
     return [*table([head, *rows], right=frozenset({0, 2})), *(f"record {n} cannot be read and waits to be voided" for n in bad)]
+
+
+def _since_start(market: Seconds, speed: float) -> str:
+    """As `span`, the time here in seconds however long: in a rehearsal dozens of events share a minute."""
+    return show_duration(market) if speed == 1 else f"{show_duration(market)} ({market / speed:.1f} s here)"
 
 
 def _sentence(history: History, record: Record) -> str:
