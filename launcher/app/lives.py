@@ -53,6 +53,7 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
     last = end.heartbeat if end is not None else beat
     ended_at = attempt.bill.likely if attempt.bill else end.at if end else None
     start = attempt.billed_from
+    cost_of_end = toll(state, attempt.number, now)
     return Life(
         number=attempt.number,
         placement=attempt.offer.placement,
@@ -62,8 +63,8 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         duration=0.0 if start is None else max(0.0, (now if ended_at is None else ended_at) - start),
         unit=unit_of(state),
         from_step=attempt.restored_step,
-        to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0),
-        steps_lost=None if state.counts_commits else toll(state, attempt.number, now).steps_lost,
+        to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0, cost_of_end.reached_step),
+        steps_lost=None if state.counts_commits else cost_of_end.steps_lost,
         usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,
         reason=end.reason if end is not None else attempt.unwanted_reason,

@@ -146,6 +146,7 @@ class Toll:
 
     steps_lost: Step = 0  # made in vain; 0 while it lives, and where nobody knows steps: of most programs under `run:`
     just_in_time: bool = False  # preempted, announced, and no work lost
+    reached_step: Step = 0  # its last step, as `steps_lost` counts it: after the last sign of life an estimate; 0 where unknown
 
 
 def toll(state: RunState, number: int, now: Utc) -> Toll:
@@ -153,7 +154,8 @@ def toll(state: RunState, number: int, now: Utc) -> Toll:
     for attempt, following in _with_following(state):
         if attempt.number == number:
             life = _life_of(state, attempt, following, now)
-            return Toll(steps_lost=life.steps_lost, just_in_time=life.in_time)
+            reached = _reached_step(state, attempt, life.over_at)
+            return Toll(steps_lost=life.steps_lost, just_in_time=life.in_time, reached_step=reached)
     return Toll()
 
 
@@ -232,16 +234,24 @@ def _over_at(attempt: Attempt) -> Utc:
 
 
 def _steps_lost(state: RunState, attempt: Attempt, following: Attempt | None, over_at: Utc) -> Step:
-    """Steps beyond what the next attempt goes on from. After the last heartbeat of a sudden end the pace is taken to hold."""
-    beat = attempt.end.heartbeat if attempt.end else None
+    """Steps beyond what the next attempt goes on from. An estimate where the end was sudden: see `_reached_step`."""
     kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
     if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
         kept_step = min(kept_step, attempt.restored_step)
+    return max(0, _reached_step(state, attempt, over_at) - kept_step)
+
+
+def _reached_step(state: RunState, attempt: Attempt, over_at: Utc) -> Step:
+    """The last step it made; 0 where nobody knows. After the last heartbeat of a sudden end the pace is taken to hold.
+
+    The guess ends where the training does: nobody makes a step beyond the last one.
+    """
+    beat = attempt.end.heartbeat if attempt.end else None
     if beat is None or state.counts_commits:
         return 0
     unheard_s = 0.0 if attempt.end is None or attempt.end.report is not None else max(0.0, over_at - beat.at) / state.speed
     guessed = int(min(unheard_s, UNHEARD_MOST_S) * (beat.steps_per_s or 0.0)) if beat.training_s > 0 else 0
-    return max(0, beat.step + guessed - kept_step)
+    return beat.step + guessed if beat.total_steps is None else max(beat.step, min(beat.step + guessed, beat.total_steps))
 
 
 def _unpublished(attempt: Attempt, training_at: Utc, over_at: Utc) -> Seconds:
