@@ -65,7 +65,7 @@ def _recipe(dice: random.Random, plan: FaultPlan, pace: Pace) -> tuple[Recipe, f
         resources=replace(base.resources, infra=("aws", "gcp", "azure"), use_spot="auto" if strategy != "spot" else "true"),
         policy=Goal(strategy=strategy, budget=budget),
         checkpoint=CheckpointSpec(every=dice.choice(("auto", "auto", "10m", "300 steps")), max_loss=10 * MINUTE),
-        retry=RetrySpec(capacity=12 * HOUR, error=50 if Fault.PROGRAM_FAILS in plan.kinds else 2, same_checkpoint=50),
+        retry=RetrySpec(capacity=48 * HOUR, error=50 if Fault.PROGRAM_FAILS in plan.kinds else 2, same_checkpoint=50),
     )
     return recipe, None if deadline_s is None else START + deadline_s
 

@@ -233,7 +233,7 @@ class SimTrainer:
 
     def _begin_save(self, *, urgent: bool = False) -> None:
         now = self._body.now
-        if self._committer is None or self.train_from is None or now < self.train_from:
+        if self._committer is None or not self._has_begun(now):
             self._landed()
             return
         step = self.step_at(now)
@@ -301,10 +301,15 @@ class SimTrainer:
                 self._plan()
             return
         is_finished = self.ending.outcome is ExitKind.FINISHED
-        if not is_finished and self._committer is not None and self.step_at(self._body.now) > self._saved:
+        now = self._body.now
+        if not is_finished and self._committer is not None and self._has_begun(now) and self.step_at(now) > self._saved:
             self._begin_save()  # a save was on its way when it was told to end; steps were made since
             return
         self._ended(self.ending)
+
+    def _has_begun(self, now: Utc) -> bool:
+        """Whether a program runs that has made steps, or may."""
+        return self.train_from is not None and now >= self.train_from
 
     def _monotonic_real(self) -> Seconds:
         return self._tempo.real(self._body.now)
