@@ -17,10 +17,13 @@ UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
 UNPUBLISHED_WARN_REAL_S: Seconds = 4 * PUBLISH_LOOKS_S  # a rehearsal's ten minutes may be over before the first two looks
 EMPTY_WARN_REAL_S: Seconds = 30.0  # a program may be importing PyTorch still, and not have come to its first save
 EMPTY_ATTEMPTS = 2  # that are given so long: where they left nothing, it is not for want of time
-UNPUBLISHED = (
-    "no file published yet: {obstacle}; write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves "
-    "or keep all in one file that each save replaces by a rename"
+STALE_WARN_REAL_S: Seconds = 30.0  # after a commit: one large save may take a while, and is no reason to warn
+REMEDY = (
+    "write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves in which nothing there changes, temporary files included; "
+    "or keep all in one file that each save writes within a moment and replaces by a rename"
 )
+UNPUBLISHED = "no file published yet: {obstacle}; " + REMEDY
+STALE = "nothing published after commit {commit}: {obstacle}; " + REMEDY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Vitals:
     obstacle: str = ""
     unreadable: tuple[int, ...] = ()
     _unpublished: str = ""  # as it was first said: one warning, not one for each file that is in the way in turn
+    _stale: str = ""  # the same, of the time since the newest commit
+    _commit: tuple[int, Seconds] = (0, 0.0)  # the newest of this attempt, and how long it had trained when that was seen
 
     def compose(self, sequence: int) -> Heartbeat:
         told = self.progress
@@ -82,15 +87,29 @@ class Vitals:
 
     def _own_warnings(self) -> tuple[str, ...]:
         watched = isinstance(self.spec.program, CommandProgram) and not self.spec.save.never
-        on_spot = self.spec.placement.capacity is Capacity.SPOT
+        if not watched or self.spec.placement.capacity is not Capacity.SPOT:
+            return ()
         saved = self.progress.last_commit > 0 or self.progress.restored is not None
+        return self._warn_stale() if saved else self._warn_unpublished()
+
+    def _warn_unpublished(self) -> tuple[str, ...]:
         has_time = not self.obstacle or (self.obstacle == EMPTY and self.spec.attempt <= EMPTY_ATTEMPTS)
-        real = EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S
-        late = self._training_s() > max(UNPUBLISHED_WARN_S, self._market(real))
-        if not (watched and on_spot and late) or saved:
+        if not self._is_long(self._training_s(), EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S):
             return ()
         self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or "none was whole")
         return (self._unpublished,)
+
+    def _warn_stale(self) -> tuple[str, ...]:
+        """Files change, and for long no look has found them whole. A program that writes nothing more is not meant."""
+        if self._commit[0] != self.progress.last_commit:
+            self._commit, self._stale = (self.progress.last_commit, self._training_s()), ""
+        is_moving = self.obstacle not in ("", EMPTY)
+        if not self._stale and is_moving and self._is_long(self._training_s() - self._commit[1], STALE_WARN_REAL_S):
+            self._stale = STALE.format(commit=self.progress.step, obstacle=self.obstacle)
+        return (self._stale,) if self._stale else ()
+
+    def _is_long(self, market: Seconds, real_least: Seconds) -> bool:
+        return market > max(UNPUBLISHED_WARN_S, self._market(real_least))
 
     def _now(self) -> Seconds:
         """The program's last instant once it has ended: what comes after is neither restoring nor training."""

@@ -56,3 +56,27 @@ def test_it_stays_the_same_when_another_file_is_in_the_way() -> None:
     first = told.compose(1).warnings
     told.obstacle = "b changed"
     assert told.compose(2).warnings == first
+
+
+def stalled(real_s: float, obstacle: str = "w.tmp open for writing") -> Vitals:
+    """Its second commit was seen when it began to train."""
+    told = vitals(0, obstacle, replace(SPEC, speed=300.0))
+    told.progress = replace(told.progress, last_commit=2, step=2)
+    assert told.compose(1).warnings == ()
+    told.progress = replace(told.progress, first_step_mono=time.monotonic() - real_s)
+    return told
+
+
+def test_files_that_change_for_long_after_a_commit_and_are_never_whole_are_told_too() -> None:
+    assert stalled(29).compose(2).warnings == ()
+    [warning] = stalled(31).compose(2).warnings
+    assert warning.startswith("nothing published after commit 2: w.tmp open for writing; ")
+    assert "temporary files included" in warning
+
+
+def test_a_program_that_writes_nothing_more_and_one_that_publishes_again_are_not_warned_of() -> None:
+    assert stalled(1000, "").compose(2).warnings == ()
+    told = stalled(31)
+    assert len(told.compose(2).warnings) == 1
+    told.progress = replace(told.progress, last_commit=3, step=3)
+    assert told.compose(3).warnings == ()

@@ -65,8 +65,9 @@ A program under `run:` needs no code of ours. It sees:
 
 Write checkpoints into the folder, and load the newest one at the start if there is one: that makes a program fault
 tolerant. A file is published when it is whole: nobody holds it open for writing, and its size, time and inode are the
-same in two looks at least 2 s apart and after the copy. So keep all in one file that each save writes under another
-name and renames into place, or leave quiet gaps of 5 s or more between saves. SIGTERM means: finish the step, save, exit 0.
+same in two looks at least 2 s apart and after the copy. While any file in the folder is being written, a temporary one
+too, nothing is published. So leave 5 s or more between saves in which nothing there changes, or keep all in one file that
+each save writes within a moment under another name and renames into place. SIGTERM means: finish the step, save, exit 0.
 A Python script that wants bit-exact saves in the background uses launcher.train."""
 
 ENVIRONMENT = """\
