@@ -1,7 +1,7 @@
 """Mistakes that seeds found, one scenario each: the smallest world that shows it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -9,21 +9,23 @@ from launcher import beacon
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, heartbeat_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import attempt_cost
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
+from launcher.observe import Observer
 from launcher.sim.checkers.base import judge
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.seeds import world_of
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
-from launcher.sim.world import Supervisor
-from launcher.units import MINUTE, Seconds
+from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
+from launcher.units import HOUR, MINUTE, Seconds
 from tests.simulation.worlds import FixedTrace, Sim
 
 CENT = 0.01
@@ -166,3 +168,23 @@ def test_an_instance_of_a_request_nobody_can_read_is_stopped_from_another_home_t
     world = world_of(5486)
     world.play()
     assert judge(world) == []
+
+
+@pytest.mark.parametrize("word", [b'"sequence":', b'"nonce":"', b'"step":'])
+def test_a_heartbeat_with_one_flipped_digit_is_none(word: bytes):
+    """A number that a bit had flipped in was believed: a sequence far ahead made every later heartbeat look old."""
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    data = sim.store.get(heartbeat_key(1))
+    place = data.index(word) + len(word)
+    flipped = data[:place] + bytes([data[place] ^ 0x01]) + data[place + 1 :]
+    living = replace(state, attempts={1: replace(state.attempts[1], end=None, bill=None)})
+
+    def heartbeats(stored: bytes) -> dict[int, Heartbeat]:
+        store = MemoryStore()
+        store.replace(heartbeat_key(1), stored)
+        return Observer(store, HomeCloud(sim.cloud, HOME), MarketFeed(sim.market)).look(living, sim.timeline.now).heartbeats
+
+    assert 1 in heartbeats(data)
+    assert heartbeats(flipped) == {}
