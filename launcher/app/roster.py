@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from launcher import beacon
 from launcher.adapters.history import History
+from launcher.app.alone import result_so_far
 from launcher.app.counting import told
 from launcher.app.home import Found, Home, at
 from launcher.app.looking import moment
-from launcher.app.result import Result, result_of
+from launcher.app.result import Result
 from launcher.app.wiring import child
 from launcher.beacon import Holder
 from launcher.codec import Json
@@ -67,7 +68,7 @@ def _row(run: str, url: str) -> Row:
     try:
         found = at(url)
         history = found.read()
-        result = result_of(history, found.market_now(history)) if history.is_created else None
+        result = result_so_far(history, found.market_now(history)) if history.is_created else None
         return Readable(found=found, history=history, result=result, driver=beacon.judge(beacon.read(found.store)))
     except (LaunchError, ValueError, AssertionError, OSError) as error:  # one bad run must not hide the others
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -3,37 +3,36 @@
 Read from the journal, the writer's heartbeat and the supervisor's beacon, by key, so that looking costs a handful of reads.
 """
 
-import contextlib
 from dataclasses import dataclass
 
-from launcher import beacon, codec
+from launcher import beacon
 from launcher.adapters.history import History
-from launcher.adapters.store.base import ObjectStore
+from launcher.app.alone import beat_of, result_so_far, saved_alone
 from launcher.app.counting import at, told
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import moment, span, unreadable_records
-from launcher.app.result import Result, as_json, result_of, resume_command
+from launcher.app.result import Result, as_json, resume_command
 from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder
 from launcher.clock import CLOCK_STALE_S
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import Beacon, Heartbeat, heartbeat_key
+from launcher.core.contract import Beacon, Heartbeat
 from launcher.core.policy.base import Phase
-from launcher.core.run.state import Attempt, RunState
+from launcher.core.run.state import RunState
 from launcher.core.run.verdict import UNPUBLISHED_MOST, unpublished
-from launcher.errors import StoreError
 from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newest:
-    """The newest checkpoint that was seen; `age` in market seconds, None where it was only found at its attempt's seal."""
+    """The newest checkpoint; `age` in market seconds since a supervisor saw it, None where none did before its attempt's seal."""
 
     ref: CommitRef
     size: Bytes
     age: Seconds | None
+    is_journaled: bool = True  # False: a machine saved it, and no supervisor has looked since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +59,20 @@ def standing_of(found: Found, history: History) -> Standing:
     state, now = history.state, found.market_now(history)
     light = beacon.read(found.store)
     driver = beacon.judge(light)
-    beats = {a.number: beat for a in state.living if (beat := _beat(found.store, a)) is not None}
+    beats = {a.number: beat for a in state.living if (beat := beat_of(found.store, a.number)) is not None}
     writer = state.last_writer
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
     silent_s = _silent_s(found, state, driver)
     then, command = map(found.addressed, what_next(state, driver, silent_s))
     return Standing(
-        result=result_of(history, now),
+        result=result_so_far(history, now),
         now=now,
         speed=state.speed,
         doing=_doing(state, silent_s),
         loss=beat.loss if beat else None,
         steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
-        newest=_newest(state, now),
+        newest=_newest(history, now),
         budget=state.recipe.policy.budget,
         deadline_at=state.deadline_at,
         driver=driver,
@@ -84,14 +83,10 @@ def standing_of(found: Found, history: History) -> Standing:
     )
 
 
-def _beat(store: ObjectStore, attempt: Attempt) -> Heartbeat | None:
-    with contextlib.suppress(StoreError, ValueError):  # a hint for the eye
-        beat: Heartbeat = codec.loads_digested(Heartbeat, store.get(heartbeat_key(attempt.number)))
-        return beat
-    return None
-
-
-def _newest(state: RunState, now: Utc) -> Newest | None:
+def _newest(history: History, now: Utc) -> Newest | None:
+    if (alone := saved_alone(history)) is not None:
+        return Newest(ref=alone.ref, size=alone.size, age=None, is_journaled=False)
+    state = history.state
     ref = state.newest_commit
     if ref is None:
         return None
@@ -217,7 +212,8 @@ def _saved(s: Standing) -> str:
         return "no checkpoint yet"
     size = f", {show_size(s.newest.size)}" if s.newest.size else ""
     age = "" if s.newest.age is None else f", {span(s.newest.age, s.speed)} old"
-    return f"{s.result.unit} {s.result.step} as {s.newest.ref}{size}{age}"
+    alone = ", by the machine alone" if s.driver is Holder.NOBODY and not s.newest.is_journaled else ""
+    return f"{s.result.unit} {s.result.step} as {s.newest.ref}{size}{age}{alone}"
 
 
 def _cost(s: Standing) -> str:
@@ -256,6 +252,7 @@ def standing_json(s: Standing) -> dict[str, Json]:
             **told(s.result.step, s.result.unit),
             "bytes": newest.size,
             "age_s": _real(newest.age, s.speed),
+            "journaled": newest.is_journaled,
         },
         "budget_usd": s.budget,
         "deadline_at": None if s.deadline_at is None else moment(s.deadline_at),

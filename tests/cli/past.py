@@ -170,3 +170,25 @@ def with_checkpoints(
     )
     history.append(ev.RunPaused(at=now, exit_code=130, reason="stopped on request"))
     return store, made
+
+
+def unsupervised(*, seen: int) -> tuple[FileStore, Committer]:
+    """A run whose machine goes on alone: of its commits, of which it keeps three, the journal knows the first `seen`."""
+    store = note("r")
+    history = History(store, INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s1", host="h", pid=1))
+    created = ev.RunCreated(at=builders.NOW, run="r", incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None)
+    history.append(created)
+    history.append(builders.requested(history.state))
+    for event in (builders.started(1), builders.claimed(1), builders.granted(1)):
+        history.append(event)
+    for number in range(1, seen + 1):
+        history.append(builders.committed(1, number, 10 * number))
+    author = Author(run="r", incarnation=INCARNATION, attempt=1, grant=6, nonce="nonce-1")
+    return store, Committer(store, author, parent=None, keep=KeepRule(last=3))
+
+
+def commit_on(writer: Committer, *steps: int) -> None:
+    for step in steps:
+        scene.save(writer, step)
+        writer.retire()

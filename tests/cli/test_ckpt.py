@@ -4,18 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.adapters.history import History
 from launcher.adapters.store.files import FileStore
 from launcher.app.home import at
 from launcher.checkpoint import verify
-from launcher.checkpoint.commit import Author, Committer
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
-from launcher.core.contract import METRICS_FILE, KeepRule, commit_key, pin_key
+from launcher.core.contract import METRICS_FILE, commit_key, pin_key
 from launcher.core.recipe import CheckpointSpec, Keep
-from launcher.core.run import events as ev
 from launcher.retention import retain
-from tests import builders
-from tests.cli.past import INCARNATION, document, keep, launch, local, note, preempted, with_checkpoints
+from tests.cli.past import commit_on, document, keep, launch, preempted, unsupervised, with_checkpoints
 from tests.training import scene
 
 
@@ -120,28 +116,6 @@ def test_what_retention_let_go_is_not_called_damaged(capsys: pytest.CaptureFixtu
     told = document(capsys, "ckpt", "verify", "r")
     assert [c["ref"] for c in told["checkpoints"]] == ["0001-0005", "0001-0004", "0001-0003"]
     assert launch("ckpt", "verify", "r", "1-1") == 2
-
-
-def unsupervised(*, seen: int) -> tuple[FileStore, Committer]:
-    """A run whose machine goes on alone: of its commits, of which it keeps three, the journal knows the first `seen`."""
-    store = note("r")
-    history = History(store, INCARNATION, writer="s1")
-    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s1", host="h", pid=1))
-    created = ev.RunCreated(at=builders.NOW, run="r", incarnation=INCARNATION, recipe=local(), deadline_at=None, code=None)
-    history.append(created)
-    history.append(builders.requested(history.state))
-    for event in (builders.started(1), builders.claimed(1), builders.granted(1)):
-        history.append(event)
-    for number in range(1, seen + 1):
-        history.append(builders.committed(1, number, 10 * number))
-    author = Author(run="r", incarnation=INCARNATION, attempt=1, grant=6, nonce="nonce-1")
-    return store, Committer(store, author, parent=None, keep=KeepRule(last=3))
-
-
-def commit_on(writer: Committer, *steps: int) -> None:
-    for step in steps:
-        scene.save(writer, step)
-        writer.retire()
 
 
 def test_what_a_machine_let_go_of_while_no_supervisor_looked_is_not_damaged(capsys: pytest.CaptureFixture[str]):

@@ -81,6 +81,8 @@ def _marks(c: Checkpoint) -> Iterator[str]:
         yield "manifest cannot be read"
     else:
         yield "kept" if c.kept else "let go" if c.let_go else "files missing"
+    if c.seen_at is None:
+        yield "no supervisor saw it yet"
     if c.pinned:
         yield "pinned"
     if m is not None and m.finished:

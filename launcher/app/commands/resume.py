@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.adapters.history import History
+from launcher.app.alone import saved_alone
 from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
 from launcher.app.holding import refuse_if_held
@@ -73,7 +74,10 @@ def _intention(history: History, resumed: ev.RunResumed | None, allowed: Sequenc
         return "from its very start: it has no attempt yet"
     unit = unit_of(history.state)
     if resumed is None:
-        return f"from {at(history.state.newest_step, unit)}"
+        alone = saved_alone(history)
+        if alone is None:
+            return f"from {at(history.state.newest_step, unit)}"
+        return f"from {at(alone.step, 'step' if alone.tells_steps else unit)}, which the machine saved alone"
     step = resumed.step if resumed.branched else history.state.newest_step
     changes = "".join(f", {key}={value}" for key, value in resumed.changes.items())
     return f"from {at(step, unit)}{changes}{about_code(resumed, history, allowed)}"
