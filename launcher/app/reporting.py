@@ -79,8 +79,8 @@ def _more(report: Report) -> list[str]:
     spent = books.spent
     lines = [f" goodput {100 * report.goodput:.0f} % of the time was useful training"]
     if r.preemptions:
-        noticed = f" notices {report.num_noticed} of {r.preemptions} preemptions were announced, {report.num_silent} were not"
-        lost = f"just in time {r.just_in_time_saves}: announced, and no work lost; {r.steps_lost} steps were lost in all"
+        noticed = f" notices {report.num_noticed} of {r.preemptions} preemptions were announced"
+        lost = f"just in time {r.just_in_time_saves}: announced, and no work lost; steps lost in all: {r.steps_lost}"
         lines.append(f"{noticed}; {lost}" if r.tells_steps else noticed)
     if books.times.overlap > 0:
         lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")

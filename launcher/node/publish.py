@@ -88,7 +88,8 @@ class Publisher:
             restored_step=found.manifest.step,
             set_aside=found.set_aside,
         )
-        return f"restored {len(sink.entries)} files of commit {found.manifest.ref}, every digest ok"
+        num_files = len(sink.entries)
+        return f"restored {num_files} file{'' if num_files == 1 else 's'} of commit {found.manifest.ref}, every digest ok"
 
     def begin(self) -> None:
         """The program has started."""

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.app.lives import lives_of
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.run.ledger import toll
+from launcher.core.run.ledger import ledger, toll
 from launcher.core.run.state import RunState
 from tests.builders import NOW, after, committed, heartbeat, lost, sealed, training_run
 
@@ -34,3 +34,9 @@ def test_a_run_sealed_at_its_last_step_lost_nothing():
 def test_steps_and_losses_of_an_attempt_add_up(unheard_s: float):
     [life] = lives_of(lost_in_silence(unheard_s), NOW + 60, {})
     assert life.to_step - SAVED == life.steps_lost
+
+
+def test_a_run_that_has_trained_nothing_useful_is_compared_with_no_on_demand_machine():
+    idle = replace(training_run(), startup_s=5.0)
+    assert ledger(idle, NOW + 60, on_demand_price=2.0).on_demand is None
+    assert ledger(lost_in_silence(4.0), NOW + 60, on_demand_price=2.0).on_demand

@@ -55,7 +55,7 @@ class Times:
 class Ledger:
     times: Times
     spent: Range
-    on_demand: Usd | None  # (useful + one start) x the cheapest on-demand price, spot or not; None where that is not known
+    on_demand: Usd | None  # (useful + one start) x the cheapest on-demand price; None where that or useful work is missing
     steps_lost: Step
     preemptions: int
     just_in_time: int  # preemptions that were announced and cost no work
@@ -129,7 +129,9 @@ def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = No
     lives = [_life_of(state, attempt, following, end) for attempt, following in _with_following(state)]
     times = _partition(state, lives, end)
     start_s = (state.startup_s or 0.0) * state.speed
-    on_demand = None if on_demand_price is None else (times.useful + start_s) / HOUR * on_demand_price
+    on_demand = None
+    if on_demand_price is not None and times.useful > 0:  # who has trained nothing has saved nothing
+        on_demand = (times.useful + start_s) / HOUR * on_demand_price
     return Ledger(
         times=times,
         spent=spent(state, now),
