@@ -22,6 +22,7 @@ REMEDY = (
     "write into $LAUNCH_CHECKPOINT_DIR, and leave 5 s between saves in which nothing there changes, temporary files included; "
     "or keep all in one file that each save writes within a moment and replaces by a rename"
 )
+TOO_FAST = "; or these lives are too short for a start and a save on this machine: begin anew with a lower local.speed"
 UNPUBLISHED = "no file published yet: {obstacle}; " + REMEDY
 STALE = "nothing published after commit {commit}: {obstacle}; " + REMEDY
 
@@ -96,7 +97,9 @@ class Vitals:
         has_time = not self.obstacle or (self.obstacle == EMPTY and self.spec.attempt <= EMPTY_ATTEMPTS)
         if not self._is_long(self._training_s(), EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S):
             return ()
-        self._unpublished = self._unpublished or UNPUBLISHED.format(obstacle=self.obstacle or "none was whole")
+        is_slow = self.spec.speed > 1 and self.obstacle in ("", EMPTY)  # nothing is in the way, as far as can be seen
+        said = UNPUBLISHED.format(obstacle=self.obstacle or "none was whole") + (TOO_FAST if is_slow else "")
+        self._unpublished = self._unpublished or said
         return (self._unpublished,)
 
     def _warn_stale(self) -> tuple[str, ...]:

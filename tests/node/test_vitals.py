@@ -80,3 +80,9 @@ def test_a_program_that_writes_nothing_more_and_one_that_publishes_again_are_not
     assert len(told.compose(2).warnings) == 1
     told.progress = replace(told.progress, last_commit=3, step=3)
     assert told.compose(3).warnings == ()
+
+
+def test_an_empty_folder_in_a_rehearsal_may_be_the_speeds_fault_and_one_that_is_written_into_is_not() -> None:
+    assert "local.speed" in warnings_after(31, EMPTY)[0]
+    assert "local.speed" not in warnings_after(31, "w changed")[0]
+    assert "local.speed" not in warnings_after(700, EMPTY, speed=1)[0]
