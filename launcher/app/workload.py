@@ -115,7 +115,7 @@ def _assumed_start(recipe: Recipe) -> Measured:
 
 
 def _earlier(recipe: Recipe, home: Home) -> History | None:
-    """The newest run of the home that trained the same thing on the same kind of place, and tells its pace."""
+    """The newest run of the same recipe in the home, on the same kind of place, that tells its pace."""
     read = (_read(entry.store) for entry in home.entries()[:RUNS_ASKED_MOST])
     same = (history for history in read if history is not None and _is_same(history.state.recipe, recipe))
     return next((h for h in same if learnt(h, otherwise=_assumed_start(recipe)) is not None), None)
@@ -131,4 +131,9 @@ def _read(store: str) -> History | None:
 
 
 def _is_same(earlier: Recipe, recipe: Recipe) -> bool:
-    return (earlier.trainer, earlier.run, earlier.is_local) == (recipe.trainer, recipe.run, recipe.is_local)
+    """By name too: `python train.py` is another program under another recipe, and its arguments do not tell."""
+    return _identity(earlier) == _identity(recipe)
+
+
+def _identity(recipe: Recipe) -> tuple[object, ...]:
+    return recipe.name, recipe.trainer, recipe.run, recipe.is_local

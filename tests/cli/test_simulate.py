@@ -1,6 +1,8 @@
 """`launch simulate` answers what policies would do and cost, names what it assumed, and touches nothing."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from launcher.core.run.ledger import Times
 from launcher.sim.outcome import Outcome
 from launcher.units import HOUR
 from tests.cli import past
-from tests.cli.past import document, everything, keep, launch, preempted_silently
+from tests.cli.past import document, everything, keep, launch, preempted, preempted_silently
 from tests.simulation.worlds import OFFERS
 
 TRAINER = "trainer: {kind: launcher.trainers.gpt, steps: 1000}\nlocal: {trace: demo, seed: 5}\n"
@@ -121,6 +123,29 @@ def test_the_pace_of_an_earlier_run_of_the_same_recipe_is_used(recipe_at, capsys
     assert "pace measured in run r" in found.note
     assert found.pace.step_s == pytest.approx(sim.pace.step_s, rel=0.02)
     assert found.pace.total_steps == 5400
+
+
+OTHERS = {
+    "another name": {"name": "another"},
+    "other arguments": {"trainer": {"kind": "launcher.trainers.gpt", "steps": 5400, "width": 999}},
+    "a program": {"trainer": None, "run": "python train.py"},
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_the_pace_of_another_recipe_is_nobody_elses(changes: dict[str, Any]):
+    keep(preempted_silently(), "r")
+    found = workload_of(replace(past.local(), **changes), Home(past.home()), work=10 * HOUR, of=None)
+    assert "pace assumed" in found.note
+    assert "measured" not in found.note
+
+
+@pytest.mark.parametrize(("age_s", "boots_slowly"), [(60.0, True), (7200.0, False)])
+def test_of_several_runs_of_a_recipe_the_newest_tells_its_pace(age_s: float, boots_slowly: bool):
+    keep(preempted(), "slow", age_s=age_s)
+    keep(preempted_silently(), "fast", age_s=3600.0)
+    found = workload_of(past.local(), Home(past.home()), work=None, of=None)
+    assert (found.measured.boot > 120) is boots_slowly
 
 
 def test_a_replay_stands_beside_what_really_happened(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
