@@ -31,16 +31,24 @@ LIFE_LONGEST: Seconds = 75 * MINUTE
 LIVES_WANTED = 3.5
 SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute here is five hours there
 WORK_UNKNOWN: Seconds = HOUR  # what the totals of a plan are for, where the work is not known
+LOAD_CALM = 1.5  # how much longer steps may take for others on this machine before a plan's totals count with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Real seconds on this machine; `work_s` and `step_s` None where nothing can be known before the program has run."""
+    """Real seconds on this machine while it is idle; `work_s` and `step_s` None where nothing can be known before the program
+    has run. `load`: how much longer a step takes now, with whatever else runs here.
+    """
 
     startup_s: Seconds
     step_s: Seconds | None
     work_s: Seconds | None
     is_measured: bool
+    load: float = 1.0
+
+    @property
+    def is_busy(self) -> bool:
+        return self.load > LOAD_CALM
 
 
 def wanted(args: argparse.Namespace) -> Recipe:
@@ -120,13 +128,17 @@ def speed_of(recipe: Recipe, known: Timing) -> tuple[float, str]:
 
 
 def plan_for(recipe: Recipe, known: Timing, speed: float, now: Utc) -> Plan:
-    """The plan on the bundled offers, in market time. Raises NoCapacity with the nearest miss where nothing fits."""
+    """The plan on the bundled offers, in market time. Raises NoCapacity with the nearest miss where nothing fits.
+
+    On a busy machine its totals count with the load; the market's speed does not, since the others may leave.
+    """
+    slower = known.load if known.is_busy else 1.0
     task = Task(
-        work=WORK_UNKNOWN if known.work_s is None else known.work_s * speed,
+        work=WORK_UNKNOWN if known.work_s is None else known.work_s * slower * speed,
         restart_cost=known.startup_s * speed,
         stall=STALL_ASSUMED_S * speed,
         durable=DURABLE_ASSUMED_S * speed,
-        step=None if known.step_s is None else known.step_s * speed,
+        step=None if known.step_s is None else known.step_s * slower * speed,
         num_nodes=recipe.num_nodes,
         speed=speed,
     )
@@ -168,9 +180,16 @@ def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:
         notes.append(f"how long the program trains is not known: the totals are for {show_duration(WORK_UNKNOWN)} of training")
     elif not known.is_measured:
         notes.append(
-            f"assumed: {known.startup_s:.0f} s to start and {known.step_s or 0:.3f} s a step here; "
+            f"assumed: {known.startup_s:.0f} s to start and {known.step_s or 0:.3f} s a step here, on an idle machine; "
             "`launch train` measures both first, and chooses the speed by them"
         )
+    elif known.is_busy:
+        notes.append(
+            f"this machine is busy: steps take {known.load:.1f} times as long as alone, and the totals count with that; "
+            "a start takes longer as well, so a lower local.speed is the calmer choice"
+        )
+    else:
+        notes.append("the totals hold while nothing else keeps this machine busy")
     if note := note_on_code(recipe):
         notes.append(note)
     if recipe.not_rehearsed:

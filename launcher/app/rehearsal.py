@@ -20,6 +20,7 @@ from launcher.core.contract import Request, RequestKind
 from launcher.core.plan.planner import Plan
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
 from launcher.units import Seconds
 
 T = TypeVar("T")
@@ -68,11 +69,18 @@ def end_early(history: History, stopped: StoppedEarly) -> None:
 def _plan(history: History) -> Plan:
     state = history.state
     step_s = state.work_s / steps if state.work_s is not None and (steps := _steps(state.recipe)) else None
-    known = Timing(startup_s=state.startup_s or 0.0, step_s=step_s, work_s=state.work_s, is_measured=True)
+    startup_s = state.startup_s or 0.0
+    known = Timing(startup_s=startup_s, step_s=step_s, work_s=state.work_s, is_measured=True, load=_load(state))
     at = history.records[-1].at
     made = plan_for(state.recipe, known, state.speed, at)
     history.append(ev.PlanMade(at=at, plan=made))
     return made
+
+
+def _load(state: RunState) -> float:
+    """How much longer steps take now than on an idle machine, by the reference run, which trains alone before attempt 1."""
+    found = wiring.reference_measured(state) if state.recipe.trainer is not None else None
+    return 1.0 if found is None else found.load
 
 
 def _steps(recipe: Recipe) -> int:

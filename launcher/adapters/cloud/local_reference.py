@@ -68,6 +68,7 @@ class Measured:
 
     startup_s: Seconds
     step_s: Seconds
+    load: float = 1.0  # how much longer a step takes now than `step_s`, waiting for a core with whatever else runs here
 
 
 def reference_folder(registry: Path) -> Path:
@@ -121,7 +122,8 @@ def measure(registry: Path) -> Measured | None:
         return None
     wall = max(0.0, seen.first_step_mono - hosted.trainer_started_mono)
     startup_s = min(wall, seen.startup_cpu_s * seen.load) if seen.startup_cpu_s > 0 else wall
-    return Measured(startup_s=startup_s, step_s=min(seen.step_s_low, seen.step_s_alone or seen.step_s_low))
+    step_s = min(seen.step_s_low, seen.step_s_alone or seen.step_s_low)
+    return Measured(startup_s=startup_s, step_s=step_s, load=max(1.0, seen.load))
 
 
 def _is_hosted(folder: Path) -> bool:
