@@ -25,7 +25,7 @@ from launcher.sim.world import INCARNATION, SimWorld, Supervisor
 from launcher.units import HOUR, MINUTE, Seconds, Utc
 
 TROUBLE_LASTS: Seconds = 8 * HOUR
-BOUND: Seconds = 96 * HOUR  # after the trouble: a harsh market's only place takes a machine each half hour and cools for 6 h
+BOUND: Seconds = 240 * HOUR  # after the trouble: a harsh market's only place takes a machine each half hour and cools for 6 h
 AFTERMATH: Seconds = 3 * HOUR  # zombies and late writes go on after the run's end
 LOOK_AFTER: Seconds = 10 * MINUTE  # somebody sees that nobody supervises
 

@@ -415,8 +415,8 @@ def balance(state: RunState, now: Utc) -> None:
     parts = (times.useful, times.redone, times.saving, times.restoring, times.waiting)
     assert all(0 <= part < math.inf for part in (*parts, times.overlap, times.elapsed)), times
     assert math.isclose(sum(parts), times.elapsed, rel_tol=1e-9, abs_tol=1e-4), times
-    assert books.on_demand is not None
-    assert books.on_demand >= 0
+    assert (books.on_demand is None) == (books.times.useful <= 0), "nothing is compared where nothing useful was trained"
+    assert (books.on_demand or 0.0) >= 0
     assert books.steps_lost >= 0
     assert 0 <= books.just_in_time <= books.preemptions
     for number, attempt in state.attempts.items():

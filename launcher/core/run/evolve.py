@@ -126,8 +126,10 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
             return _commit(state, old, event)
         case ev.WarningSeen(warning=warning):
             return _with(state, replace(old, warnings=(*old.warnings, warning)))
-        case ev.NoticeSeen(notice=notice):
-            return _with(state, replace(old, notice=None if notice.withdrawn else notice, num_notices=notice.number))
+        case ev.NoticeSeen(at=at, notice=notice):
+            ends_at = at + max(0.0, notice.ends_at - notice.at)
+            standing = None if notice.withdrawn else notice
+            return _with(state, replace(old, notice=standing, notice_ends_at=ends_at, num_notices=notice.number))
         case ev.InstanceMissed():
             return _with(state, replace(old, missed=True))
         case ev.InstanceFound():

@@ -56,4 +56,4 @@ def _is_being_taken(state: RunState, attempt: Attempt, now: Utc) -> bool:
     """A notice stands: the cloud ends this instance within minutes, and some clouds charge less when they do it themselves."""
     if attempt.notice is None or attempt.end is None:
         return False
-    return now < attempt.notice.ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))
+    return now < attempt.notice_ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))

@@ -119,6 +119,7 @@ class Attempt:
     durable_s: Seconds = 0.0
     stall_s: Seconds = 0.0
     notice: Notice | None = None  # standing; None when withdrawn
+    notice_ends_at: Utc = 0.0  # of a standing one, by the supervisor's clock: the machine's may be minutes off
     num_notices: int = 0  # withdrawals counted
     warnings: tuple[str, ...] = ()  # that were journaled
     missed: bool = False

@@ -20,7 +20,7 @@ def view(state: RunState, now: Utc) -> RunView:
     standing = [a for a in wanted if a.notice is None and not a.missed]
     leaving = [a for a in wanted if a.notice is not None]
     newest = standing[-1] if standing else None
-    notice = leaving[-1].notice if leaving and newest is None else None
+    ends_at = leaving[-1].notice_ends_at if leaving and newest is None else None
     current = newest or (leaving[-1] if leaving else None)
     return RunView(
         now=now,
@@ -32,7 +32,7 @@ def view(state: RunState, now: Utc) -> RunView:
         restart_cost=restart_cost(state),
         checkpoint_age=_checkpoint_age(state, now),
         current=current.offer.placement if current else None,
-        notice_ends_at=notice.ends_at if notice else None,
+        notice_ends_at=ends_at,
         spent=spent(state, now).high,
         budget=state.recipe.policy.budget,
         allowed=_allowed(state),

@@ -16,6 +16,7 @@ from launcher.units import MINUTE, Seconds, Utc
 
 # An agent reads every 3 s what became of it (`Tempo.journal_poll`), and 30 s later where the store gave no answer.
 TOGETHER_MOST: Seconds = MINUTE
+MISREADING = frozenset({Fault.READ_CORRUPTED, Fault.READ_TRUNCATED})
 NO_STORE = (Fault.STORE_AWAY, Fault.STORE_STORM)
 
 
@@ -42,7 +43,8 @@ def redone_work(world: FaultyWorld) -> Iterator[str]:
         start = told.event
         if isinstance(start, ev.TrainingStarted) and start.attempt in parents:
             allowed = _newest_whole(world, parents[start.attempt], parents, told.at)
-            if start.heartbeat.restored_step < _step_of(world, allowed):
+            misread = start.heartbeat.set_aside and MISREADING & world.plan.kinds  # twice damaged on its way is taken for damaged
+            if start.heartbeat.restored_step < _step_of(world, allowed) and not misread:
                 yield f"attempt {start.attempt} went on from step {start.heartbeat.restored_step}, and {allowed} was whole"
 
 
