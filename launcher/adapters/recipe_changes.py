@@ -17,12 +17,13 @@ MATHEMATICS = ("trainer", "run", "setup", "envs", "data", "workdir", "num_nodes"
 def permitted_changes(before: Mapping[str, str], after: Mapping[str, str], allowed_keys: Collection[str]) -> dict[str, str]:
     """What differs, by key path. Raises RecipeError for what may not, naming the flag where one helps."""
     paths = sorted({*before, *after})
-    for key in allowed_keys:
-        _check_allowed(key, paths)
     differing = {path: after.get(path, "none") for path in paths if before.get(path, "none") != after.get(path, "none")}
     for path in differing:
         if _is_under(path, NEVER):
             raise RecipeError(f"{path} cannot change within a run; start a new one with `launch train`")
+    for key in allowed_keys:
+        _check_allowed(key, paths)
+    for path in differing:
         if _is_under(path, MATHEMATICS) and not _is_under(path, allowed_keys):
             raise RecipeError(f"{path} changes the mathematics of training; if that is meant, add --allow-change {path}")
     return differing
