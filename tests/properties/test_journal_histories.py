@@ -77,6 +77,7 @@ class Histories(RuleBasedStateMachine):
         self.damaged: dict[str, bytes] = {}  # what stood at a key before it rotted
         self.digests: dict[int, str] = {}
         self.num_notes = 0
+        self.num_nonces = 0
 
     def hand(self, name: str, *, writes: bool) -> Hand:
         door = Door(self.store)
@@ -86,8 +87,14 @@ class Histories(RuleBasedStateMachine):
             event_type=Event,
             writer=name if writes else None,
             retrying=patience(2),
+            new_nonce=self.new_nonce,
         )
         return Hand(name=name, journal=made, door=door)
+
+    def new_nonce(self) -> str:
+        """Counted, so that a history repeats to the byte: which bit rots must not depend on chance."""
+        self.num_nonces += 1
+        return f"{self.num_nonces:032x}"
 
     # --- what people do ------------------------------------------------------------------------------------------------------
 
