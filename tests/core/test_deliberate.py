@@ -134,6 +134,13 @@ def test_an_instance_under_notice_is_left_for_the_cloud_to_take():
     assert reconcile(state, NOW + 181) == (StopInstance(1),)
 
 
+def test_a_notice_ends_by_our_clock_though_the_machines_is_minutes_ahead():
+    seen = replace(noticed(1, at=NOW + 600, ends_in=120), at=NOW)
+    state = after(training_run(), seen, exited(1, ExitKind.DRAINED), sealed(1))
+    assert reconcile(state, NOW + 60) == ()
+    assert reconcile(state, NOW + 181) == (StopInstance(1),)
+
+
 def test_an_attempt_with_a_claim_is_never_started_again():
     state = new_run()
     state = after(state, requested(state))

@@ -18,10 +18,8 @@ from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
 from launcher.observe import Observer
-from launcher.sim.checkers.base import judge
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
-from launcher.sim.seeds import world_of
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
@@ -165,9 +163,22 @@ def test_a_beacon_whose_write_failed_is_written_at_the_next_look():
 
 def test_an_instance_of_a_request_nobody_can_read_is_stopped_from_another_home_too():
     """Its record was void, and the home that took over knew of the machine only by its label."""
-    world = world_of(5486)
-    world.play()
-    assert judge(world) == []
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(interrupted_in_training)
+    state = replace(sim.history.state, attempts={})
+
+    def strangers(home: str) -> tuple[str, ...]:
+        observer = Observer(sim.store, HomeCloud(sim.cloud, home), MarketFeed(sim.market))
+        observer.look(state, sim.timeline.now)
+        return observer.strangers
+
+    assert strangers(HOME) == strangers("home-2") == ("r-inc-1",)
+
+
+def interrupted_in_training(event: ev.Event, state: RunState) -> None:
+    if isinstance(event, ev.TrainingStarted):
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("word", [b'"sequence":', b'"nonce":"', b'"step":'])
