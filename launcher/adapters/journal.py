@@ -175,10 +175,14 @@ class Journal:
         self._segments.add(key)
 
     def write_due_segments(self) -> None:
-        """A segment for each block of records that should have one and has none. Costs nothing where nothing is new."""
+        """A segment for each block of records that should have one and has none, and one for each voiding record behind them:
+        lost, it would bring back what it declared void. Costs nothing where nothing is new."""
         if self._copied == self.last:
             return
-        for first, last in blocks(self.last, self._is_small):
+        due = list(blocks(self.last, self._is_small))
+        tail = self._slots[due[-1][1] if due else 0 :]
+        due += [(slot.number, slot.number) for slot in tail if voids_in([slot])]
+        for first, last in due:
             if segment_key(first, last) not in self._segments:
                 self.write_segment(first, last)
         self._copied = self.last
@@ -259,9 +263,10 @@ class Journal:
         """The only place where this journal moves on."""
         if slots:
             first = slots[0].number
+            forgotten = voids_in([old for old, new in zip(self._slots[first - 1 :], slots, strict=False) if old is not new])
             self._slots[first - 1 :] = slots
             self._holes = {n for n in self._holes if n < first} | {s.number for s in slots if isinstance(s.entry, Unreadable)}
-            self._voided.update(voids_in(slots))
+            self._voided = voids_in(self._slots) if forgotten else self._voided | voids_in(slots)
 
     def _unvoided(self, slots: list[Slot]) -> list[Entry]:
         return [slot.entry for slot in slots if slot.number not in self._voided]

@@ -154,7 +154,7 @@ class Supervisor:
         self.seat = Seat(boot_id=self.home, process=processes.ProcessId(pid=self.number, started=self.name))
 
     def open(self, *, resumes: bool = False) -> History:
-        """The run's history, open for writing; the run created if it was not, and with `resumes` going on if it has ended."""
+        """The run's history, open for writing; the run created if it was not, and with `resumes` going on if it was asked to stop."""
         now = self.clock.utc_s()
         history = self.history
         history.open(ev.SupervisorStarted(at=now, supervisor=self.name, host=self.home, pid=self.number))
@@ -162,7 +162,8 @@ class Supervisor:
             self._create(now)
         if history.state.startup_s is None:
             self._choose_speed(now)
-        if resumes and history.state.phase.is_ended and history.state.phase is not Phase.SUCCEEDED:
+        asked_to_stop = history.state.phase.is_ended and history.state.request is not None
+        if resumes and asked_to_stop and history.state.phase is not Phase.SUCCEEDED:
             history.append(ev.RunResumed(at=now, recipe=history.state.recipe, deadline_at=history.state.deadline_at))
         return history
 

@@ -90,6 +90,32 @@ def test_a_reader_that_holds_a_record_for_whole_gives_it_up_when_its_successor_w
     assert reader.unreadable() == (3,)
 
 
+def test_what_a_voiding_record_declared_void_comes_back_when_it_is_found_to_be_damaged_itself() -> None:
+    """As for every reader that comes later and never saw it whole."""
+    store = MemoryStore()
+    reader = journal(store)
+    writer = filled(store, 3)
+    content = writer.void_content(also=(2,))
+    writer.append(RecordVoided(numbers=content.numbers, digests=content.digests), NOW)
+    assert told(reader.poll())[:2] == [Started(who="sup-a"), noted(3)]
+    damage(store, 4)
+    opened(store, "sup-b")
+    assert told(reader.poll()) == [4, Started(who="sup-b")]
+    assert told(reader.read()) == told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3), 4, Started(who="sup-b")]
+
+
+def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back() -> None:
+    store = MemoryStore()
+    writer = filled(store, 3)
+    content = writer.void_content(also=(2,))
+    voided = RecordVoided(numbers=content.numbers, digests=content.digests)
+    writer.append(voided, NOW)
+    writer.write_due_segments()
+    writer.append(noted(5), NOW)
+    damage(store, 4)
+    assert told(journal(store).read()) == [Started(who="sup-a"), noted(3), voided, noted(5)]
+
+
 def test_a_segment_has_a_copy_of_what_is_damaged() -> None:
     store = MemoryStore()
     filled(store, 6).write_segment(2, 5)

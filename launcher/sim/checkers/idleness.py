@@ -89,8 +89,8 @@ def _forgotten(world: FaultyWorld, instance: Instance) -> Iterator[str]:
     ended = [t for t in told_of(world, ev.AttemptExited, ev.AttemptLost, ev.AttemptRefused) if t.attempt == number]
     if ended:
         state = ended[0].state
-        notice = state.attempts[number].notice if state is not None else None
-        since = ended[0].at if notice is None else max(ended[0].at, notice.ends_at)
+        attempt = state.attempts[number] if state is not None else None
+        since = max(ended[0].at, attempt.notice_ends_at) if attempt is not None and attempt.notice is not None else ended[0].at
     elif not any(t.attempt == number for t in told_of(world, ev.AttemptRequested)):
         since = min(
             (t.at for t in told_of(world, ev.RecordVoided) if t.at > instance.requested_at), default=instance.requested_at
