@@ -19,6 +19,7 @@ A reader (an agent, `launch status`) makes a Journal without `writer` and calls 
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from tenacity import Retrying
@@ -90,8 +91,8 @@ class Journal:
     def poll(self) -> list[Entry]:
         """What is new since the last call, in order; voided numbers are left out.
 
-        Fold again from `known()` when it holds a RecordVoided. A number returned before may come again as Unreadable. Once
-        this journal is open for writing, a record of another raises Overtaken; while its opening is unsettled, nothing is
+        Fold again from `known()` when it holds a RecordVoided. A number returned before may come again, otherwise. Once this
+        journal is open for writing, a record of another raises Overtaken; while its opening is unsettled, nothing is
         read: `open` goes first.
         """
         self._refuse_if_overtaken()
@@ -252,12 +253,19 @@ class Journal:
         """Take in what is new. Nothing is taken in before all is read, so that an error in between loses nothing."""
         segments = None if self._has_read else self._reader.segments()
         fresh = self._reader.read_from(self.last + 1, segments)
-        newest = self._slots[-1:]
-        slots = self._reader.mend([*newest, *fresh], segments)
+        unjudged = self._unjudged()
+        slots = self._reader.mend([*unjudged, *fresh], segments)
         self._take(slots)
         if segments is not None:
             self._has_read, self._segments = True, {*segments.keys}
-        return self._unvoided(slots[1:] if newest and slots[0] is newest[0] else slots)
+        return self._unvoided([new for old, new in zip_longest(unjudged, slots) if new is not old])
+
+    def _unjudged(self) -> list[Slot]:
+        """The slots at the end that no readable successor has confirmed or denied yet."""
+        first = self.last - 1
+        while first > 0 and isinstance(self._slots[first].entry, Unreadable):
+            first -= 1
+        return self._slots[max(first, 0) :]
 
     def _take(self, slots: list[Slot]) -> None:
         """The only place where this journal moves on."""

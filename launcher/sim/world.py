@@ -154,7 +154,7 @@ class Supervisor:
         self.seat = Seat(boot_id=self.home, process=processes.ProcessId(pid=self.number, started=self.name))
 
     def open(self, *, resumes: bool = False) -> History:
-        """The run's history, open for writing; the run created if it was not, and with `resumes` going on if it was asked to stop."""
+        """The run's history, open for writing; the run created if it was not, and with `resumes` going on if it was stopped."""
         now = self.clock.utc_s()
         history = self.history
         history.open(ev.SupervisorStarted(at=now, supervisor=self.name, host=self.home, pid=self.number))

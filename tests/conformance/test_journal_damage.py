@@ -101,7 +101,8 @@ def test_what_a_voiding_record_declared_void_comes_back_when_it_is_found_to_be_d
     damage(store, 4)
     opened(store, "sup-b")
     assert told(reader.poll()) == [4, Started(who="sup-b")]
-    assert told(reader.read()) == told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3), 4, Started(who="sup-b")]
+    after = [Started(who="sup-a"), noted(2), noted(3), 4, Started(who="sup-b")]
+    assert told(reader.read()) == told(journal(store).read()) == after
 
 
 def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back() -> None:
@@ -114,6 +115,23 @@ def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back
     writer.append(noted(5), NOW)
     damage(store, 4)
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(3), voided, noted(5)]
+
+
+def test_a_record_behind_which_others_were_not_readable_is_judged_once_they_are() -> None:
+    """Reads get damaged too: sup-b could not read record 2, and the reader not what sup-b wrote behind it."""
+    store = MemoryStore()
+    filled(store, 2)
+    whole = damage(store, 2)
+    opened(store, "sup-b")
+    store.replace(journal_key(2), whole)
+    behind = damage(store, 3)
+    reader = journal(store)
+    assert told(reader.poll()) == [Started(who="sup-a"), noted(2), 3]
+    store.replace(journal_key(3), behind)
+    opened(store, "sup-c")
+    assert told(reader.poll()) == [2, Started(who="sup-b"), Started(who="sup-c")]
+    assert reader.unreadable() == (2,)
+    assert reader.read() == journal(store).read()
 
 
 def test_a_segment_has_a_copy_of_what_is_damaged() -> None:
