@@ -7,18 +7,26 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$p"; break; }; done)
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS = pyproject.toml constraints.txt
+# Servers for tests, none of them in our own environment; tests/servers/kinds.py knows this place.
+SERVERS = .servers
+AZURITE = azurite@3.35.0
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check fmt clean
+.PHONY: help quickstart test e2e servers check fmt clean
 
 help:  ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 quickstart: $(VENV)/stamp-train  ## train a small GPT through real preemptions on this machine; no account needed
 	@$(VENV)/bin/launch train recipes/quickstart.yaml
 
 test: $(VENV)/stamp-test  ## all tests; no network, no cloud account, no GPU
 	@scripts/test -n 2 --dist loadgroup
+
+e2e: $(VENV)/stamp-e2e servers  ## object stores on real servers, under every fault; needs Node.js for Azurite, no account
+	@scripts/test tests/e2e -n 2 --dist loadgroup
+
+servers: $(SERVERS)/stamp  ## the servers that e2e starts: ministack, moto, Azurite
 
 check: $(VENV)/stamp-dev  ## style and types
 	@scripts/check
@@ -27,7 +35,7 @@ fmt: $(VENV)/stamp-dev  ## format the code in place
 	@scripts/fmt
 
 clean:  ## remove the environment and all caches; runs and checkpoints stay
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SERVERS) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find launcher tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # With the environment moved by VENV the scripts must follow.
@@ -55,4 +63,18 @@ $(VENV)/stamp-test: $(VENV)/stamp-venv $(NEEDS)
 
 $(VENV)/stamp-dev: $(VENV)/stamp-test
 	@$(INSTALL) -e '.[test,dev]'
+	@touch $@
+
+$(VENV)/stamp-e2e: $(VENV)/stamp-test
+	@$(INSTALL) -e '.[test,s3,gcs,azure]'
+	@touch $@
+
+$(SERVERS)/stamp: $(VENV)/stamp-venv tests/servers/ministack.txt tests/servers/moto.txt Makefile
+	@command -v npm >/dev/null || { echo "Azurite, the server for az://, needs Node.js 18 or newer and npm; install them" >&2; exit 2; }
+	@echo "installing servers into $(SERVERS), once" >&2
+	@for server in ministack moto; do \
+		"$(VENV)/bin/python" -m venv $(SERVERS)/$$server && \
+		$(SERVERS)/$$server/bin/python -m pip install --quiet --disable-pip-version-check -r tests/servers/$$server.txt || exit 1; \
+	done
+	@mkdir -p $(SERVERS)/azurite && npm install --prefix $(SERVERS)/azurite --no-audit --no-fund --silent $(AZURITE)
 	@touch $@

@@ -1,6 +1,7 @@
 """A journal whose bytes rot: what is voided, what a copy mends, and what is never believed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from launcher import codec
 from launcher.adapters.journal import Journal, Unreadable
 from launcher.adapters.records import Slot
 from launcher.adapters.segments import segment_key
+from launcher.adapters.store.base import ObjectStore
+from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import journal_key
 from launcher.errors import StoreUnknown, StoreUnusable
@@ -29,8 +32,12 @@ from tests.conformance.journals import (
 )
 
 
-def test_a_damaged_record_is_unreadable_until_it_is_voided_and_void_for_ever() -> None:
-    store = MemoryStore()
+@pytest.fixture(params=["memory", "files"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
+
+
+def test_a_damaged_record_is_unreadable_until_it_is_voided_and_void_for_ever(store: ObjectStore) -> None:
     filled(store, 4)
     whole = damage(store, 3)
     reader, writer = journal(store), journal(store, "sup-b")
@@ -52,8 +59,7 @@ def test_a_damaged_record_is_unreadable_until_it_is_voided_and_void_for_ever() -
     assert told(journal(store).read()) == after, "void although it can be read now"
 
 
-def test_each_void_repeats_all_before_it_and_may_name_what_only_an_agent_could_not_read() -> None:
-    store = MemoryStore()
+def test_each_void_repeats_all_before_it_and_may_name_what_only_an_agent_could_not_read(store: ObjectStore) -> None:
     filled(store, 5)
     damage(store, 2)
     writer = opened(store, "sup-b")
@@ -68,8 +74,7 @@ def test_each_void_repeats_all_before_it_and_may_name_what_only_an_agent_could_n
     assert journal(store).read()[4] == Unreadable(number=7, digest=codec.digest_of(store.get(journal_key(7))))
 
 
-def test_a_damaged_newest_record_is_voided_behind_it() -> None:
-    store = MemoryStore()
+def test_a_damaged_newest_record_is_voided_behind_it(store: ObjectStore) -> None:
     filled(store, 3)
     whole = damage(store, 3)
     writer = opened(store, "sup-b")
@@ -79,8 +84,9 @@ def test_a_damaged_newest_record_is_voided_behind_it() -> None:
     assert [entry.number for entry in journal(store).read()] == [1, 2, 4, 5]
 
 
-def test_a_reader_that_holds_a_record_for_whole_gives_it_up_when_its_successor_was_written_after_other_bytes() -> None:
-    store = MemoryStore()
+def test_a_reader_gives_up_a_record_held_for_whole_when_its_successor_was_written_after_other_bytes(
+    store: ObjectStore,
+) -> None:
     filled(store, 3)
     reader = journal(store)
     reader.poll()
@@ -90,9 +96,8 @@ def test_a_reader_that_holds_a_record_for_whole_gives_it_up_when_its_successor_w
     assert reader.unreadable() == (3,)
 
 
-def test_what_a_voiding_record_declared_void_comes_back_when_it_is_found_to_be_damaged_itself() -> None:
+def test_what_a_voiding_record_declared_void_comes_back_when_it_is_found_to_be_damaged_itself(store: ObjectStore) -> None:
     """As for every reader that comes later and never saw it whole."""
-    store = MemoryStore()
     reader = journal(store)
     writer = filled(store, 3)
     content = writer.void_content(also=(2,))
@@ -105,8 +110,7 @@ def test_what_a_voiding_record_declared_void_comes_back_when_it_is_found_to_be_d
     assert told(reader.read()) == told(journal(store).read()) == after
 
 
-def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back() -> None:
-    store = MemoryStore()
+def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back(store: ObjectStore) -> None:
     writer = filled(store, 3)
     content = writer.void_content(also=(2,))
     voided = RecordVoided(numbers=content.numbers, digests=content.digests)
@@ -117,9 +121,8 @@ def test_a_voiding_record_is_copied_at_once_so_that_its_loss_brings_nothing_back
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(3), voided, noted(5)]
 
 
-def test_a_record_behind_which_others_were_not_readable_is_judged_once_they_are() -> None:
+def test_a_record_behind_which_others_were_not_readable_is_judged_once_they_are(store: ObjectStore) -> None:
     """Reads get damaged too: sup-b could not read record 2, and the reader not what sup-b wrote behind it."""
-    store = MemoryStore()
     filled(store, 2)
     whole = damage(store, 2)
     opened(store, "sup-b")
@@ -134,8 +137,7 @@ def test_a_record_behind_which_others_were_not_readable_is_judged_once_they_are(
     assert reader.read() == journal(store).read()
 
 
-def test_a_segment_has_a_copy_of_what_is_damaged() -> None:
-    store = MemoryStore()
+def test_a_segment_has_a_copy_of_what_is_damaged(store: ObjectStore) -> None:
     filled(store, 6).write_segment(2, 5)
     reader = journal(store)
     reader.poll()
@@ -144,8 +146,7 @@ def test_a_segment_has_a_copy_of_what_is_damaged() -> None:
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3), noted(4), noted(5), 6]
 
 
-def test_a_reader_that_polls_finds_the_copy_too_but_only_where_the_next_record_vouches_for_it() -> None:
-    store = MemoryStore()
+def test_a_reader_that_polls_finds_the_copy_too_but_only_where_the_next_record_vouches_for_it(store: ObjectStore) -> None:
     writer = opened(store)
     reader = journal(store)
     reader.poll()
@@ -165,8 +166,7 @@ def test_a_reader_that_polls_finds_the_copy_too_but_only_where_the_next_record_v
     assert told(late.poll()) == [Started(who="sup-a"), noted(2), noted(3), noted(4), noted(5)]
 
 
-def test_damaged_segments_and_those_of_another_run_are_passed_over() -> None:
-    store = MemoryStore()
+def test_damaged_segments_and_those_of_another_run_are_passed_over(store: ObjectStore) -> None:
     writer = filled(store, 4)
     writer.write_segment(1, 4)
     copy = store.get(segment_key(1, 4))
@@ -219,22 +219,19 @@ def test_a_copy_for_which_no_successor_vouches_is_not_believed() -> None:
     assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)], "nor is a copy of the newest"
 
 
-def test_a_record_of_another_number_as_the_newest_is_unreadable() -> None:
-    store = MemoryStore()
+def test_a_record_of_another_number_as_the_newest_is_unreadable(store: ObjectStore) -> None:
     filled(store, 3)
     store.replace(journal_key(3), store.get(journal_key(2)))
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), 3]
 
 
-def test_a_record_under_anothers_number_is_unreadable() -> None:
-    store = MemoryStore()
+def test_a_record_under_anothers_number_is_unreadable(store: ObjectStore) -> None:
     filled(store, 3)
     store.replace(journal_key(2), store.get(journal_key(3)))
     assert told(journal(store).read()) == [Started(who="sup-a"), 2, noted(3)]
 
 
-def test_a_whole_record_of_a_newer_version_is_refused_and_never_voided() -> None:
-    store = MemoryStore()
+def test_a_whole_record_of_a_newer_version_is_refused_and_never_voided(store: ObjectStore) -> None:
     newer = Journal(store, incarnation="inc-1", event_type=Event | Invented, writer="sup-new")
     newer.open(Started(who="sup-new"), NOW)
     newer.append(Invented(later=1), NOW)
