@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
-from launcher.core.contract import ExitKind
 from launcher.core.instance import EndCause, FailureKind
 from launcher.core.run.billing import cost
 from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
@@ -96,7 +95,7 @@ def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     bill = attempt.bill
     low, high = (num_nodes * cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.high))
     likely = num_nodes * cost(attempt.offer, start, bill.likely, _likely_cause(attempt, bill))
-    if _may_be_taken(attempt, bill):
+    if bill.cause in (EndCause.PREEMPTED, EndCause.UNTOLD):  # what is done may be taken too, before it is stopped
         low = min(low, num_nodes * cost(attempt.offer, start, bill.low, EndCause.PREEMPTED))  # some such ends are free
     return Range(low=low, likely=likely, high=high)
 
@@ -109,13 +108,6 @@ def _unlisted_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
     likely_end, last_end = (now, now) if attempt.bill is None else (attempt.bill.likely, attempt.bill.high)
     likely, high = (num_nodes * cost(attempt.offer, attempt.requested_at, at, EndCause.UNTOLD) for at in (likely_end, last_end))
     return Range(low=0.0, likely=0.0 if attempt.nonce is None else likely, high=high)
-
-
-def _may_be_taken(attempt: Attempt, bill: Bill) -> bool:
-    """Whether the market may have ended it: the cloud does not say who did, and it did not end by itself."""
-    report = attempt.end.report if attempt.end else None
-    ended_itself = report is not None and report.outcome is not ExitKind.DRAINED
-    return bill.cause is EndCause.PREEMPTED or (bill.cause is EndCause.UNTOLD and not ended_itself)
 
 
 def _likely_cause(attempt: Attempt, bill: Bill) -> EndCause:
