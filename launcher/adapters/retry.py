@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.stop import stop_base
@@ -23,6 +24,7 @@ _FIRST_WAIT_S: Seconds = 0.2  # a store's own throttling asks for about this muc
 _MOST_WAIT_S: Seconds = 5.0  # some ten attempts fit the deadline
 
 Sleep = Callable[[Seconds], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,34 @@ def patience(of_world: Patience) -> Iterator[None]:
 
 def store_calls(*, sleep: Sleep | None = None, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
     """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable."""
-    return Retrying(
+    return _Retrying(
         retry=retry_if_exception_type(StoreUnknown),
         wait=_wait,
         stop=_StopAfter(deadline),
         sleep=sleep or (lambda seconds: _patience().sleep(seconds)),
         reraise=True,
     )
+
+
+class _Retrying(Retrying):
+    """Takes up its machinery only once the first try has failed: nearly all calls are answered at once."""
+
+    def __call__(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        began = time.monotonic()
+        try:
+            return fn(*args, **kwargs)
+        except StoreUnknown as error:
+            failures = [error]
+
+        def with_the_first(*args: Any, **kwargs: Any) -> T:
+            if failures:
+                raise failures.pop()
+            return fn(*args, **kwargs)
+
+        def count_the_first(retry_state: RetryCallState) -> None:
+            retry_state.start_time = began
+
+        return super(_Retrying, self.copy(before=count_the_first)).__call__(with_the_first, *args, **kwargs)
 
 
 def _patience() -> Patience:
