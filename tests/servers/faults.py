@@ -10,6 +10,10 @@ truncate         an end after some bytes of the response's body, whose announced
                  length stays as it was
 corrupt          the top bit of one byte of the response's body is flipped            after
 corrupt_request  the same of the request's body                                       after
+hold_request     nothing more is passed on after some bytes of the request's body,    after, seconds
+                 and a reset in the end
+hold_response    the server executes it; the client hears nothing, and a reset in     seconds
+                 the end
 delay            nothing is passed on for a while                                     seconds
 blackhole        accepted, never answered, and reset in the end                       seconds
 refuse           reset at once; the server never sees the request
@@ -20,6 +24,7 @@ skew             the server's clock is ahead: 403 RequestTimeTooSkewed where the
 
 import random
 import re
+import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +42,8 @@ class Action(StrEnum):
     TRUNCATE = "truncate"
     CORRUPT = "corrupt"
     CORRUPT_REQUEST = "corrupt_request"
+    HOLD_REQUEST = "hold_request"
+    HOLD_RESPONSE = "hold_response"
     DELAY = "delay"
     BLACKHOLE = "blackhole"
     REFUSE = "refuse"
@@ -61,6 +68,7 @@ class Fault:
     seconds: Seconds = 3600.0
     rate_bytes_per_s: float = 1e6
     num_hits: int = 0
+    is_held: threading.Event = field(default_factory=threading.Event)  # set once a request stands still
 
     def takes(self, line: str) -> bool:
         """Whether this request is hit; counts it where it is."""

@@ -158,6 +158,7 @@ async def _answered_here(request: _Request, fault: Fault | None, entry: Entry) -
             date = f"Date: {email.utils.formatdate(now, usegmt=True)}\r\n"
             await _answer(request, entry, 403, _SKEWED, more_head=date)
         case Action.BLACKHOLE:
+            fault.is_held.set()
             await asyncio.sleep(fault.seconds)
             _reset(request.writer)
         case Action.REFUSE:
@@ -219,6 +220,10 @@ class _Passage:
                 _reset(self._request.writer)
                 _reset(server)
                 return
+            if fault.action is Action.HOLD_REQUEST and done + len(data) > fault.after:
+                server.write(data[: max(0, fault.after - done)])
+                await self._hold()
+                return
             if fault.action is Action.CORRUPT_REQUEST:
                 data = _flipped(data, fault.after - done)
             server.write(data)
@@ -233,7 +238,9 @@ class _Passage:
             return
         client, fault = self._request.writer, self._fault
         self._entry.upstream_status = int(head[9:12])
-        if fault.action is Action.DROP_RESPONSE:
+        if fault.action is Action.HOLD_RESPONSE:
+            await self._hold()
+        if fault.action in (Action.DROP_RESPONSE, Action.HOLD_RESPONSE):
             _reset(client)
             return
         self._entry.status = self._entry.upstream_status
@@ -273,6 +280,11 @@ class _Passage:
         else:
             await asyncio.sleep(0.02)  # a reset discards what the client has not read yet
             _reset(client)
+
+    async def _hold(self) -> None:
+        self._fault.is_held.set()
+        await asyncio.sleep(self._fault.seconds)
+        _reset(self._request.writer)
 
     async def _hold_back(self, size: Bytes) -> None:
         if self._fault.action is Action.THROTTLE:

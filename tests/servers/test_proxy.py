@@ -140,12 +140,20 @@ def test_a_black_hole_resets_in_the_end_and_a_delayed_request_is_answered(proxy:
     assert [ask(proxy), ask(proxy)] == ["reset", BODY]
 
 
+def test_a_held_request_arrives_whole_or_never_and_says_when_it_is_held(proxy: FaultProxy, received: list[bytes]) -> None:
+    before = proxy.add("^PUT ", "hold_request", after=50, seconds=0.05)
+    behind = proxy.add("^PUT ", "hold_response", seconds=0.05)
+    assert [ask(proxy, "PUT", BODY), ask(proxy, "PUT", BODY)] == ["reset", "reset"]
+    assert before.is_held.is_set()
+    assert behind.is_held.is_set()
+    assert received == [BODY]
+
+
 def test_a_proxy_with_a_request_in_a_black_hole_stops_at_once(proxy: FaultProxy) -> None:
-    proxy.add("^GET ", "blackhole")
+    hole = proxy.add("^GET ", "blackhole")
     asking = threading.Thread(target=ask, args=[proxy])
     asking.start()
-    while not proxy.log:
-        pass
+    assert hole.is_held.wait(20)
     proxy.stop()
     asking.join(20)
     assert not asking.is_alive()
