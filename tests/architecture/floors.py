@@ -69,6 +69,9 @@ PACKAGES = {
     "yaml": ("adapters.recipe_yaml", "app.show"),
     "tenacity": ("adapters.retry", "adapters.journal", "supervisor"),  # the journal takes a policy as an argument
     "fsspec": ("adapters.store.remote", "adapters.market.catalog", "data"),
+    "s3fs": ("adapters.store.providers.s3",),
+    "gcsfs": ("adapters.store.providers.gcs",),
+    "adlfs": ("adapters.store.providers.azure",),
     "rich": ("app",),
     "xxhash": ("adapters", "checkpoint", "node", "train", "trainers"),
     "numpy": ("checkpoint.stage",),  # its random state, where the program itself has loaded it; no dependency of ours
@@ -94,6 +97,7 @@ ENVIRONMENT_READERS = (
     "train",
     "trainers",
     "adapters.cloud.local_host",
+    "adapters.store.providers",  # what the providers' own tools read, where their libraries do not read it themselves
 )
 DYNAMIC_IMPORTERS = ("app.cli",)
 DURABLE_CALLS = frozenset({"fsync", "fdatasync", "link", "rename", "replace"})  # of `os`: one file owns local durable writes

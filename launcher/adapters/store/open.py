@@ -1,16 +1,21 @@
 """From a store's URL to the store: the one place that knows which schemes there are."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
+from launcher.adapters.store.providers.azure import Azure
+from launcher.adapters.store.providers.base import Provider
+from launcher.adapters.store.providers.gcs import Gcs
+from launcher.adapters.store.providers.s3 import S3
 from launcher.errors import UsageError
 
 _LOCAL = ("file", "memory")
-_REMOTE = ("s3", "gs", "az", "abfs")
+_REMOTE: dict[str, Callable[[], Provider]] = {"s3": S3, "gs": Gcs, "az": Azure, "abfs": Azure}
 _in_memory: dict[str, MemoryStore] = {}  # "memory://x" names the same objects everywhere in this process
 
 
@@ -23,6 +28,10 @@ def open_store(url: str) -> ObjectStore:
         return FileStore(_path_of(url))
     if scheme == "memory":
         return _in_memory.setdefault(rest.rstrip("/"), MemoryStore(url.rstrip("/") if rest else url))
+    if scheme in _REMOTE:
+        from launcher.adapters.store.remote import RemoteStore  # fsspec takes its time to load, and most commands need none
+
+        return RemoteStore(url, _REMOTE[scheme]())
     raise UsageError(_refusal(url, scheme))
 
 
@@ -41,8 +50,6 @@ def _path_of(url: str) -> Path:
 
 
 def _refusal(url: str, scheme: str) -> str:
-    if scheme in _REMOTE:
-        return f"{url!r}: remote stores ({', '.join(_REMOTE)}) are not supported by this version; use a folder"
     near = difflib.get_close_matches(scheme.lower(), (*_LOCAL, *_REMOTE), n=1)
     hint = f"; did you mean {near[0]}://?" if near else ""
     return f"{url!r} has the unknown scheme {scheme!r}; known are a plain path, {', '.join((*_LOCAL, *_REMOTE))}{hint}"
