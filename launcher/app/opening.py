@@ -13,8 +13,9 @@ import time
 
 from launcher import __version__, codec
 from launcher.adapters import recipe_file
-from launcher.adapters.history import History
+from launcher.adapters.history import History, read_head
 from launcher.adapters.store.base import ObjectStore
+from launcher.adapters.store.probe import check_create
 from launcher.app.code import frozen_code
 from launcher.app.home import Found, Home
 from launcher.app.looking import unreadable_records
@@ -33,6 +34,7 @@ def create(home: Home, recipe: Recipe, run: str) -> Found:
     store = open_store(home.store_url(recipe, run))
     if _is_born(store):
         raise _taken(run)
+    check_create(store)
     return _bear(home, store, run, recipe)
 
 
@@ -53,7 +55,8 @@ def _bear(home: Home, store: ObjectStore, run: str, recipe: Recipe) -> Found:
     try:
         store.create(RUN_KEY, codec.dumps_digested(head))
     except KeyExists:
-        raise _taken(run) from None
+        if read_head(store) != head:  # else it is ours, and the answer was lost
+            raise _taken(run) from None
     return found
 
 

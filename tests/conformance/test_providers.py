@@ -54,11 +54,11 @@ def test_each_provider_sorts_what_all_raise(provider: Provider, error: Exception
 @pytest.mark.parametrize(
     ("provider", "code", "says"),
     [
-        (S3(), "NoSuchBucket", "no bucket 'bkt'"),
+        (S3(), "NoSuchBucket", "there is no bucket 'bkt'"),
         (S3(), "PermanentRedirect", "another region"),
         (S3(), "AuthorizationHeaderMalformed", "AWS_REGION"),
         (S3(), "ExpiredToken", "expired"),
-        (S3(), "AccessDenied", "s3:PutObject"),
+        (S3(), "AccessDenied", "PutObject"),
         (S3(), "RequestTimeTooSkewed", "clock is off"),
         (S3(), "NotImplemented", "create-if-absent"),
         (S3(), "QuotaExceeded", "free some space"),
@@ -84,6 +84,6 @@ def test_a_bucket_that_is_not_there_is_no_missing_key() -> None:
     assert isinstance(told(S3(), raised(FileNotFoundError("bkt/a"), Coded("NoSuchKey"))), KeyMissing)
 
 
-@pytest.mark.parametrize("url", ["s3://bkt/runs/", "gs://bkt", "az://c/a/b", "abfs://c/a"])
+@pytest.mark.parametrize("url", ["s3://bkt/runs/", "gs://bkt", "az://c/a/b", "abfs://c/a", "abfs://c@account/a"])
 def test_opening_touches_nothing_and_needs_no_package(url: str) -> None:
     assert open_store(url).url == url.rstrip("/")

@@ -1,55 +1,69 @@
 """What tells one provider of object stores from another: how its file system is made, and what its errors mean.
 
 Each provider's library spells the same trouble differently, and one and the same class may be a refusal or a stumble. So each
-provider sorts errors into the four that callers know (`launcher.errors`), with a remedy for those that no retry mends.
+provider finds the code of an error, and here codes become the errors that callers know (`launcher.errors`), with a remedy for
+those that no retry mends.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable
 
 IGNORES_CREATE = "it ignores create-if-absent, on which every checkpoint and the journal rest; use another store"
+_TAKEN = ("PreconditionFailed",)  # ours is the only condition; s3fs knows it only where the server names it
+_BEYOND = ("InvalidRange", "416")
 
 
 class Provider(Protocol):
-    """One scheme. `connect` may raise StoreUnusable where its package is not installed."""
+    """One scheme. `remedies`: what to do, by code; "{bucket}" and "{said}", the library's own words, are filled in."""
 
     extra: str  # what to install, as in spot-launch[s3]
+    remedies: Mapping[str, str]
 
     def connect(self, bucket: str) -> Any:
-        """An fsspec AsyncFileSystem of this process, without caches and with bounded retries and time-outs."""
+        """An fsspec AsyncFileSystem of this process, without caches and with bounded retries and time-outs.
+
+        Raises StoreUnusable where its package is not installed, or where nothing says how to reach the bucket.
+        """
         ...
 
-    def refusal(self, error: BaseException, bucket: str) -> str | None:
-        """The remedy, where `error` (one of the chain of causes) is one that no retry mends; None where it may pass."""
+    def code(self, error: BaseException) -> str:
+        """The provider's name for what went wrong; "" where `error` has none."""
         ...
 
-    def is_taken(self, error: BaseException) -> bool:
-        """Whether it says that the key exists already, in other words than FileExistsError."""
-        ...
+
+class BeyondEnd(StoreError):
+    """A span that starts behind the end of its object."""
 
 
 def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str, key: str) -> StoreError:
     """What `error` of a provider's library means to callers."""
-    chain = tuple(causes(error))
-    for cause in chain:
-        remedy = provider.refusal(cause, bucket)
-        if remedy is not None:
+    chain = tuple(_causes(error))
+    codes = [provider.code(cause) for cause in chain]
+    for code in codes:
+        if code in provider.remedies:
+            remedy = provider.remedies[code].format(bucket=repr(bucket), said=_first_line(error))
             return StoreUnusable(f"cannot use {url}: {remedy}")
-    if any(isinstance(cause, FileExistsError) or provider.is_taken(cause) for cause in chain):
+    if any(code in _BEYOND for code in codes):
+        return BeyondEnd(f"{key} ends before the span")
+    if any(isinstance(cause, FileExistsError) for cause in chain) or any(code in _TAKEN for code in codes):
         return KeyExists(key)
     if any(isinstance(cause, FileNotFoundError) for cause in chain):
         return KeyMissing(key)
-    if any(isinstance(cause, NotImplementedError) or _errno(cause) == errno.ENOSYS for cause in chain):
+    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSYS for cause in chain):
         return StoreUnusable(f"cannot use {url}: {IGNORES_CREATE}")
     if any(isinstance(cause, PermissionError) for cause in chain):
-        return StoreUnusable(f"cannot use {url}: permission denied ({first_line(error)}); allow reading and writing there")
-    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {first_line(error)}")
+        return StoreUnusable(f"cannot use {url}: permission denied ({_first_line(error)}); allow reading and writing there")
+    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {_first_line(error)}")
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
+def no_bucket(url: str, bucket: str) -> StoreUnusable:
+    return StoreUnusable(f"cannot use {url}: there is no bucket {bucket!r}; create it, or mend the name in checkpoint.dir")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what caused it, and so on; each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -58,9 +72,5 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def first_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0][:200]
-
-
-def _errno(error: BaseException) -> int | None:
-    return error.errno if isinstance(error, OSError) else None

@@ -1,17 +1,30 @@
-"""Google Cloud Storage: gcsfs. Credentials come from Google's own chain (`gcloud auth application-default login`)."""
+"""Google Cloud Storage: gcsfs. Credentials come from Google's own chain."""
 
+import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from launcher.adapters.store.providers.base import first_line
+from launcher.adapters.store.providers.base import IGNORES_CREATE
 from launcher.errors import StoreUnusable
 
-_LOGIN = "run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
 _EMULATOR = "STORAGE_EMULATOR_HOST"
+_LOGIN = "run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
+_NONE = f"no credentials for Google Cloud ({{said}}); {_LOGIN}"
+_EXPIRED = f"the credentials have expired or are not valid ({{said}}); {_LOGIN}"
+_REMEDIES: Mapping[str, str] = {
+    "DefaultCredentialsError": _NONE,
+    "GoogleAuthError": _NONE,
+    "RefreshError": _EXPIRED,
+    "401": _EXPIRED,
+    "403": "access denied ({said}); the account needs Storage Object Admin on {bucket}",
+    "501": IGNORES_CREATE,
+}
 
 
 class Gcs:
     extra = "gcs"
+    remedies = _REMEDIES
 
     def connect(self, bucket: str) -> Any:
         is_emulated = bool(os.environ.get(_EMULATOR))
@@ -21,22 +34,11 @@ class Gcs:
             from gcsfs import GCSFileSystem
         except ImportError as error:
             raise StoreUnusable("gs:// needs another package; pip install 'spot-launch[gcs]'") from error
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints the trace of errors that it raises as well
         return GCSFileSystem(
             token="anon" if is_emulated else None, requests_timeout=15, use_listings_cache=False, skip_instance_cache=True
         )
 
-    def refusal(self, error: BaseException, bucket: str) -> str | None:
-        name, code = type(error).__name__, str(getattr(error, "code", ""))
-        if name in ("DefaultCredentialsError", "GoogleAuthError"):
-            return f"no credentials for Google Cloud ({first_line(error)}); {_LOGIN}"
-        if name == "RefreshError" or (name == "HttpError" and code == "401"):
-            return f"the credentials have expired or are not valid ({first_line(error)}); {_LOGIN}"
-        said = str(error)
-        if isinstance(error, FileNotFoundError) and ("bucket does not exist" in said or said.endswith(f"b/{bucket}")):
-            return f"there is no bucket {bucket!r}; create it, or mend the name in checkpoint.dir"
-        if name == "HttpError" and code == "403":
-            return f"access denied ({first_line(error)}); the account needs Storage Object Admin on {bucket!r}"
-        return None
-
-    def is_taken(self, error: BaseException) -> bool:
-        return False
+    def code(self, error: BaseException) -> str:
+        name = type(error).__name__
+        return str(getattr(error, "code", "")) if name == "HttpError" else name
