@@ -108,9 +108,11 @@ def final_block(result: Result) -> list[str]:
 def load_line(url: str) -> str:
     """The line of Python that loads the weights at `url`: a checkpoint's file holds the optimizer's state beside them."""
     path = url.removeprefix("file://")
+    is_near = path != url or "://" not in url
+    load = f"load_file({path!r})" if is_near else f"load(fsspec.open({url!r}).open().read())"
     return (
-        "from safetensors.torch import load_file; "
-        f"weights = {{k[6:]: v for k, v in load_file({path!r}).items() if k.startswith('model.')}}"
+        f"{'' if is_near else 'import fsspec; '}from safetensors.torch import {load.partition('(')[0]}; "
+        f"weights = {{k[6:]: v for k, v in {load}.items() if k.startswith('model.')}}"
     )
 
 

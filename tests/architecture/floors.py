@@ -72,6 +72,7 @@ PACKAGES = {
     "s3fs": ("adapters.store.providers.s3",),
     "gcsfs": ("adapters.store.providers.gcs",),
     "adlfs": ("adapters.store.providers.azure",),
+    "azure": ("adapters.store.providers.azure",),
     "rich": ("app",),
     "xxhash": ("adapters", "checkpoint", "node", "train", "trainers"),
     "numpy": ("checkpoint.stage",),  # its random state, where the program itself has loaded it; no dependency of ours

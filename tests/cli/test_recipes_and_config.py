@@ -53,7 +53,9 @@ def test_cp_into_a_place_that_cannot_be_written_is_a_usage_error(recipe_at, caps
     assert "cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["checkpoint: {dir: 's3://b/x?sig=1'}", "resources: {infra: local, accelerators: H900}", "num_nodes: 2"])
+@pytest.mark.parametrize(
+    "line", ["checkpoint: {dir: 's3://b/x?sig=1'}", "resources: {infra: local, accelerators: H900}", "num_nodes: 2"]
+)
 def test_validate_refuses_what_plan_refuses(line: str, recipe_at, capsys: pytest.CaptureFixture[str]):
     name = recipe_at(f"run: echo a\n{line}\n")
     assert (launch("recipes", "validate", name), launch("plan", name)) == (2, 2)
