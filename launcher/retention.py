@@ -6,6 +6,7 @@ only a restore reads every byte, so until one has succeeded nobody knows how far
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 
 from launcher.adapters.commits import UnreadableCommit, read_commit
@@ -100,8 +101,8 @@ def _sizes_of_saves(store: ObjectStore, attempt: int) -> dict[str, int]:
 def _newest_intact(chain: list[Manifest], sizes: dict[int, dict[str, int]]) -> list[CommitRef]:
     """Those of the chain whose files are all there in full length. Their bytes are for a restore to read."""
     known = {key: size for of_attempt in sizes.values() for key, size in of_attempt.items()}
-    intact = [m.ref for m in chain if all(known.get(f.key) == f.size for f in m.files)]
-    return intact[:NUM_INTACT_KEPT]
+    intact = (m.ref for m in chain if all(known.get(f.key) == f.size for f in m.files))
+    return list(itertools.islice(intact, NUM_INTACT_KEPT))
 
 
 def _is_curve(key: str) -> bool:

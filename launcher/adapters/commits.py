@@ -1,10 +1,14 @@
 """What stands at a commit's number: read twice before it is called damaged, since it may have been damaged on the way."""
 
+import functools
+
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import Commit, CommitRef
 from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing
+
+_KNOWN_MOST = 256  # commits of which a process remembers what their bytes say: some lives of an attempt
 
 
 class UnreadableCommit:
@@ -33,6 +37,12 @@ def _parsed(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
     key = commit_key(ref)
     data = store.get(key)
     try:
-        return manifests.read(data), data
+        return _said(data), data
     except ValueError as error:
         raise Damaged(key, str(error)) from error
+
+
+@functools.lru_cache(_KNOWN_MOST)
+def _said(data: bytes) -> Commit:
+    """What these bytes say. A supervisor reads each commit when it appears, and once more to retain what is history."""
+    return manifests.read(data)
