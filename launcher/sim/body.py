@@ -28,6 +28,9 @@ class Body:
     is_over: bool = False  # killed, or its agent has ended
     is_deaf: bool = False  # cut off: reads nothing, and nobody reads it
 
+    def __post_init__(self) -> None:
+        self._patience = Patience(lambda _: None, self.dice)
+
     @property
     def now(self) -> Utc:
         """True time, which no machine knows."""
@@ -41,4 +44,4 @@ class Body:
 
     def patience(self) -> Patience:
         """A machine's own waits between tries are shorter than anything that happens to it here."""
-        return Patience(lambda _: None, self.dice)
+        return self._patience

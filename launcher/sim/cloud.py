@@ -95,6 +95,7 @@ class SimCloud:
     reports_ends: bool = True  # whether an ended instance is listed with the time of its end
     instances: dict[InstanceName, Instance] = field(default_factory=dict)
     starts: list[InstanceName] = field(default_factory=list)  # every start that bought a machine, in order
+    _settled: dict[tuple[InstanceName, str, bool], InstanceStatus] = field(default_factory=dict)  # what changes no more
 
     # --- the port -----------------------------------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ class SimCloud:
         prefix = instance_name(run, incarnation, 0)[:-1]
         now = self.timeline.now
         return {
-            name: self._status(instance, home)
+            name: self._settled.get((name, home, self.reports_ends)) or self._status(instance, home)
             for name, instance in self.instances.items()
             if name.startswith(prefix) and (instance.ended_at is None or now < instance.ended_at + LISTED_AFTER_END)
         }
@@ -237,6 +238,12 @@ class SimCloud:
                 agent.kill()
 
     def _status(self, instance: Instance, home: str) -> InstanceStatus:
+        status = self._status_now(instance, home)
+        if not instance.is_up:
+            self._settled[instance.name, home, self.reports_ends] = status
+        return status
+
+    def _status_now(self, instance: Instance, home: str) -> InstanceStatus:
         if instance.failure is not None:
             return InstanceStatus(phase=InstancePhase.FAILED, failure=instance.failure)
         if (

@@ -346,8 +346,8 @@ class SimMachine:
 
     def _refresh(self, at: Utc, sequence: int, told_at: Utc) -> None:
         """The heartbeat as it is at true time `at`."""
-        beat = replace(self._beat, sequence=max(sequence, self._beat.sequence), at=told_at)
-        self._beat = self._trainer.tell(beat, at)
+        news = self._trainer.tell(self._beat.phase, at)
+        self._beat = replace(self._beat, sequence=max(sequence, self._beat.sequence), at=told_at, **news)
 
     def _post(self, key: str, data: bytes) -> None:
         """A small letter: kept until the store takes it, while this machine lives."""

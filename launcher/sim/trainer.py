@@ -7,7 +7,8 @@ training itself brings.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from launcher.adapters.retry import patience
 from launcher.checkpoint.commit import Author, Committer, Draft, Parent, SealedMet
@@ -15,7 +16,7 @@ from launcher.checkpoint.format import bytes_source
 from launcher.checkpoint.restore import MemoryFiles, restore
 from launcher.core.checkpoint import rules
 from launcher.core.checkpoint.manifest import CommitRef, Grants, Manifest, SetAside
-from launcher.core.contract import AgentPhase, AttemptSpec, ExitKind, Heartbeat
+from launcher.core.contract import AgentPhase, AttemptSpec, ExitKind
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreError, StoreUnknown
 from launcher.node.orders import Grant
@@ -145,37 +146,34 @@ class SimTrainer:
         """Whether it has made steps that were neither told nor saved."""
         return self._step != self.step_at(self._body.now)
 
-    def tell(self, beat: Heartbeat, at: Utc) -> Heartbeat:
-        """The heartbeat with what training shows at true time `at`."""
+    def tell(self, phase: AgentPhase, at: Utc) -> dict[str, Any]:
+        """What of a heartbeat training shows at true time `at`; `phase`: the one shown last."""
         self._step = self.step_at(at)
+        news: dict[str, Any] = {
+            "step": self._step,
+            "restored": self._restored,
+            "restored_step": self._restored_step,
+            "set_aside": self._set_aside,
+            "failed_saves": self._failed_saves,
+        }
         newest = self._newest
-        beat = replace(
-            beat,
-            step=self._step,
-            restored=self._restored,
-            restored_step=self._restored_step,
-            set_aside=self._set_aside,
-            failed_saves=self._failed_saves,
-        )
         if newest is not None:
-            beat = replace(
-                beat,
-                last_commit=newest.ref.commit,
-                last_commit_step=newest.step,
-                stall_real_s=newest.stall_s,
-                durable_real_s=newest.durable_s,
-            )
-        if self.train_from is None or at <= self.train_from:
-            return beat
-        return replace(
-            beat,
-            phase=AgentPhase.TRAINING if beat.phase is AgentPhase.RESTORING else beat.phase,
-            training_s=at - self.train_from,
-            restoring_s=self._pace.restore_s,
-            saving_s=min(self._stalled, at - self.train_from),
-            steps_per_s=1 / self._tempo.real(self._pace.step_s),
-            total_steps=self._pace.total_steps,
-        )
+            news |= {
+                "last_commit": newest.ref.commit,
+                "last_commit_step": newest.step,
+                "stall_real_s": newest.stall_s,
+                "durable_real_s": newest.durable_s,
+            }
+        if self.train_from is not None and at > self.train_from:
+            news |= {
+                "phase": AgentPhase.TRAINING if phase is AgentPhase.RESTORING else phase,
+                "training_s": at - self.train_from,
+                "restoring_s": self._pace.restore_s,
+                "saving_s": min(self._stalled, at - self.train_from),
+                "steps_per_s": 1 / self._tempo.real(self._pace.step_s),
+                "total_steps": self._pace.total_steps,
+            }
+        return news
 
     # --- what comes next ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from launcher.adapters.retry import Patience, patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Seat
 from launcher.core.contract import AttemptSpec, heartbeat_key
-from launcher.core.instance import InstanceName, InstanceStatus, attempt_of
+from launcher.core.instance import InstanceName, InstanceStatus, instance_name
 from launcher.core.market.offer import Offer
 from launcher.core.policy.base import Phase, Policy
 from launcher.core.policy.catalog import POLICIES
@@ -218,13 +218,13 @@ class Supervisor:
 
     def _may_doze(self) -> Seconds:
         """How long nothing but news can change anything: no look that is missed is part of a count."""
-        instances = {attempt_of(name): instance for name, instance in self.world.cloud.instances.items()}
+        instances = self.world.cloud.instances
         counted = 2 * Tempo(self.world.speed).read_slow  # of the time between two looks no more counts as silence
         state = self.history.state
         most = min(DOZE_MOST, DOZE_SHARE * state.recipe.autostop)
         for attempt in state.attempts.values():
             if attempt.bill is None:
-                instance = instances.get(attempt.number)
+                instance = instances.get(instance_name(state.run, state.incarnation, attempt.number))
                 if instance is None or not instance.is_up:
                     return 0.0
                 if not any(agent.is_steady for agent in instance.agents):
