@@ -27,7 +27,8 @@ Json = Any  # a JSON value carried as it is
 _KIND = "is"  # the tag that names the class; "kind" is a word recipes use
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+# No look-out for circles: values that cannot be changed hold none.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def encode(value: Any) -> Any:
@@ -130,7 +131,8 @@ def _dataclass_writer(kind: type) -> _Step:
         whole: dict[str, Any] = {_KIND: kind.__name__}
         for name in names:
             v = getattr(value, name)
-            whole[name] = v if type(v) in _UNCHANGED else encode(v)
+            of_v: type = type(v)
+            whole[name] = v if of_v in _UNCHANGED else _writer(of_v)(v)
         return whole
 
     return write
@@ -163,8 +165,7 @@ def _reader(kind: Any) -> _Step:
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind
     if dataclasses.is_dataclass(kind):
-        named = typing.cast(type, kind)
-        return lambda raw: _dataclass_reader(named)(raw)  # not before one comes: a class may hold itself
+        return _dataclass_reader(typing.cast(type, kind))
     return _scalar_reader(kind)
 
 
@@ -214,29 +215,36 @@ def _union_reader(args: tuple[Any, ...]) -> _Step:
 
 @functools.cache
 def _dataclass_reader(kind: type) -> _Step:
-    hints = typing.get_type_hints(kind)
-    fields = [(f.name, _scalar_of(hints[f.name]), _reader(hints[f.name])) for f in dataclasses.fields(kind)]
+    fields: list[tuple[str, type | None, bool, _Step]] = []
+    named = kind.__name__
 
     def read(raw: Any) -> Any:
+        if not fields:  # not before one comes: a class may hold itself
+            hints = typing.get_type_hints(kind)
+            fields.extend((f.name, *_scalar_of(hints[f.name]), _reader(hints[f.name])) for f in dataclasses.fields(kind))
         if not isinstance(raw, dict):
-            raise TypeError(f"expected an object for {kind.__name__}, found {raw!r}")
-        if raw.get(_KIND, kind.__name__) != kind.__name__:
-            raise TypeError(f"expected kind {kind.__name__}, found {raw[_KIND]!r}")
+            raise TypeError(f"expected an object for {named}, found {raw!r}")
+        if raw.get(_KIND, named) != named:
+            raise TypeError(f"expected kind {named}, found {raw[_KIND]!r}")
         given = {}
-        for name, scalar, member in fields:
+        for name, scalar, or_none, member in fields:
             if name in raw:
                 item = raw[name]
-                given[name] = item if type(item) is scalar else member(item)
+                if type(item) is scalar or (or_none and item is None):
+                    given[name] = item
+                else:
+                    given[name] = member(item)
         return kind(**given)
 
     return read
 
 
-def _scalar_of(kind: Any) -> type | None:
-    """The class whose values `kind` takes as they are: most fields are such, and then no reader is called."""
-    members = [arg for arg in typing.get_args(kind) or (kind,) if arg is not type(None)]
-    is_plain = len(members) == 1 and members[0] in _SCALARS and typing.get_origin(kind) in (None, typing.Union, types.UnionType)
-    return members[0] if is_plain else None
+def _scalar_of(kind: Any) -> tuple[type | None, bool]:
+    """The class whose values `kind` takes as they are, and whether it takes None: most fields are such, and need no reader."""
+    args = typing.get_args(kind) or (kind,)
+    members = [arg for arg in args if arg is not type(None)]
+    is_union = typing.get_origin(kind) in (None, typing.Union, types.UnionType)
+    return (members[0] if is_union and len(members) == 1 and members[0] in _SCALARS else None), is_union and type(None) in args
 
 
 def _scalar_reader(kind: Any) -> _Step:

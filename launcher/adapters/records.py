@@ -7,7 +7,7 @@ for that copy; else its number is Unreadable. A whole record that this version c
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher import codec
 from launcher.adapters.segments import Segments
@@ -46,8 +46,7 @@ class Unreadable:
 Entry = Record | Unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """One number of the journal: the stored bytes, their digest, and what they say."""
 
     number: int
@@ -131,7 +130,7 @@ class RecordReader:
             return stored
         if isinstance(slot.entry, Unreadable):
             return slot
-        return replace(slot, entry=Unreadable(number=slot.number, digest=slot.digest))
+        return slot._replace(entry=Unreadable(number=slot.number, digest=slot.digest))
 
     def _parse(self, data: bytes, number: int) -> Slot:
         digest = codec.digest_of(data)

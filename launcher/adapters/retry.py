@@ -6,6 +6,7 @@ deadline all the same.
 """
 
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -51,11 +52,21 @@ def patience(of_world: Patience) -> Iterator[None]:
 
 def store_calls(*, sleep: Sleep | None = None, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
     """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable."""
+    return _ambient(deadline) if sleep is None else _calls(sleep, deadline)
+
+
+@functools.cache
+def _ambient(deadline: Seconds) -> Retrying:
+    """One for all callers: it remembers nothing of a call, since a call that fails takes up a copy."""
+    return _calls(lambda seconds: _patience().sleep(seconds), deadline)
+
+
+def _calls(sleep: Sleep, deadline: Seconds) -> Retrying:
     return _Retrying(
         retry=retry_if_exception_type(StoreUnknown),
         wait=_wait,
         stop=_StopAfter(deadline),
-        sleep=sleep or (lambda seconds: _patience().sleep(seconds)),
+        sleep=sleep,
         reraise=True,
     )
 

@@ -62,6 +62,9 @@ class PlaceBelief:
     life_seen: Seconds = 0.0  # sum over all lives there, censored ones included
 
 
+_UNTRIED = PlaceBelief()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
     """What we believe now. `offers` as last sighted; `places` by `Placement.place`."""
@@ -95,7 +98,7 @@ def update(view: MarketView, sighting: Sighting) -> MarketView:
 
 
 def belief_of(view: MarketView, place: str) -> PlaceBelief:
-    return view.places.get(place, PlaceBelief())
+    return view.places.get(place, _UNTRIED)
 
 
 def is_cooling(view: MarketView, place: str, now: Utc) -> bool:
