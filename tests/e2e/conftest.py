@@ -6,7 +6,7 @@ are kept below `.servers/logs/` where a test failed.
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +16,8 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.running import Servers
 
 STORES = ("s3", "moto", "gs", "az")
+Note = Callable[[str, str, str], None]  # a fault, a store and what came of it, for the table at the end
+NOTE = "fault"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +25,20 @@ class Remote:
     kind: Kind
     url: str
 
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faulty:
     kind: Kind
     url: str
     proxy: FaultProxy
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -57,3 +67,24 @@ def faulty(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest
 def reach(kind: Kind, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in kind.environment(port).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def table(record_property: Callable[[str, object], None]) -> Note:
+    return lambda fault, store, outcome: record_property(NOTE, (fault, store, outcome))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The fault table, of all outcomes that tests noted; one that failed noted none."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    notes = [value for report in reports if report.when == "call" for name, value in report.user_properties if name == NOTE]
+    outcomes = {(fault, store): outcome for fault, store, outcome in notes}
+    faults = list(dict.fromkeys(fault for fault, _ in outcomes))
+    if not faults:
+        return
+    terminalreporter.section("what became of each fault")
+    for fault in sorted(faults):
+        terminalreporter.write_line(fault)
+        for store in (*STORES, "file"):
+            if (outcome := outcomes.get((fault, store), "–")) != "–":
+                terminalreporter.write_line(f"    {store:5} {outcome}")

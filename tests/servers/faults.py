@@ -11,7 +11,7 @@ truncate         an end after some bytes of the response's body, whose announced
 corrupt          the top bit of one byte of the response's body is flipped            after
 corrupt_request  the same of the request's body                                       after
 hold_request     nothing more is passed on after some bytes of the request's body,    after, seconds
-                 and a reset in the end
+                 or before its last one, and a reset in the end
 hold_response    the server executes it; the client hears nothing, and a reset in     seconds
                  the end
 delay            nothing is passed on for a while                                     seconds

@@ -96,11 +96,12 @@ class FaultProxy:
         self._is_up.set()
         self._loop.run_forever()
         server.close()
-        still_open = asyncio.all_tasks(self._loop)  # a blackhole, say
-        for task in still_open:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*still_open, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0))  # lets the resets of those go out
+        # Requests that are still open, a black hole, say; while they end, connections made just now become others.
+        while still_open := asyncio.all_tasks(self._loop):
+            for task in still_open:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(still_open))
+            self._loop.run_until_complete(asyncio.sleep(0))  # lets the resets of those go out
         self._loop.close()
 
     def _fault_for(self, line: str) -> Fault | None:
@@ -220,8 +221,9 @@ class _Passage:
                 _reset(self._request.writer)
                 _reset(server)
                 return
-            if fault.action is Action.HOLD_REQUEST and done + len(data) > fault.after:
-                server.write(data[: max(0, fault.after - done)])
+            hold_at = min(fault.after, size - 1) if size else fault.after  # a short body is held at its last byte
+            if fault.action is Action.HOLD_REQUEST and done + len(data) > hold_at:
+                server.write(data[: hold_at - done])
                 await self._hold()
                 return
             if fault.action is Action.CORRUPT_REQUEST:
