@@ -229,7 +229,7 @@ class Journal:
         assert pending.number == self.last + 1, "a record was read past the pending one"
         found: Slot = self._retrying(self._create_and_read_back, pending)
         self._pending = None
-        if found.data != pending.data:
+        if found is not pending:
             self._doubted.append(pending.entry)
             return found
         self._take([pending])
@@ -244,7 +244,7 @@ class Journal:
             pass
         except (StoreUnknown, StoreUnusable) as error:
             failure = error  # an earlier attempt may have landed all the same: only the read tells
-        found = self._reader.fetch(pending.number)
+        found = self._reader.fetch(pending.number, pending)
         if found is None:
             raise failure
         return found
