@@ -2,14 +2,12 @@
 
 import contextlib
 import random
-from pathlib import Path
 
 import pytest
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record
 from launcher.adapters.store.base import Chunks, ObjectStore
-from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import journal_key
 from launcher.errors import KeyExists, Overtaken, StoreUnknown, StoreUnusable
@@ -28,12 +26,6 @@ from tests.conformance.journals import (
     opened,
     told,
 )
-
-
-@pytest.fixture(params=["memory", "files"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
-
 
 # --- appending and reading -------------------------------------------------------------------------------------------------
 

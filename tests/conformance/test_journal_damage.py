@@ -1,7 +1,6 @@
 """A journal whose bytes rot: what is voided, what a copy mends, and what is never believed."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from launcher.adapters.journal import Journal, Unreadable
 from launcher.adapters.records import Slot
 from launcher.adapters.segments import segment_key
 from launcher.adapters.store.base import ObjectStore
-from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.contract import journal_key
 from launcher.errors import StoreUnknown, StoreUnusable
@@ -30,11 +28,6 @@ from tests.conformance.journals import (
     opened,
     told,
 )
-
-
-@pytest.fixture(params=["memory", "files"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return MemoryStore() if request.param == "memory" else FileStore(tmp_path)
 
 
 def test_a_damaged_record_is_unreadable_until_it_is_voided_and_void_for_ever(store: ObjectStore) -> None:

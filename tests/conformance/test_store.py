@@ -13,38 +13,10 @@ import pytest
 from launcher.adapters import durable
 from launcher.adapters.store.base import ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.files import FileStore
-from launcher.adapters.store.memory import MemoryStore
 from launcher.adapters.store.open import child, open_store
 from launcher.errors import KeyExists, KeyMissing, StoreUnknown, StoreUnusable, UsageError
-from launcher.sim.faults import FaultPlan
-from launcher.sim.faulty import FaultyStore, Process
-from launcher.sim.store import SimStore
-from launcher.sim.timeline import Timeline
 
 REPOSITORY = Path(__file__).parents[2]
-
-MakeStore = Callable[[Path], ObjectStore]
-
-
-def _faultless(_: Path) -> ObjectStore:
-    """A store as a process of a simulated world reaches it while nothing goes wrong."""
-    timeline = Timeline()
-    process = Process(name="sup-1", timeline=timeline, plan=FaultPlan(0, 0.0, 0.0, only=()), can_stop=True)
-    return FaultyStore(inner=SimStore(timeline), process=process)
-
-
-STORES: dict[str, MakeStore] = {
-    "memory": lambda _: MemoryStore(),
-    "files": FileStore,
-    "simulated": lambda _: SimStore(Timeline()),
-    "faultless": _faultless,
-}
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path / "not" / "made" / "yet")
-
 
 # --- every store -----------------------------------------------------------------------------------------------------------
 
