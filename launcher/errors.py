@@ -9,7 +9,8 @@ LaunchError                     70 unless a branch says otherwise
 │   ├── KeyExists                   create() found the key taken
 │   ├── KeyMissing                  get() found nothing
 │   ├── StoreUnknown                no answer within the deadline: the outcome is not known
-│   ├── StoreUnusable               retrying cannot help: permission, no bucket, no space, no create-if-absent
+│   ├── StoreUnusable               retrying cannot help: no bucket, no space, no create-if-absent
+│   │   └── StoreDenied         5       it does not accept who we are, or what we may do
 │   └── Damaged                     bytes are there, and they are not what was written
 ├── Overtaken                   7   another supervisor drives this run
 ├── WorldError                      passing: the loop rides it out
@@ -63,6 +64,12 @@ class StoreUnknown(StoreError):
 
 class StoreUnusable(StoreError):
     """The store refused in a way that no retry mends."""
+
+
+class StoreDenied(StoreUnusable):
+    """Credentials that are missing, wrong or expired, or that lack a permission."""
+
+    exit_code = 5
 
 
 class Damaged(StoreError):

@@ -7,7 +7,7 @@ from launcher.adapters.store.providers.azure import Azure
 from launcher.adapters.store.providers.base import Provider, sorted_error
 from launcher.adapters.store.providers.gcs import Gcs
 from launcher.adapters.store.providers.s3 import S3
-from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable
+from launcher.errors import KeyExists, KeyMissing, StoreDenied, StoreError, StoreUnknown, StoreUnusable
 
 
 class Coded(Exception):
@@ -36,7 +36,7 @@ def told(provider: Provider, error: Exception) -> StoreError:
     [
         (FileExistsError("there"), KeyExists),
         (FileNotFoundError("nothing"), KeyMissing),
-        (PermissionError("no"), StoreUnusable),
+        (PermissionError("no"), StoreDenied),
         (OSError(38, "not implemented"), StoreUnusable),
         (OSError(5, "a conflict that passes"), StoreUnknown),
         (TimeoutError("too late"), StoreUnknown),

@@ -1,33 +1,75 @@
-"""What tells one provider of object stores from another: how its file system is made, and what its errors mean.
+"""What tells one provider of object stores from another: how it is reached, its handful of requests, and what its errors mean.
 
 Each provider's library spells the same trouble differently, and one and the same class may be a refusal or a stumble. So each
 provider finds the code of an error, and here codes become the errors that callers know (`launcher.errors`), with a remedy for
 those that no retry mends.
 """
 
+import email.utils
 import errno
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable
+from launcher import log
+from launcher.errors import KeyExists, KeyMissing, StoreDenied, StoreError, StoreUnknown, StoreUnusable
+from launcher.units import Bytes, Seconds, show_duration
 
+MARK = "launchmark"  # user metadata; letters only, since proxies drop headers with underscores and Azure takes no hyphen
 IGNORES_CREATE = "it ignores create-if-absent, on which every checkpoint and the journal rest; use another store"
-_TAKEN = ("PreconditionFailed",)  # ours is the only condition; s3fs knows it only where the server names it
+_NO_BUCKET = "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir"
+_TAKEN = ("PreconditionFailed", "BlobAlreadyExists")  # the only condition is ours; s3fs knows it only where the server names it
+_MISSING = ("BlobNotFound", "ResourceNotFound", "ResourceNotFoundError")
 _BEYOND = ("InvalidRange", "416")
+_SKEW_TOLD: Seconds = 300.0  # clouds refuse requests that are 5 to 15 minutes off; less explains no refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object: its bucket (or container) and its name there."""
+
+    bucket: str
+    name: str
 
 
 class Provider(Protocol):
-    """One scheme. `remedies`: what to do, by code; "{bucket}" and "{said}", the library's own words, are filled in."""
+    """One scheme.
+
+    `remedies` and `denials` say what to do, by code; denials are about who we are. "{bucket}", "{region}" and "{said}", the
+    library's own words, are filled in. The requests are coroutines for the loop of the file system `fs` and raise whatever
+    the library does.
+    """
 
     extra: str  # what to install, as in spot-launch[s3]
     remedies: Mapping[str, str]
+    denials: Mapping[str, str]
 
     def connect(self, bucket: str) -> Any:
         """An fsspec AsyncFileSystem of this process, without caches and with bounded retries and time-outs.
 
-        Raises StoreUnusable where its package is not installed, or where nothing says how to reach the bucket.
+        May ask the network who we are. Raises StoreUnusable where its package is not installed, or where nothing says how to
+        reach the bucket.
         """
         ...
+
+    async def create(self, fs: Any, place: Place, data: bytes, mark: str) -> None:
+        """If absent, and with `mark` in its metadata under MARK."""
+        ...
+
+    async def replace(self, fs: Any, place: Place, data: bytes) -> None: ...
+
+    async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes: ...
+
+    async def mark_of(self, fs: Any, place: Place) -> str | None:
+        """The mark that the object was created with."""
+        ...
+
+    async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
+        """Names that start with `prefix`, and their sizes. What the library says is missing here is the bucket."""
+        ...
+
+    async def delete(self, fs: Any, place: Place) -> None: ...
 
     def code(self, error: BaseException) -> str:
         """The provider's name for what went wrong; "" where `error` has none."""
@@ -42,25 +84,54 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
     """What `error` of a provider's library means to callers."""
     chain = tuple(_causes(error))
     codes = [provider.code(cause) for cause in chain]
+    words = {"bucket": repr(bucket), "said": _said(error), "region": _header(chain, "x-amz-bucket-region") or "its own"}
     for code in codes:
+        if code in provider.denials:
+            skew = skew_of(_header(chain, "date"))
+            if skew is not None and abs(skew) > _SKEW_TOLD:
+                return StoreUnusable(f"cannot use {url}: {clock_off(skew)}")
+            return StoreDenied(f"cannot use {url}: {provider.denials[code].format(**words)}")
         if code in provider.remedies:
-            remedy = provider.remedies[code].format(bucket=repr(bucket), said=_first_line(error))
-            return StoreUnusable(f"cannot use {url}: {remedy}")
+            return StoreUnusable(f"cannot use {url}: {provider.remedies[code].format(**words)}")
     if any(code in _BEYOND for code in codes):
         return BeyondEnd(f"{key} ends before the span")
     if any(isinstance(cause, FileExistsError) for cause in chain) or any(code in _TAKEN for code in codes):
         return KeyExists(key)
-    if any(isinstance(cause, FileNotFoundError) for cause in chain):
+    if any(isinstance(cause, FileNotFoundError) for cause in chain) or any(code in _MISSING for code in codes):
         return KeyMissing(key)
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSYS for cause in chain):
         return StoreUnusable(f"cannot use {url}: {IGNORES_CREATE}")
     if any(isinstance(cause, PermissionError) for cause in chain):
-        return StoreUnusable(f"cannot use {url}: permission denied ({_first_line(error)}); allow reading and writing there")
-    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {_first_line(error)}")
+        return StoreDenied(f"cannot use {url}: permission denied ({words['said']}); allow reading and writing there")
+    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {words['said']}")
 
 
 def no_bucket(url: str, bucket: str) -> StoreUnusable:
-    return StoreUnusable(f"cannot use {url}: there is no bucket {bucket!r}; create it, or mend the name in checkpoint.dir")
+    return StoreUnusable(f"cannot use {url}: {_NO_BUCKET.format(bucket=repr(bucket))}")
+
+
+def skew_of(date: str | None) -> Seconds | None:
+    """How far this machine's clock is before that of a server which has just said `date`; None where that is no date."""
+    try:
+        return None if date is None else time.time() - email.utils.parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+def clock_off(skew: Seconds) -> str:
+    way = "fast" if skew > 0 else "slow"
+    return f"this machine's clock is off: {show_duration(abs(skew))} {way}; set it (`timedatectl set-ntp true`)"
+
+
+def _header(chain: tuple[BaseException, ...], name: str) -> str | None:
+    """A header of the answer behind an error, as botocore or azure-core keep it."""
+    for cause in chain:
+        response: Any = getattr(cause, "response", None)
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders") if isinstance(response, Mapping) else None
+        found = {str(k).lower(): str(v) for k, v in dict(headers or getattr(response, "headers", None) or {}).items()}
+        if name in found:
+            return found[name]
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -72,5 +143,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
+def _said(error: BaseException) -> str:
+    """The library's own words in one line; some begin with the path alone, and say why in the second."""
+    return log.redacted(" ".join(str(error).split("\n")[:2]).strip()[:200])

@@ -3,44 +3,57 @@
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.adapters.store.providers.base import IGNORES_CREATE
+from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place
 from launcher.errors import StoreUnusable
+from launcher.units import Bytes
 
 _CONFIG = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2, "mode": "standard"}}
 _RETRIES = 2  # by s3fs on top of that; the rest is ours
 _LOGIN = "log in (`aws sso login`), set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_ELSEWHERE = "the bucket {bucket} lies in another region; set AWS_REGION to its own"
+_ELSEWHERE = "the bucket {bucket} lies in another region; set AWS_REGION to {region}"
 _EXPIRED = f"the credentials have expired; {_LOGIN}"
 _NONE = f"no credentials for AWS ({{said}}); {_LOGIN}"
-_REMEDIES: Mapping[str, str] = {
-    "NoSuchBucket": "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir",
-    "InvalidBucketName": "{bucket} cannot be the name of a bucket; mend it in checkpoint.dir",
-    "PermanentRedirect": _ELSEWHERE,
-    "AuthorizationHeaderMalformed": _ELSEWHERE,
-    "IllegalLocationConstraintException": _ELSEWHERE,
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "TokenRefreshRequired": _EXPIRED,
-    "InvalidToken": f"the session token is not valid; {_LOGIN}",
-    "InvalidAccessKeyId": f"AWS does not know this access key; {_LOGIN}",
-    "SignatureDoesNotMatch": f"the secret key does not fit the access key; {_LOGIN}",
-    "AccessDenied": "access denied; the role needs s3:GetObject, PutObject, DeleteObject and ListBucket on {bucket}",
-    "AllAccessDisabled": "access to {bucket} is switched off by its owner",
-    "QuotaExceeded": "the quota of the store is used up; free some space or raise it",
-    "RequestTimeTooSkewed": "this machine's clock is off by more than 15 minutes; set it (`timedatectl set-ntp true`)",
-    "NotImplemented": IGNORES_CREATE,
-    # What botocore raises before it asks anybody:
-    "NoCredentialsError": _NONE,
-    "PartialCredentialsError": _NONE,
-    "ProfileNotFound": _NONE,
-    "TokenRetrievalError": _NONE,
-    "SSOTokenLoadError": _NONE,
-}
+_SWITCHED_OFF = "access to {bucket} is switched off by its owner"
+_FULL = "the store is full or its quota used up; free some space or raise it"
 
 
 class S3:
     extra = "s3"
-    remedies = _REMEDIES
+    remedies: Mapping[str, str] = {
+        "NoSuchBucket": "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir",
+        "InvalidBucketName": "{bucket} cannot be the name of a bucket; mend it in checkpoint.dir",
+        "ParamValidationError": "{bucket} cannot be the name of a bucket ({said}); mend it in checkpoint.dir",
+        "PermanentRedirect": _ELSEWHERE,
+        "301": _ELSEWHERE,
+        "AuthorizationHeaderMalformed": _ELSEWHERE,
+        "IllegalLocationConstraintException": _ELSEWHERE,
+        "InvalidRegionError": "AWS_REGION names no region ({said}); mend it",
+        "QuotaExceeded": _FULL,
+        "XMinioStorageFull": _FULL,
+        "InsufficientStorage": _FULL,
+        "507": _FULL,
+        "NotImplemented": IGNORES_CREATE,
+    }
+    denials: Mapping[str, str] = {
+        "ExpiredToken": _EXPIRED,
+        "ExpiredTokenException": _EXPIRED,
+        "TokenRefreshRequired": _EXPIRED,
+        "InvalidToken": f"the session token is not valid; {_LOGIN}",
+        "InvalidAccessKeyId": f"AWS does not know this access key; {_LOGIN}",
+        "SignatureDoesNotMatch": f"the secret key does not fit the access key; {_LOGIN}",
+        "AccessDenied": "access denied; the role needs s3:GetObject, PutObject, DeleteObject and ListBucket on {bucket}",
+        "AllAccessDisabled": _SWITCHED_OFF,
+        "AccountProblem": _SWITCHED_OFF,
+        "RequestTimeTooSkewed": "this machine's clock is off by more than 15 minutes; set it (`timedatectl set-ntp true`)",
+        # What botocore raises before it asks anybody:
+        "NoCredentialsError": _NONE,
+        "PartialCredentialsError": _NONE,
+        "CredentialRetrievalError": _NONE,
+        "ProfileNotFound": _NONE,
+        "TokenRetrievalError": _NONE,
+        "SSOTokenLoadError": _NONE,
+        "UnauthorizedSSOTokenError": _NONE,
+    }
 
     def connect(self, bucket: str) -> Any:
         try:
@@ -51,8 +64,39 @@ class S3:
         made.retries = _RETRIES
         return made
 
+    async def create(self, fs: Any, place: Place, data: bytes, mark: str) -> None:
+        await fs._pipe_file(_path(place), data, mode="create", Metadata={MARK: mark})
+
+    async def replace(self, fs: Any, place: Place, data: bytes) -> None:
+        await fs._pipe_file(_path(place), data)
+
+    async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
+        return bytes(await fs._cat_file(_path(place), start=start, end=end))
+
+    async def mark_of(self, fs: Any, place: Place) -> str | None:
+        head = await fs._call_s3("head_object", Bucket=place.bucket, Key=place.name)
+        mark: str | None = head.get("Metadata", {}).get(MARK)
+        return mark
+
+    async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
+        found: list[tuple[str, Bytes]] = []
+        more: dict[str, str] = {}
+        while True:
+            page = await fs._call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+            found += [(entry["Key"], entry["Size"]) for entry in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return found
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def delete(self, fs: Any, place: Place) -> None:
+        await fs._rm_file(_path(place))
+
     def code(self, error: BaseException) -> str:
         response = getattr(error, "response", None)
         if isinstance(response, Mapping):
             return str(response.get("Error", {}).get("Code", ""))
         return type(error).__name__
+
+
+def _path(place: Place) -> str:
+    return f"{place.bucket}/{place.name}"

@@ -1,0 +1,141 @@
+"""What a remote store promises on top of the suite of all: every call ends, and no create of its own is told as another's."""
+
+import os
+import threading
+
+import pytest
+
+from launcher.adapters.store import remote
+from launcher.adapters.store.base import Span
+from launcher.adapters.store.remote import RemoteStore
+from launcher.errors import KeyExists, StoreDenied, StoreUnknown, StoreUnusable, UsageError
+from tests.conformance.provider import Coded, MemoryProvider, failing, silence, times
+
+LOST = (ConnectionResetError, "no answer")
+
+
+def store_over(provider: MemoryProvider, *, call_s: float = 20.0, deadline: float = 60.0) -> RemoteStore:
+    return RemoteStore("s3://bkt/runs", provider, call_s=call_s, deadline=deadline)
+
+
+def test_a_create_whose_answer_was_lost_is_ours() -> None:
+    provider = MemoryProvider(after=times(1, "create", failing(*LOST)))
+    store_over(provider).create("a", b"no nonce in here")
+    assert provider.requests == ["connect", "create", "create", "mark_of"]
+
+
+def test_a_create_that_the_library_itself_repeated_is_ours_although_its_first_word_is_exists() -> None:
+    provider = MemoryProvider(after=times(1, "create", failing(FileExistsError, "by the request before this one")))
+    store_over(provider).create("a", b"x")
+    assert provider.requests == ["connect", "create", "mark_of"]
+
+
+def test_the_mark_is_read_again_until_there_is_an_answer() -> None:
+    provider = MemoryProvider(after=times(1, "create", failing(*LOST)), before=times(2, "mark_of", failing(*LOST)))
+    store_over(provider).create("a", b"x")
+
+
+def test_equal_bytes_of_another_are_not_ours() -> None:
+    provider = MemoryProvider()
+    store_over(provider).create("a", b"same")
+    provider.after = times(1, "create", failing(*LOST))
+    with pytest.raises(KeyExists):
+        store_over(provider).create("a", b"same")
+
+
+def test_a_create_without_an_answer_is_known_again_by_the_next_one_of_the_same_bytes() -> None:
+    provider = MemoryProvider(after=times(1, "create", failing(*LOST)))
+    store = store_over(provider, deadline=0.0)
+    with pytest.raises(StoreUnknown):
+        store.create("a", b"same")
+    store.create("a", b"same")
+    with pytest.raises(KeyExists):
+        store.create("a", b"same")
+
+
+def test_other_bytes_after_a_create_without_an_answer_lose_against_it() -> None:
+    provider = MemoryProvider(after=times(1, "create", failing(*LOST)))
+    store = store_over(provider, deadline=0.0)
+    with pytest.raises(StoreUnknown):
+        store.create("a", b"one")
+    with pytest.raises(KeyExists):
+        store.create("a", b"two")
+    assert store.get("a") == b"one"
+
+
+@pytest.mark.parametrize("request_name", ["create", "replace", "read", "names", "delete"])
+def test_silence_ends_at_the_deadline(request_name: str) -> None:
+    provider = MemoryProvider()
+    store = store_over(provider, call_s=0.05, deadline=0.0)
+    store.create("a", b"x")
+    provider.before = times(99, request_name, lambda: silence)
+    calls = {
+        "create": lambda: store.create("b", b"x"),
+        "replace": lambda: store.replace("a", b"y"),
+        "read": lambda: store.get("a", Span(0, 1)),
+        "names": lambda: list(store.list("")),
+        "delete": lambda: store.delete("a"),
+    }
+    with pytest.raises(StoreUnknown):
+        calls[request_name]()
+
+
+def test_silence_while_connecting_ends_at_the_deadline_too_and_is_tried_again() -> None:
+    hold = threading.Event()
+    provider = MemoryProvider(connecting=lambda: None if len(provider.requests) > 1 else (hold.wait(), None)[1])
+    store = store_over(provider, call_s=0.05)
+    try:
+        store.create("a", b"x")
+    finally:
+        hold.set()
+    assert provider.requests == ["connect", "connect", "create"]
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    provider = MemoryProvider(before=times(99, "create", failing(Coded, "AccessDenied")))
+    with pytest.raises(StoreDenied, match="access denied") as denial:
+        store_over(provider).create("a", b"x")
+    assert denial.value.exit_code == 5
+    assert provider.requests == ["connect", "create"]
+
+
+def test_a_bucket_that_is_not_there_is_said_to_be_missing_and_not_to_be_empty() -> None:
+    store = store_over(MemoryProvider(is_there=False))
+    for call in (lambda: store.create("a", b"x"), lambda: store.replace("a", b"x"), lambda: list(store.list(""))):
+        with pytest.raises(StoreUnusable, match="there is no bucket 'bkt'"):
+            call()
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
+def test_a_large_object_is_read_in_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PIECE_BYTES", 10)
+    data = bytes(range(size))
+    store = store_over(MemoryProvider())
+    store.create("a", data)
+    assert store.get("a") == data
+    assert store.get("a", Span(1, 15)) == data[1:15]
+
+
+def test_a_forked_child_makes_a_file_system_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = MemoryProvider()
+    store = store_over(provider)
+    store.create("a", b"x")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert store.get("a") == b"x"
+    assert provider.requests.count("connect") == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://KEY:hunter2@bkt/a",
+        "s3://KEY@bkt/a",
+        "s3://bkt/a?X-Amz-Signature=hunter2",
+        "s3://bkt/a#hunter2",
+        "abfs://c:hunter2@x/a",
+    ],
+)
+def test_a_url_with_a_secret_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="credentials elsewhere") as refusal:
+        RemoteStore(url, MemoryProvider())
+    assert "hunter2" not in str(refusal.value)
