@@ -6,10 +6,12 @@ from pathlib import Path
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
+from launcher.adapters.store.remote import RemoteStore
 from launcher.sim.faults import FaultPlan
 from launcher.sim.faulty import FaultyStore, Process
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
+from tests.conformance.provider import MemoryProvider
 
 MakeStore = Callable[[Path], ObjectStore]
 
@@ -26,4 +28,5 @@ STORES: dict[str, MakeStore] = {
     "files": FileStore,
     "simulated": lambda _: SimStore(Timeline()),
     "faultless": _faultless,
+    "remote": lambda _: RemoteStore("s3://bkt/some/folder", MemoryProvider()),
 }

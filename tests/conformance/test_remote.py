@@ -106,8 +106,9 @@ def test_a_bucket_that_is_not_there_is_said_to_be_missing_and_not_to_be_empty() 
             call()
 
 
-@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 14, 15, 24, 25])
 def test_a_large_object_is_read_in_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "FIRST_BYTES", 4)
     monkeypatch.setattr(remote, "PIECE_BYTES", 10)
     data = bytes(range(size))
     store = store_over(MemoryProvider())

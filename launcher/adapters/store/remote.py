@@ -14,6 +14,7 @@ import hashlib
 import os
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -28,9 +29,16 @@ from launcher.units import Bytes, Seconds
 
 CALL_S: Seconds = 30.0  # the libraries alone may wait for ever for a server that does not answer
 PIECE_BYTES: Bytes = 16 * 2**20  # read with one request, so that each has its own deadline and is repeated alone
+FIRST_BYTES: Bytes = 2**20  # of an object of unknown size: nearly all are smaller, and a silent server is left the sooner
 _SLOWEST: Bytes = 2**20  # a second; what is larger than a record gets more time by its size
 
 Work = Callable[[Any], Coroutine[Any, Any, Any]]  # of a file system
+
+# A forked child shares the kernel's list of what its parent's event loop waits for. Were a file system that came with the fork
+# collected there, its connections would be closed, struck off that list, and the parent would wait in vain for its next answer.
+_living: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_inherited: list[Any] = []
+os.register_at_fork(after_in_child=lambda: _inherited.extend(_living.values()))
 
 
 class RemoteStore:
@@ -82,7 +90,7 @@ class RemoteStore:
         start, end = (span.start, span.end) if span is not None else (0, None)
         pieces: list[bytes] = []
         while end is None or start < end:
-            stop = start + PIECE_BYTES if end is None else min(start + PIECE_BYTES, end)
+            stop = start + (PIECE_BYTES if pieces else FIRST_BYTES) if end is None else min(start + PIECE_BYTES, end)
             try:
                 pieces.append(self._piece(key, start, stop))
             except BeyondEnd:
@@ -153,6 +161,7 @@ class RemoteStore:
     def _file_system(self) -> Any:
         if self._made is None or self._made[0] != os.getpid():
             self._made = (os.getpid(), _within(self._call_s, lambda: self._provider.connect(self._bucket)))
+            _living[id(self._made[1])] = self._made[1]
         return self._made[1]
 
 

@@ -7,7 +7,13 @@ from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes
 
-_CONFIG = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2, "mode": "standard"}}
+_CONFIG = {
+    "connect_timeout": 5,
+    "read_timeout": 15,
+    "retries": {"total_max_attempts": 2, "mode": "standard"},
+    # Damage is ours to see, in every store's bytes: a record that came damaged to the store must be read to be voided.
+    "response_checksum_validation": "when_required",
+}
 _RETRIES = 2  # by s3fs on top of that; the rest is ours
 _LOGIN = "log in (`aws sso login`), set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _ELSEWHERE = "the bucket {bucket} lies in another region; set AWS_REGION to {region}"
