@@ -1,7 +1,11 @@
 """What a remote store promises on top of the suite of all: every call ends, and no create of its own is told as another's."""
 
 import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from launcher.adapters.store.remote import RemoteStore
 from launcher.errors import KeyExists, StoreDenied, StoreUnknown, StoreUnusable, UsageError
 from tests.conformance.provider import Coded, MemoryProvider, failing, silence, times
 
+REPOSITORY = Path(__file__).parents[2]
 LOST = (ConnectionResetError, "no answer")
 
 
@@ -124,6 +129,36 @@ def test_a_forked_child_makes_a_file_system_of_its_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert store.get("a") == b"x"
     assert provider.requests.count("connect") == 2
+
+
+FORKED = """
+import os, sys, weakref
+from launcher.adapters.store.remote import RemoteStore
+from tests.conformance.provider import MemoryProvider
+
+class Closing(MemoryProvider):
+    def connect(self, bucket):
+        fs = super().connect(bucket)
+        weakref.finalize(fs, lambda: os.write(1, b"closed by %d\\n" % os.getpid()))
+        return fs
+
+store = RemoteStore("s3://bkt", Closing())
+store.create("a", b"x")
+if (child := os.fork()) == 0:
+    store.get("a")
+    sys.exit(0)
+os.waitpid(child, 0)
+store.get("a")
+os.write(1, b"parent %d child %d\\n" % (os.getpid(), child))
+"""
+
+
+def test_a_forked_child_closes_nothing_of_its_parents_not_even_at_its_end() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKED], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=True)
+    closed, (parent, child) = re.findall(r"closed by (\d+)", told.stdout), *re.findall(r"parent (\d+) child (\d+)", told.stdout)
+    assert closed.count(parent) == 1
+    assert closed.count(child) == 1, "its own, and no other"
+    assert told.stderr == ""
 
 
 @pytest.mark.parametrize(

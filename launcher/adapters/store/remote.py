@@ -22,6 +22,7 @@ from fsspec import asyn
 
 from launcher.adapters import retry
 from launcher.adapters.store.base import Chunks, ObjectMeta, Span
+from launcher.adapters.store.forked import connected
 from launcher.adapters.store.providers.base import BeyondEnd, Place, Provider, no_bucket, sorted_error
 from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, UsageError
@@ -160,7 +161,7 @@ class RemoteStore:
 
     def _file_system(self) -> Any:
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), _within(self._call_s, lambda: self._provider.connect(self._bucket)))
+            self._made = (os.getpid(), connected(_within(self._call_s, lambda: self._provider.connect(self._bucket))))
             _living[id(self._made[1])] = self._made[1]
         return self._made[1]
 
