@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import pytest
 
+from launcher.adapters.store.providers.azure import Azure
+from launcher.adapters.store.providers.base import Provider
+from launcher.adapters.store.providers.gcs import Gcs
+from launcher.adapters.store.providers.s3 import S3
 from tests.servers.kinds import INSTALLED, Kind
 from tests.servers.proxy import FaultProxy
 from tests.servers.running import Servers
 
 STORES = ("s3", "moto", "gs", "az")
+PROVIDERS: dict[str, Callable[[], Provider]] = {"s3": S3, "gs": Gcs, "az": Azure}
 Note = Callable[[str, str, str], None]  # a fault, a store and what came of it, for the table at the end
 NOTE = "fault"
 
