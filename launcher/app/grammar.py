@@ -147,7 +147,7 @@ COMMANDS = (
     ),
     Command("ssh", "a shell on the live machine", later=True),
     Command("gc", "machines and uploads that nobody wants any more", later=True),
-    Command("doctor", "what works here", later=True),
+    Command("doctor", "whether a store will carry a run", (), (Flag(("--store",), "its URL or folder", "URL"),)),
     Command(
         "recipes",
         "the packaged recipes",

@@ -1,13 +1,15 @@
 """A provider in this process's memory, which misbehaves on demand: RemoteStore's own rules, without a network or a library."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fsspec import asyn
 
-from launcher.adapters.store.providers.base import Place
+from launcher.adapters.store.base import LifecycleRule
+from launcher.adapters.store.providers.base import Place, Stamp
 
 
 @dataclass
@@ -31,6 +33,8 @@ class MemoryProvider:
     requests: list[str] = field(default_factory=list)
     connecting: Callable[[], None] = lambda: None
     is_there: bool = True  # the bucket
+    clock_is_behind: float = 0.0
+    rules: list[LifecycleRule] | None = None
 
     extra: str = "memory"
     remedies: Mapping[str, str] = field(default_factory=lambda: {"NoSuchBucket": "there is no bucket {bucket}"})
@@ -61,9 +65,9 @@ class MemoryProvider:
         await self._answer("read")
         return data[start:end]
 
-    async def mark_of(self, fs: Any, place: Place) -> str | None:
-        await self._ask("mark_of")
-        return self._found(place)[1]
+    async def stamp(self, fs: Any, place: Place) -> Stamp:
+        await self._ask("stamp")
+        return Stamp(self._found(place)[1], time.time() - self.clock_is_behind)
 
     async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, int]]:
         await self._ask("names")
@@ -73,6 +77,10 @@ class MemoryProvider:
         await self._ask("delete")
         self._found(place)
         del self.objects[place.name]
+
+    async def lifecycle(self, fs: Any, bucket: str) -> list[LifecycleRule] | None:
+        await self._ask("lifecycle")
+        return self.rules
 
     def code(self, error: BaseException) -> str:
         return error.said if isinstance(error, Coded) else type(error).__name__

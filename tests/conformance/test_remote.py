@@ -26,17 +26,17 @@ def store_over(provider: MemoryProvider, *, call_s: float = 20.0, deadline: floa
 def test_a_create_whose_answer_was_lost_is_ours() -> None:
     provider = MemoryProvider(after=times(1, "create", failing(*LOST)))
     store_over(provider).create("a", b"no nonce in here")
-    assert provider.requests == ["connect", "create", "create", "mark_of"]
+    assert provider.requests == ["connect", "create", "create", "stamp"]
 
 
 def test_a_create_that_the_library_itself_repeated_is_ours_although_its_first_word_is_exists() -> None:
     provider = MemoryProvider(after=times(1, "create", failing(FileExistsError, "by the request before this one")))
     store_over(provider).create("a", b"x")
-    assert provider.requests == ["connect", "create", "mark_of"]
+    assert provider.requests == ["connect", "create", "stamp"]
 
 
 def test_the_mark_is_read_again_until_there_is_an_answer() -> None:
-    provider = MemoryProvider(after=times(1, "create", failing(*LOST)), before=times(2, "mark_of", failing(*LOST)))
+    provider = MemoryProvider(after=times(1, "create", failing(*LOST)), before=times(2, "stamp", failing(*LOST)))
     store_over(provider).create("a", b"x")
 
 

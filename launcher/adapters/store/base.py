@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from launcher.units import Bytes
+from launcher.units import Bytes, Utc
 
 Chunks = bytes | Iterable[bytes]
 
@@ -21,6 +21,15 @@ class Span:
 class ObjectMeta:
     key: str
     size: Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleRule:
+    """What a bucket does by itself to keys that start with `prefix`, "" for all."""
+
+    prefix: str
+    deletes: bool
+    aborts_uploads: bool
 
 
 class ObjectStore(Protocol):
@@ -55,4 +64,17 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Missing keys are fine."""
+        ...
+
+
+@runtime_checkable
+class Bucket(Protocol):
+    """What a store in a cloud can tell of itself besides."""
+
+    def written_at(self, key: str) -> Utc:
+        """When the object was written, by the store's clock, to the second. Raises KeyMissing."""
+        ...
+
+    def lifecycle(self) -> tuple[LifecycleRule, ...] | None:
+        """The rules that concern keys of this store; None where they may not be read."""
         ...

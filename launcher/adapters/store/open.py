@@ -50,6 +50,6 @@ def _path_of(url: str) -> Path:
 
 
 def _refusal(url: str, scheme: str) -> str:
-    near = difflib.get_close_matches(scheme.lower(), (*_LOCAL, *_REMOTE), n=1)
+    near = difflib.get_close_matches(scheme.lower(), (*_LOCAL, *_REMOTE), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}://?" if near else ""
     return f"{url!r} has the unknown scheme {scheme!r}; known are a plain path, {', '.join((*_LOCAL, *_REMOTE))}{hint}"

@@ -16,17 +16,18 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 from fsspec import asyn
 
 from launcher.adapters import retry
-from launcher.adapters.store.base import Chunks, ObjectMeta, Span
+from launcher.adapters.store.base import Chunks, LifecycleRule, ObjectMeta, Span
 from launcher.adapters.store.forked import connected
-from launcher.adapters.store.providers.base import BeyondEnd, Place, Provider, no_bucket, sorted_error
+from launcher.adapters.store.providers.base import BeyondEnd, Place, Provider, Stamp, no_bucket, sorted_error
 from launcher.core.tempo import STORE_DEADLINE_S
-from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, UsageError
-from launcher.units import Bytes, Seconds
+from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable, UsageError
+from launcher.units import Bytes, Seconds, Utc
 
 CALL_S: Seconds = 30.0  # the libraries alone may wait for ever for a server that does not answer
 PIECE_BYTES: Bytes = 16 * 2**20  # read with one request, so that each has its own deadline and is repeated alone
@@ -112,6 +113,24 @@ class RemoteStore:
         except KeyMissing:
             return
 
+    def written_at(self, key: str) -> Utc:
+        stamp: Stamp = self._call(key, lambda fs: self._provider.stamp(fs, self._place(key)))
+        return stamp.written_at
+
+    def lifecycle(self) -> tuple[LifecycleRule, ...] | None:
+        try:
+            rules = self._call("", lambda fs: self._provider.lifecycle(fs, self._container))
+        except StoreUnusable:  # rarely among the rights of who writes checkpoints
+            return None
+        return None if rules is None else tuple(rule for found in rules for rule in self._touching(found))
+
+    def _touching(self, rule: LifecycleRule) -> Iterator[LifecycleRule]:
+        """The rule as this store's keys see it, where it concerns them."""
+        if self._base.startswith(rule.prefix):
+            yield replace(rule, prefix="")
+        elif rule.prefix.startswith(self._base):
+            yield replace(rule, prefix=rule.prefix.removeprefix(self._base))
+
     def _create_once(self, key: str, data: bytes, mark: str) -> None:
         place = self._place(key)
         try:
@@ -121,10 +140,10 @@ class RemoteStore:
             taken = error
         # Asked outside of the handler: what goes wrong here must not look as if it came of the key being taken.
         try:
-            standing = self._try(key, lambda fs: self._provider.mark_of(fs, place))
+            standing: Stamp = self._try(key, lambda fs: self._provider.stamp(fs, place))
         except KeyMissing:
             raise StoreUnknown(f"{self._url}/{key} was there and is not") from None
-        if standing != mark:
+        if standing.mark != mark:
             raise taken
 
     def _piece(self, key: str, start: Bytes, stop: Bytes) -> bytes:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.adapters.store.providers.base import MARK, Place
-from launcher.errors import StoreUnusable
+from launcher.adapters.store.base import LifecycleRule
+from launcher.adapters.store.providers.base import MARK, Place, Stamp
+from launcher.errors import StoreDenied, StoreUnusable
 from launcher.units import Bytes
 
 _CONNECTION, _ACCOUNT = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"
@@ -49,7 +50,7 @@ class Azure:
         named = bucket.partition("@")[2].partition(".")[0]
         connection, account = os.environ.get(_CONNECTION), named or os.environ.get(_ACCOUNT)
         if not connection and not account:
-            raise StoreUnusable(f"nothing says which storage account {bucket!r} is in; {_LOGIN}")
+            raise StoreDenied(f"nothing says which storage account {bucket!r} is in; {_LOGIN}")
         how: dict[str, Any] = {"connection_string": connection} if connection else {"account_name": account, "anon": False}
         return AzureBlobFileSystem(**how, use_listings_cache=False, skip_instance_cache=True)
 
@@ -63,10 +64,9 @@ class Azure:
         stream = await _blob(fs, place).download_blob(offset=start, length=end - start, **_ONCE)
         return bytes(await stream.readall())
 
-    async def mark_of(self, fs: Any, place: Place) -> str | None:
+    async def stamp(self, fs: Any, place: Place) -> Stamp:
         found = await _blob(fs, place).get_blob_properties(**_ONCE)
-        mark: str | None = (found.metadata or {}).get(MARK)
-        return mark
+        return Stamp((found.metadata or {}).get(MARK), found.last_modified.timestamp())
 
     async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
         container = fs.service_client.get_container_client(bucket)
@@ -76,6 +76,9 @@ class Azure:
 
     async def delete(self, fs: Any, place: Place) -> None:
         await _blob(fs, place).delete_blob(**_ONCE)
+
+    async def lifecycle(self, fs: Any, bucket: str) -> list[LifecycleRule] | None:
+        return None  # a matter of the account, told only to its administrators
 
     def code(self, error: BaseException) -> str:
         code = getattr(error, "error_code", None)

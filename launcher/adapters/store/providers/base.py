@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from launcher import log
+from launcher.adapters.store.base import LifecycleRule
 from launcher.errors import KeyExists, KeyMissing, StoreDenied, StoreError, StoreUnknown, StoreUnusable
-from launcher.units import Bytes, Seconds, show_duration
+from launcher.units import Bytes, Seconds, Utc, show_duration
 
 MARK = "launchmark"  # user metadata; letters only, since proxies drop headers with underscores and Azure takes no hyphen
 IGNORES_CREATE = "it ignores create-if-absent, on which every checkpoint and the journal rest; use another store"
@@ -31,6 +32,14 @@ class Place:
 
     bucket: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an object carries: the mark that it was created with, and the store's time of that."""
+
+    mark: str | None
+    written_at: Utc
 
 
 class Provider(Protocol):
@@ -61,15 +70,17 @@ class Provider(Protocol):
 
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes: ...
 
-    async def mark_of(self, fs: Any, place: Place) -> str | None:
-        """The mark that the object was created with."""
-        ...
+    async def stamp(self, fs: Any, place: Place) -> Stamp: ...
 
     async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
         """Names that start with `prefix`, and their sizes. What the library says is missing here is the bucket."""
         ...
 
     async def delete(self, fs: Any, place: Place) -> None: ...
+
+    async def lifecycle(self, fs: Any, bucket: str) -> list[LifecycleRule] | None:
+        """None where the provider tells it by another way than this one."""
+        ...
 
     def code(self, error: BaseException) -> str:
         """The provider's name for what went wrong; "" where `error` has none."""

@@ -8,9 +8,11 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place
+from launcher.adapters.store.base import LifecycleRule
+from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place, Stamp
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes
 
@@ -57,10 +59,9 @@ class Gcs:
         url = fs.url(f"{place.bucket}/{place.name}")
         return await _once(fs, "GET", url, headers={"Range": f"bytes={start}-{end - 1}"})
 
-    async def mark_of(self, fs: Any, place: Place) -> str | None:
+    async def stamp(self, fs: Any, place: Place) -> Stamp:
         found = json.loads(await _once(fs, "GET", _OBJECT, place.bucket, place.name))
-        mark: str | None = found.get("metadata", {}).get(MARK)
-        return mark
+        return Stamp(found.get("metadata", {}).get(MARK), datetime.fromisoformat(found["updated"]).timestamp())
 
     async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
         found: list[tuple[str, Bytes]] = []
@@ -76,10 +77,21 @@ class Gcs:
     async def delete(self, fs: Any, place: Place) -> None:
         await _once(fs, "DELETE", _OBJECT, place.bucket, place.name)
 
+    async def lifecycle(self, fs: Any, bucket: str) -> list[LifecycleRule] | None:
+        found = json.loads(await _once(fs, "GET", "b/{}", bucket, fields="lifecycle"))
+        return [
+            LifecycleRule(prefix=prefix, deletes=act == "Delete", aborts_uploads=act == "AbortIncompleteMultipartUpload")
+            for rule in found.get("lifecycle", {}).get("rule", ())
+            for act in [rule["action"]["type"]]
+            for prefix in rule.get("condition", {}).get("matchesPrefix") or [""]
+        ]
+
     def code(self, error: BaseException) -> str:
         name, text = type(error).__name__, str(error)
         if "iat and exp" in text:
             return "JWT clock"
+        if "Anonymous caller" in text:  # gcsfs asks as nobody where it finds no credentials
+            return "DefaultCredentialsError"
         if name == "HttpError":
             return str(getattr(error, "code", ""))
         return "403" if isinstance(error, OSError) and text.startswith("Forbidden") else name

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place
+from launcher.adapters.store.base import LifecycleRule
+from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place, Stamp
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes
 
@@ -79,10 +80,9 @@ class S3:
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
         return bytes(await fs._cat_file(_path(place), start=start, end=end))
 
-    async def mark_of(self, fs: Any, place: Place) -> str | None:
+    async def stamp(self, fs: Any, place: Place) -> Stamp:
         head = await fs._call_s3("head_object", Bucket=place.bucket, Key=place.name)
-        mark: str | None = head.get("Metadata", {}).get(MARK)
-        return mark
+        return Stamp(head.get("Metadata", {}).get(MARK), head["LastModified"].timestamp())
 
     async def names(self, fs: Any, bucket: str, prefix: str) -> list[tuple[str, Bytes]]:
         found: list[tuple[str, Bytes]] = []
@@ -97,11 +97,35 @@ class S3:
     async def delete(self, fs: Any, place: Place) -> None:
         await fs._rm_file(_path(place))
 
+    async def lifecycle(self, fs: Any, bucket: str) -> list[LifecycleRule] | None:
+        try:
+            found = await fs._call_s3("get_bucket_lifecycle_configuration", Bucket=bucket)
+        except FileNotFoundError:  # how s3fs says that there are no rules
+            return []
+        return [
+            LifecycleRule(
+                prefix=_prefix(rule), deletes="Expiration" in rule, aborts_uploads="AbortIncompleteMultipartUpload" in rule
+            )
+            for rule in found.get("Rules", ())
+            if rule.get("Status") == "Enabled" and not _wants_tags(rule.get("Filter", {}))
+        ]
+
     def code(self, error: BaseException) -> str:
         response = getattr(error, "response", None)
         if isinstance(response, Mapping):
             return str(response.get("Error", {}).get("Code", ""))
         return type(error).__name__
+
+
+def _wants_tags(where: Mapping[str, Any]) -> bool:
+    """Our objects carry none, so such a rule is not about them."""
+    return "Tag" in where or bool(where.get("And", {}).get("Tags"))
+
+
+def _prefix(rule: Mapping[str, Any]) -> str:
+    """Where a rule applies: older ones say it themselves, newer ones in a filter, alone or among other conditions."""
+    where = rule.get("Filter", {})
+    return str(where.get("Prefix") or where.get("And", {}).get("Prefix") or rule.get("Prefix") or "")
 
 
 def _path(place: Place) -> str:

@@ -1,0 +1,100 @@
+"""Stores that will not have us: one clear line each, at once, with an exit code that says whose fault it is."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from launcher.adapters.store.base import Span
+from launcher.adapters.store.open import open_store
+from launcher.errors import StoreDenied, StoreError, StoreUnusable
+from tests.e2e.conftest import Faulty, Remote
+
+AT_ONCE_S = 30.0  # half the deadline: what is tried until then is not told at once; two busy cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    stores: tuple[str, ...]
+    status: int
+    code: str
+    kind: type[StoreError]
+    says: str
+    message: str = "no"
+
+
+AMAZON, GOOGLE, AZURE = ("s3", "moto"), ("gs",), ("az",)
+REFUSALS = (
+    Refusal(stores=AMAZON, status=403, code="AccessDenied", kind=StoreDenied, says="PutObject"),
+    Refusal(stores=AMAZON, status=400, code="ExpiredToken", kind=StoreDenied, says="expired"),
+    Refusal(stores=AMAZON, status=403, code="InvalidAccessKeyId", kind=StoreDenied, says="does not know this access key"),
+    Refusal(stores=AMAZON, status=403, code="SignatureDoesNotMatch", kind=StoreDenied, says="secret key"),
+    Refusal(stores=AMAZON, status=400, code="AuthorizationHeaderMalformed", kind=StoreUnusable, says="another region"),
+    Refusal(stores=AMAZON, status=507, code="XMinioStorageFull", kind=StoreUnusable, says="full"),
+    Refusal(stores=AMAZON, status=409, code="QuotaExceeded", kind=StoreUnusable, says="quota"),
+    Refusal(stores=GOOGLE, status=403, code="forbidden", kind=StoreDenied, says="Storage Object Admin"),
+    Refusal(stores=GOOGLE, status=401, code="authError", kind=StoreDenied, says="expired or are not valid"),
+    Refusal(
+        stores=GOOGLE,
+        status=401,
+        code="required",
+        kind=StoreDenied,
+        says="no credentials for Google Cloud",
+        message="Anonymous caller does not have storage.objects.create access",
+    ),
+    Refusal(stores=AZURE, status=403, code="AuthorizationPermissionMismatch", kind=StoreDenied, says="Contributor"),
+    Refusal(stores=AZURE, status=401, code="InvalidAuthenticationInfo", kind=StoreDenied, says="expired or are not valid"),
+    Refusal(stores=AZURE, status=403, code="AccountIsDisabled", kind=StoreUnusable, says="disabled"),
+)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r.code)
+def test_a_refusal_is_told_at_once_with_its_remedy(refusal: Refusal, faulty: Faulty) -> None:
+    if faulty.name not in refusal.stores:
+        pytest.skip("another provider's")
+    faulty.proxy.add(".", "status", status=refusal.status, body=body_of(refusal, faulty), count=None)
+    store = open_store(faulty.url)
+    for call in (lambda: store.create("a", b"x"), lambda: store.replace("a", b"x"), lambda: store.get("a", Span(0, 9))):
+        begun = time.monotonic()
+        with pytest.raises(refusal.kind, match=refusal.says) as told:
+            call()
+        assert time.monotonic() - begun < AT_ONCE_S
+        assert told.value.exit_code == (5 if refusal.kind is StoreDenied else 6)
+        assert faulty.url in str(told.value)
+
+
+def body_of(refusal: Refusal, faulty: Faulty) -> bytes:
+    if faulty.name == "gs":
+        error: dict[str, Any] = {"code": refusal.status, "message": refusal.message, "errors": [{"reason": refusal.code}]}
+        return json.dumps({"error": error}).encode()
+    said = f"<Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message></Error>"
+    return f'<?xml version="1.0" encoding="utf-8"?>{said}'.encode()
+
+
+def test_a_bucket_that_is_not_there(remote: Remote) -> None:
+    store = open_store(f"{remote.kind.scheme}://no-such-bucket/runs")
+    for call in (lambda: store.create("a", b"x"), lambda: store.replace("a", b"x"), lambda: list(store.list(""))):
+        with pytest.raises(StoreUnusable, match=r"there is no (bucket|container) 'no-such-bucket'"):
+            call()
+
+
+def test_no_credentials_at_all(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    if remote.name == "gs":
+        pytest.skip("its server asks for none")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StoreDenied, match=r"aws sso login|az login"):
+        open_store(remote.url).create("a", b"x")
+
+
+def test_a_wrong_key_to_azure(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    if remote.name != "az":
+        pytest.skip("the other servers take any key")
+    name = "AZURE_STORAGE_CONNECTION_STRING"
+    monkeypatch.setenv(name, os.environ[name].replace("AccountKey=Eby8", "AccountKey=Abc8"))
+    with pytest.raises(StoreDenied, match=r"does not accept the credentials|access denied"):
+        open_store(remote.url).create("a", b"x")
