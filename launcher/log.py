@@ -37,7 +37,8 @@ class Sink:
 
 _HIDDEN = "***"
 _SECRET_CHARS_MIN = 4  # hiding every "1" would hide the log
-_USERINFO = re.compile(r"(?<=://)[^/@\s\"']+@")
+# "abfs://container@account" names no user; with a colon in it, it does.
+_USERINFO = re.compile(r"(?<=://)(?:(?<!abfs://)(?<!abfss://)[^/@\s\"']+|[^/@:\s\"']*:[^/@\s\"']*)@")
 # Query parameters of signed URLs: AWS, Google, Azure SAS, and what people call their tokens.
 _SIGNATURE = re.compile(
     r"([?&](?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|token|access_token|key|password)=)"

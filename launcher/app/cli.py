@@ -220,7 +220,9 @@ def _near(word: str, known: list[str]) -> str:
 
 
 def _fail(words: list[str], message: str, kind: str, exit_code: int, **more: str) -> int:
-    message = " ".join(message.split())
+    from launcher.log import redacted
+
+    message = redacted(" ".join(message.split()))
     print(f"launch: {message}", file=sys.stderr)
     if _wants_json(words):
         import json

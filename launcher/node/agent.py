@@ -21,6 +21,7 @@ from launcher import codec
 from launcher.adapters.journal import Journal
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
+from launcher.adapters.store.credentials import secrets_in
 from launcher.checkpoint.commit import OUTAGE_MAX_S
 from launcher.checkpoint.restore import NothingValid
 from launcher.clock import Clock
@@ -110,7 +111,7 @@ class _Agent:
         self._post = Post(machine.store, journal, spec.attempt, Tempo(spec.speed), self._vitals.compose)
         reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
         self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons)
-        secrets = {name: machine.env[name] for name in spec.secrets if name in machine.env}
+        secrets = secrets_in(machine.env) | {name: machine.env[name] for name in spec.secrets if name in machine.env}
         self._logs = LogPump(machine.store, spec.attempt, secrets, speed=spec.speed)
         self._progress = ProgressFile(self._place.trainer)
         self._publisher = Publisher(machine.store, spec, self._place, nonce)

@@ -14,7 +14,6 @@ import hashlib
 import os
 import threading
 import uuid
-import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,15 @@ from fsspec import asyn
 from launcher.adapters import retry
 from launcher.adapters.store.base import Chunks, LifecycleRule, ObjectMeta, Span
 from launcher.adapters.store.forked import connected
-from launcher.adapters.store.providers.base import BeyondEnd, Place, Provider, Stamp, no_bucket, sorted_error
+from launcher.adapters.store.providers.base import (
+    BeyondEnd,
+    Place,
+    Provider,
+    Stamp,
+    keep_back_credentials,
+    no_bucket,
+    sorted_error,
+)
 from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable, UsageError
 from launcher.units import Bytes, Seconds, Utc
@@ -35,12 +42,6 @@ FIRST_BYTES: Bytes = 2**20  # of an object of unknown size: nearly all are small
 _SLOWEST: Bytes = 2**20  # a second; what is larger than a record gets more time by its size
 
 Work = Callable[[Any], Coroutine[Any, Any, Any]]  # of a file system
-
-# A forked child shares the kernel's list of what its parent's event loop waits for. Were a file system that came with the fork
-# collected there, its connections would be closed, struck off that list, and the parent would wait in vain for its next answer.
-_living: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_inherited: list[Any] = []
-os.register_at_fork(after_in_child=lambda: _inherited.extend(_living.values()))
 
 
 class RemoteStore:
@@ -180,9 +181,12 @@ class RemoteStore:
 
     def _file_system(self) -> Any:
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), connected(_within(self._call_s, lambda: self._provider.connect(self._bucket))))
-            _living[id(self._made[1])] = self._made[1]
+            self._made = (os.getpid(), connected(_within(self._call_s, self._connect)))
         return self._made[1]
+
+    def _connect(self) -> Any:
+        keep_back_credentials()
+        return self._provider.connect(self._bucket)
 
 
 def _within(seconds: Seconds, make: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ those that no retry mends.
 
 import email.utils
 import errno
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from launcher import log
 from launcher.adapters.store.base import LifecycleRule
+from launcher.adapters.store.credentials import secrets_in
 from launcher.errors import KeyExists, KeyMissing, StoreDenied, StoreError, StoreUnknown, StoreUnusable
 from launcher.units import Bytes, Seconds, Utc, show_duration
 
@@ -115,6 +117,12 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
     if any(isinstance(cause, PermissionError) for cause in chain):
         return StoreDenied(f"cannot use {url}: permission denied ({words['said']}); allow reading and writing there")
     return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {words['said']}")
+
+
+def keep_back_credentials() -> None:
+    """Never write those of this process's environment, in no log and no error."""
+    for secret in secrets_in(os.environ).values():
+        log.redact(secret)
 
 
 def no_bucket(url: str, bucket: str) -> StoreUnusable:

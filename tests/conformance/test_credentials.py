@@ -1,0 +1,73 @@
+"""Credentials belong to the provider's own chain: whatever is written or said is free of them."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher import log
+from launcher.adapters.store.credentials import secrets_in
+from launcher.adapters.store.remote import RemoteStore
+from launcher.errors import StoreUnknown
+from tests.cli.past import launch
+from tests.conformance.provider import MemoryProvider, failing, times
+
+SECRET = "hunter2+and/more=="
+CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acct;AccountKey={SECRET};EndpointSuffix=core.windows.net"
+
+
+def test_the_secret_parts_of_an_environment_are_known() -> None:
+    found = secrets_in(
+        {"AZURE_STORAGE_CONNECTION_STRING": CONNECTION, "AWS_SECRET_ACCESS_KEY": "k" * 40, "PATH": "/usr/bin:/bin"}
+    )
+    assert set(found.values()) == {CONNECTION, SECRET, "k" * 40}
+
+
+def test_what_is_too_short_to_be_a_secret_is_not_hidden_everywhere() -> None:
+    assert secrets_in({"AWS_SECRET_ACCESS_KEY": "test"}) == {}
+
+
+def test_a_secret_that_a_library_repeats_in_its_error_is_not_repeated_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", CONNECTION)
+    monkeypatch.setattr(log, "_secrets", ())
+    provider = MemoryProvider(before=times(9, "create", failing(RuntimeError, f"cannot sign with {SECRET}")))
+    with pytest.raises(StoreUnknown) as told:
+        RemoteStore("az://c/runs", provider, deadline=0.0).create("a", b"x")
+    assert "cannot sign with ***" in str(told.value)
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIAEXAMPLE:hunter2secret@bucket/runs",
+        "s3://bucket/runs?X-Amz-Signature=hunter2secret",
+        "az://c/runs?sv=2024&sig=hunter2secret",
+        "abfs://c:hunter2secret@acct/runs",
+        "https://user:hunter2secret@host/runs",
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_a_url_that_holds_a_secret_is_refused_and_not_repeated(
+    url: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path))
+    assert launch(command, "tiny", f"checkpoint.dir={url}", "-o", "json") == 2
+    told = capsys.readouterr()
+    assert "hunter2secret" not in told.out + told.err
+    assert all(b"hunter2secret" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("words", [("doctor", "--store"), ("rm",), ("resume",), ("logs",)])
+def test_nor_is_one_that_names_a_store_or_a_run(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path))
+    assert launch(*words, "s3://AKIAEXAMPLE:hunter2secret@bucket/runs/x") == 2
+    told = capsys.readouterr()
+    assert "hunter2secret" not in told.out + told.err
+
+
+def test_a_container_in_an_azure_url_is_no_user() -> None:
+    assert log.redacted("see abfs://container@account/x") == "see abfs://container@account/x"
+    assert log.redacted("see https://token@host/x") == "see https://***@host/x"
+    assert log.redacted("see abfs://user:password@host/x") == "see abfs://***@host/x"
