@@ -11,6 +11,8 @@ import pytest
 
 from launcher.adapters.store import remote
 from launcher.adapters.store.base import Span
+from launcher.adapters.store.probe import check_create
+from launcher.adapters.store.providers.base import Place
 from launcher.adapters.store.remote import RemoteStore
 from launcher.errors import KeyExists, StoreDenied, StoreUnknown, StoreUnusable, UsageError
 from tests.conformance.provider import Coded, MemoryProvider, failing, silence, times
@@ -175,3 +177,29 @@ def test_a_url_with_a_secret_is_refused_without_being_repeated(url: str) -> None
     with pytest.raises(UsageError, match="credentials elsewhere") as refusal:
         RemoteStore(url, MemoryProvider())
     assert "hunter2" not in str(refusal.value)
+
+
+# --- the probe ---------------------------------------------------------------------------------------------------------------
+
+
+class Overwriting(MemoryProvider):
+    async def create(self, fs: object, place: Place, data: bytes, mark: str) -> None:
+        await self.replace(fs, place, data)
+
+
+def test_a_store_that_ignores_create_if_absent_is_refused_and_left_clean() -> None:
+    provider = Overwriting()
+    with pytest.raises(StoreUnusable, match="ignores create-if-absent"):
+        check_create(store_over(provider))
+    assert provider.objects == {}
+
+
+def test_a_probe_of_a_good_store_costs_four_requests_and_leaves_nothing() -> None:
+    provider = MemoryProvider()
+    check_create(store_over(provider))
+    assert provider.requests == ["connect", "create", "create", "stamp", "delete"]
+    assert provider.objects == {}
+
+
+def test_a_probe_whose_first_answer_is_lost_finds_no_fault() -> None:
+    check_create(store_over(MemoryProvider(after=times(1, "create", failing(*LOST)))))

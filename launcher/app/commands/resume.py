@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.adapters.history import History
+from launcher.adapters.store.probe import check_create
 from launcher.app.alone import saved_alone
 from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_answer(args, {"run": found.head.run, "would": f"go on {intention}"}, [f"would go on {intention}"])
         return 0
+    check_create(found.store)  # the bucket may be reached by another address than where the run began
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
     with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
