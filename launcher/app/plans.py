@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from launcher.adapters import recipe_file
-from launcher.app.wiring import gpus_on_list, offers_of, open_store, policy_named, trace_of, unset
+from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import Plan, plan
@@ -27,6 +27,9 @@ DURABLE_ASSUMED_S: Seconds = 0.15
 # With a life of this (the longest of the trace `demo`) lasting S + W/3.5 here, each life trains W/3.5 at most, since a start
 # takes S of it at least, the agent's included: three lives end before the work does.
 AGENT_START_S: Seconds = 0.25  # from an instance's start to its trainer's: two Python processes, measured on an idle machine
+# More where the store is a bucket: agent and trainer each load the provider's library, 0.45 s of a core (measured with each of
+# the three), the trainer partly while it waits for its grant.
+BUCKET_START_S: Seconds = 0.8
 LIFE_LONGEST: Seconds = 75 * MINUTE
 LIVES_WANTED = 3.5
 SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute here is five hours there
@@ -118,13 +121,18 @@ def speed_of(recipe: Recipe, known: Timing) -> tuple[float, str]:
         return recipe.local.speed, "as local.speed says"
     if known.work_s is None:
         return SPEED_UNMEASURED, "the work of a program under `run:` is not known beforehand"
-    life_s = AGENT_START_S + known.startup_s + known.work_s / LIVES_WANTED
+    life_s = agent_start_s(recipe) + known.startup_s + known.work_s / LIVES_WANTED
     how = "measured" if known.is_measured else "assumed"
     reason = (
         f"{how}: start-up {known.startup_s:.2f} s, work {known.work_s:.1f} s here; "
         f"so a life of {show_duration(LIFE_LONGEST)} lasts {life_s:.1f} s and at least three end before the work does"
     )
     return LIFE_LONGEST / life_s, reason
+
+
+def agent_start_s(recipe: Recipe) -> Seconds:
+    """From an instance's start to its trainer's, and what the trainer takes longer to start for the store's sake."""
+    return AGENT_START_S + (BUCKET_START_S if is_remote(recipe.checkpoint.dir) else 0.0)
 
 
 def plan_for(recipe: Recipe, known: Timing, speed: float, now: Utc) -> Plan:

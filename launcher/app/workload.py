@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from launcher.adapters.history import History
 from launcher.app.home import Found, Home, at
 from launcher.app.plans import (
-    AGENT_START_S,
     DURABLE_ASSUMED_S,
     SPEED_UNMEASURED,
     STALL_ASSUMED_S,
     STARTUP_ASSUMED_S,
     STEP_ASSUMED_S,
+    agent_start_s,
     num_steps,
     speed_of,
     timing,
@@ -107,7 +107,7 @@ def _assumed(recipe: Recipe, work: Seconds | None) -> tuple[Measured, float]:
 def _assumed_start(recipe: Recipe) -> Measured:
     """What is taken for granted of one step of the recipe."""
     if recipe.is_local:
-        boot, startup, stall, durable = AGENT_START_S, STARTUP_ASSUMED_S, STALL_ASSUMED_S, DURABLE_ASSUMED_S
+        boot, startup, stall, durable = agent_start_s(recipe), STARTUP_ASSUMED_S, STALL_ASSUMED_S, DURABLE_ASSUMED_S
     else:
         boot, startup = BOOT_ASSUMED_S, RESTART_UNMEASURED_S - BOOT_ASSUMED_S
         stall, durable = STALL_CLOUD_S, DURABLE_CLOUD_S

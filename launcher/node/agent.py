@@ -167,7 +167,7 @@ class _Agent:
     def _warm_up(self) -> None:
         """A trainer of ours imports PyTorch while the attempt before still saves. It trains only once it is told the grant."""
         if isinstance(self._spec.program, TrainerProgram):
-            self._start(warm_command(self._spec.program), self._program_env(), listens=True)
+            self._start(warm_command(self._spec.program, self._spec.store), self._program_env(), listens=True)
 
     def _await_grant(self) -> Grant:
         self._post.hurry()

@@ -1,8 +1,8 @@
-"""A trainer that has started and waits for its grant: `python -P -m launcher.node.warm MODULE`.
+"""A trainer that has started and waits for its grant: `python -P -m launcher.node.warm MODULE STORE`.
 
 The right to write passes only when the attempt before has ended, and importing PyTorch takes longer than that. So the process is
-begun beforehand and imports; what it must know of the grant comes as one line of JSON on stdin, the variables that are still
-missing; then this process becomes MODULE. Nothing of MODULE itself runs before.
+begun beforehand and imports, the library of its store too; what it must know of the grant comes as one line of JSON on stdin,
+the variables that are still missing; then this process becomes MODULE. Nothing of MODULE itself runs before.
 """
 
 import json
@@ -11,9 +11,11 @@ import runpy
 import sys
 
 from launcher import train  # brings PyTorch and the checkpoint engine
+from launcher.adapters.store.open import prepare
 
 
-def main(module: str) -> int:
+def main(module: str, store: str) -> int:
+    prepare(store)
     line = sys.stdin.readline()
     if not line:
         return 0  # the agent ended without a grant
@@ -25,4 +27,4 @@ def main(module: str) -> int:
 
 if __name__ == "__main__":
     assert train, "imported for its weight"
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -59,10 +59,10 @@ class Workspace:
         self.chain_file.write_text(json.dumps(named))
 
 
-def warm_command(program: TrainerProgram) -> tuple[str, ...]:
+def warm_command(program: TrainerProgram, store: str) -> tuple[str, ...]:
     """A trainer of ours, begun before its grant: node/warm.py."""
     # -P: the user's files must not shadow ours.
-    return (sys.executable, "-P", "-W", WITHOUT_NUMPY, "-m", "launcher.node.warm", program.module)
+    return (sys.executable, "-P", "-W", WITHOUT_NUMPY, "-m", "launcher.node.warm", program.module, store)
 
 
 def setup_env(base: Mapping[str, str], spec: AttemptSpec, place: Workspace) -> dict[str, str]:

@@ -50,7 +50,7 @@ ROOMS = (
 
 # Who may choose a concrete class where others see the port: the composition roots, and the folder's own modules.
 # The host of the reference run is a process of its own, with nobody above it to hand it a store.
-ROOTS = ("app.wiring", "sim", "node.__main__", "train", "adapters.cloud.local_reference_host")
+ROOTS = ("app.wiring", "sim", "node.__main__", "node.warm", "train", "adapters.cloud.local_reference_host")
 CONCRETE = {
     "adapters.store.open": ROOTS,
     "adapters.store.files": (*ROOTS, "adapters.store"),

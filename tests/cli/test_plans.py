@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.app import show
-from launcher.app.plans import AGENT_START_S, LIFE_LONGEST, assumed, first_plan, rehearsed, speed_of, timing
+from launcher.app.plans import AGENT_START_S, BUCKET_START_S, LIFE_LONGEST, assumed, first_plan, rehearsed, speed_of, timing
 from launcher.core.recipe import LocalSpec, Recipe, Resources
 from launcher.errors import AccessError, NoCapacity, RecipeError
 
@@ -25,6 +25,13 @@ def test_three_longest_lives_never_train_as_much_as_there_is_to_do(startup_s: fl
     assert known.work_s is not None
     trained_s = 3 * (LIFE_LONGEST / speed - startup_s - AGENT_START_S)
     assert trained_s < known.work_s
+
+
+def test_lives_are_longer_where_the_store_takes_a_library_to_open():
+    known = timing(TRAINER, startup_s=3.0, step_s=0.03, is_measured=True)
+    in_bucket = replace(TRAINER, checkpoint=replace(TRAINER.checkpoint, dir="s3://bkt/runs"))
+    lives_s = [LIFE_LONGEST / speed_of(recipe, known)[0] for recipe in (TRAINER, in_bucket)]
+    assert lives_s[1] - lives_s[0] == pytest.approx(BUCKET_START_S)
 
 
 def test_a_speed_that_is_written_out_is_taken():

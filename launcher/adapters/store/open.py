@@ -1,5 +1,6 @@
 """From a store's URL to the store: the one place that knows which schemes there are."""
 
+import contextlib
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from launcher.adapters.store.providers.azure import Azure
 from launcher.adapters.store.providers.base import Provider
 from launcher.adapters.store.providers.gcs import Gcs
 from launcher.adapters.store.providers.s3 import S3
-from launcher.errors import UsageError
+from launcher.errors import StoreError, UsageError
 
 _LOCAL = ("file", "memory")
 _REMOTE: dict[str, Callable[[], Provider]] = {"s3": S3, "gs": Gcs, "az": Azure, "abfs": Azure}
@@ -33,6 +34,18 @@ def open_store(url: str) -> ObjectStore:
 
         return RemoteStore(url, _REMOTE[scheme]())
     raise UsageError(_refusal(url, scheme))
+
+
+def is_remote(url: str | None) -> bool:
+    """Whether `url` names a bucket, of which opening takes a library."""
+    return url is not None and url.partition("://")[0] in _REMOTE and "://" in url
+
+
+def prepare(url: str) -> None:
+    """Load beforehand what opening the store at `url` and asking it takes. What goes wrong shows when it is asked."""
+    if is_remote(url):
+        with contextlib.suppress(StoreError):
+            _REMOTE[url.partition("://")[0]]().connect(urlsplit(url).netloc)
 
 
 def child(url: str, name: str) -> str:
