@@ -28,7 +28,7 @@ _DEAD_AFTER_S: Seconds = 60.0  # the process may live on another machine that sh
 _OLD_AFTER_S: Seconds = 86400.0  # nobody writes one object for a day; a living pid is then a recycled one
 
 
-def create_durably(path: Path, chunks: Iterable[bytes]) -> None:
+def create_durably(path: Path, chunks: Iterable[bytes | bytearray | memoryview]) -> None:
     """A new file at `path`. On return it survives a power cut. Raises FileExistsError, and then leaves nothing behind."""
     with _aside(path) as (aside, fd):
         _write(fd, chunks)
@@ -107,7 +107,7 @@ def _make_folder(folder: Path) -> None:
     _sync_folder(folder.parent)
 
 
-def _write(fd: int, chunks: Iterable[bytes]) -> None:
+def _write(fd: int, chunks: Iterable[bytes | bytearray | memoryview]) -> None:
     for chunk in chunks:
         rest = memoryview(chunk)
         while rest:

@@ -13,8 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from launcher import log
+from launcher.adapters.store.base import Buffer
 from launcher.checkpoint.commit import Committer, Draft, SealedMet
-from launcher.checkpoint.format import Buffer, Source
+from launcher.checkpoint.format import Source
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.errors import StoreError, StoreUnknown
 from launcher.units import Seconds, Step

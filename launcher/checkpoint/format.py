@@ -18,10 +18,9 @@ from typing import Any
 
 import xxhash
 
+from launcher.adapters.store.base import Buffer
 from launcher.core.checkpoint.manifest import PIECE_BYTES, FileEntry
 from launcher.units import Bytes
-
-Buffer = bytes | bytearray | memoryview
 
 DATA_ALIGNMENT: Bytes = 4096  # what direct I/O asks for on any disk we know
 HEADER_BYTES_MAX: Bytes = 100_000_000  # the safetensors library's own limit; a damaged length must not allocate the machine
@@ -106,15 +105,15 @@ class PieceDigests:
         self._hasher = xxhash.xxh3_64()
         self._filled: Bytes = 0
 
-    def passing(self, chunks: Iterable[Buffer]) -> Iterator[bytes]:
-        """The same bytes, cut so that no chunk spans two pieces."""
+    def passing(self, chunks: Iterable[Buffer]) -> Iterator[memoryview]:
+        """The same bytes, not copied, and cut so that no chunk spans two pieces."""
         for chunk in chunks:
             view = memoryview(chunk).cast("B")
             while len(view):
                 part = view[: PIECE_BYTES - self._filled]
                 view = view[len(part) :]
                 self._take(part)
-                yield bytes(part)
+                yield part
 
     def _take(self, part: memoryview) -> None:
         self._hasher.update(part)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from launcher.adapters.store.base import ObjectStore
+from launcher.adapters.store.base import Buffer, ObjectStore
 from launcher.checkpoint import verify
 from launcher.checkpoint.commit import Parent
 from launcher.core.checkpoint import manifest as manifests
@@ -33,8 +33,8 @@ class Sink(Protocol):
 
     def clear(self) -> None: ...
 
-    def write(self, entry: FileEntry, piece: bytes) -> None:
-        """The next piece of a file; an empty file gets one empty piece."""
+    def write(self, entry: FileEntry, piece: Buffer) -> None:
+        """The next piece of a file, valid for this call; an empty file gets one empty piece."""
         ...
 
 
@@ -47,7 +47,7 @@ class MemoryFiles:
     def clear(self) -> None:
         self.files.clear()
 
-    def write(self, entry: FileEntry, piece: bytes) -> None:
+    def write(self, entry: FileEntry, piece: Buffer) -> None:
         self.files.setdefault(entry.path, bytearray()).extend(piece)
 
 
@@ -58,7 +58,7 @@ class WatchedFiles(MemoryFiles):
         super().__init__()
         self._moved = moved
 
-    def write(self, entry: FileEntry, piece: bytes) -> None:
+    def write(self, entry: FileEntry, piece: Buffer) -> None:
         super().write(entry, piece)
         self._moved()
 
@@ -103,9 +103,8 @@ def restore(store: ObjectStore, *, run: str, incarnation: str, parent: CommitRef
 
 
 def _fetch(store: ObjectStore, manifest: Manifest, sink: Sink) -> None:
-    for entry in manifest.files:
-        for piece in verify.verified_pieces(store, entry):
-            sink.write(entry, piece)
+    for entry, piece in verify.verified(store, manifest.files):
+        sink.write(entry, piece)
 
 
 def _trusted(

@@ -4,20 +4,17 @@ A read that failed says nothing about the bytes, so it is retried; only bytes th
 No torch: `launch ckpt verify` runs on a client.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from launcher.adapters import retry
 from launcher.adapters.commits import whole_commit
-from launcher.adapters.store.base import ObjectStore, Span
+from launcher.adapters.store.base import Buffer, ObjectStore, ReadsAhead, Span
 from launcher.checkpoint import format as layout
 from launcher.core.checkpoint.manifest import PIECE_BYTES, Commit, CommitRef, FileEntry, Manifest
 from launcher.core.checkpoint.rules import shards_of
 from launcher.errors import Damaged, KeyMissing
 from launcher.units import Bytes
-
-T = TypeVar("T")
 
 
 def fetch_commit(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
@@ -56,7 +53,7 @@ def _exists(store: ObjectStore, key: str) -> bool:
 def file_culprit(store: ObjectStore, entry: FileEntry) -> str | None:
     """What is wrong with one file; None where it is whole."""
     try:
-        for _ in verified_pieces(store, entry):
+        for _ in verified(store, (entry,)):
             pass
     except Damaged as error:
         return error.culprit
@@ -68,18 +65,49 @@ def verified_pieces(store: ObjectStore, entry: FileEntry) -> Iterator[bytes]:
 
     An empty file gives one empty piece.
     """
-    for index in range(max(len(entry.pieces), 1)):
-        yield _twice(functools.partial(_piece, store, entry, index))
+    return (bytes(piece) for _, piece in verified(store, (entry,)))
 
 
-def _piece(store: ObjectStore, entry: FileEntry, index: int) -> bytes:
-    """One piece, checked; an empty file has one empty piece and no digest."""
-    start, end = index * PIECE_BYTES, min((index + 1) * PIECE_BYTES, entry.size)
-    is_last = end == entry.size
+def verified(store: ObjectStore, entries: Sequence[FileEntry]) -> Iterator[tuple[FileEntry, Buffer]]:
+    """As `verified_pieces`, of several files; each piece is valid until the next is asked for.
+
+    Where the store is far away, the next ones are under way meanwhile.
+    """
+    pieces = [(entry, index) for entry in entries for index in range(max(len(entry.pieces), 1))]
+    spans = ((entry.key, _span(entry, index)) for entry, index in pieces)
+    with contextlib.ExitStack() as stack:
+        ahead: Iterator[Buffer] = iter(())
+        if isinstance(store, ReadsAhead) and len(pieces) > 1:
+            ahead = stack.enter_context(contextlib.closing(store.read_ahead(spans)))
+        for entry, index in pieces:
+            yield entry, _piece(store, entry, index, ahead)
+
+
+def _piece(store: ObjectStore, entry: FileEntry, index: int, ahead: Iterator[Buffer]) -> Buffer:
+    """One piece, checked. One that arrives damaged is read a second time: it may have been damaged on the way."""
+    with contextlib.suppress(Damaged, KeyMissing):
+        data = next(ahead, None)  # None where nothing is read ahead, or no more after a failure
+        return _checked(store, entry, index, get(store, entry.key, _span(entry, index)) if data is None else data)
     try:
-        data = get(store, entry.key, Span(start, end + 1 if is_last else end))  # one byte more tells a file grown longer
+        data = get(store, entry.key, _span(entry, index))
     except KeyMissing as error:
         raise Damaged(entry.key, f"{entry.path} is missing") from error
+    return _checked(store, entry, index, data)
+
+
+def _span(entry: FileEntry, index: int) -> Span:
+    """Where a piece lies; of the last one byte more, which tells a file grown longer."""
+    start, end = _bounds(entry, index)
+    return Span(start, end + 1 if end == entry.size else end)
+
+
+def _bounds(entry: FileEntry, index: int) -> tuple[Bytes, Bytes]:
+    return index * PIECE_BYTES, min((index + 1) * PIECE_BYTES, entry.size)
+
+
+def _checked(store: ObjectStore, entry: FileEntry, index: int, data: Buffer) -> Buffer:
+    """A piece that is what it should be; an empty file has one empty piece and no digest."""
+    start, end = _bounds(entry, index)
     if len(data) < end - start:
         raise Damaged(entry.key, f"{entry.path} is cut short: {start + len(data)} of {entry.size} bytes")
     if len(data) > end - start:
@@ -112,11 +140,3 @@ def _tensor_hint(store: ObjectStore, entry: FileEntry, start: Bytes, end: Bytes)
 def get(store: ObjectStore, key: str, span: Span | None = None) -> bytes:
     """`store.get`, waiting out passing failures."""
     return retry.store_calls()(store.get, key, span)
-
-
-def _twice(read: Callable[[], T]) -> T:
-    """A second look at what arrived damaged: it may have been damaged on the way."""
-    try:
-        return read()
-    except Damaged:
-        return read()

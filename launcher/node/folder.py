@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from launcher.adapters.store.base import Buffer
 from launcher.checkpoint.format import Source
 from launcher.core.checkpoint.manifest import FileEntry
 from launcher.errors import Damaged
@@ -95,12 +96,12 @@ class FolderSink:
         self.entries.clear()
         self._links.clear()
 
-    def write(self, entry: FileEntry, piece: bytes) -> None:
+    def write(self, entry: FileEntry, piece: Buffer) -> None:
         place = self._place(entry)
         is_new = entry.path not in self.entries
         self.entries[entry.path] = entry
         if stat.S_ISLNK(entry.mode):
-            self._links[place] = self._links.get(place, b"") + piece
+            self._links[place] = self._links.get(place, b"") + bytes(piece)
             return
         if is_new:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from fsspec import asyn
 
 from launcher.adapters.store.base import LifecycleRule
-from launcher.adapters.store.providers.base import Place, Stamp
+from launcher.adapters.store.providers.base import Abandoned, Part, Place, Receipt, Stamp
 
 
 @dataclass
@@ -20,6 +20,16 @@ class Coded(Exception):
 @dataclass
 class MemoryFileSystem:
     loop: Any = field(default_factory=asyn.get_loop)
+
+
+@dataclass
+class Upload:
+    """One that is not finished."""
+
+    place: Place
+    began_at: float
+    mark: str
+    parts: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -35,6 +45,8 @@ class MemoryProvider:
     is_there: bool = True  # the bucket
     clock_is_behind: float = 0.0
     rules: list[LifecycleRule] | None = None
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    parts_at_once: int = 3
 
     extra: str = "memory"
     remedies: Mapping[str, str] = field(default_factory=lambda: {"NoSuchBucket": "there is no bucket {bucket}"})
@@ -65,6 +77,46 @@ class MemoryProvider:
         await self._answer("read")
         return data[start:end]
 
+    async def read_into(self, fs: Any, place: Place, start: int, into: memoryview) -> int:
+        data = await self.read(fs, place, start, start + len(into))
+        into[: len(data)] = data
+        return len(data)
+
+    async def begin(self, fs: Any, place: Place, mark: str) -> str:
+        await self._ask("begin")
+        upload = f"upload-{len(self.requests)}"
+        self.uploads[upload] = Upload(place, time.time(), mark)
+        await self._answer("begin")
+        return upload
+
+    async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
+        await self._ask("send")
+        self._upload(upload).parts[part.number] = bytes(part.data)
+        await self._answer("send")
+        return {"number": part.number}
+
+    async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
+        await self._ask("finish")
+        parts = self._upload(upload).parts
+        if place.name in self.objects:
+            raise Coded("PreconditionFailed")
+        self.objects[place.name] = (b"".join(parts[receipt["number"]] for receipt in receipts), mark)
+        del self.uploads[upload]
+        await self._answer("finish")
+
+    async def abandon(self, fs: Any, place: Place, upload: str) -> None:
+        await self._ask("abandon")
+        self._upload(upload)
+        del self.uploads[upload]
+
+    async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
+        await self._ask("abandoned")
+        return [
+            Abandoned(place=left.place, upload=name, began_at=left.began_at)
+            for name, left in self.uploads.items()
+            if left.place.name.startswith(prefix)
+        ]
+
     async def stamp(self, fs: Any, place: Place) -> Stamp:
         await self._ask("stamp")
         return Stamp(self._found(place)[1], time.time() - self.clock_is_behind)
@@ -84,6 +136,11 @@ class MemoryProvider:
 
     def code(self, error: BaseException) -> str:
         return error.said if isinstance(error, Coded) else type(error).__name__
+
+    def _upload(self, name: str) -> Upload:
+        if name not in self.uploads:
+            raise Coded("NoSuchUpload")
+        return self.uploads[name]
 
     def _found(self, place: Place) -> tuple[bytes, str | None]:
         if place.name not in self.objects:

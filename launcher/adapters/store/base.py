@@ -1,12 +1,13 @@
 """The port to a checkpoint store: keys to immutable bytes, with create-if-absent as the one atomic act."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from launcher.units import Bytes, Utc
 
-Chunks = bytes | Iterable[bytes]
+Buffer = bytes | bytearray | memoryview
+Chunks = bytes | Iterable[Buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +78,16 @@ class Bucket(Protocol):
 
     def lifecycle(self) -> tuple[LifecycleRule, ...] | None:
         """The rules that concern keys of this store; None where they may not be read."""
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A store so far away that the next read should be under way while the last one is looked at."""
+
+    def read_ahead(self, wanted: Iterable[tuple[str, Span]]) -> Generator[Buffer, None, None]:
+        """Like `get` for each of these spans, of 16 MiB and one byte at most, in order; valid until the next is asked for.
+
+        A failure ends it.
+        """
         ...

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.adapters import durable
-from launcher.adapters.store.base import Chunks, ObjectMeta, Span
+from launcher.adapters.store.base import Buffer, Chunks, ObjectMeta, Span
 from launcher.errors import KeyExists, KeyMissing, StoreUnknown, StoreUnusable
 from launcher.units import Bytes
 
@@ -98,7 +98,7 @@ class _Source:
         self._data = data
         self.failure: Exception | None = None
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[Buffer]:
         if isinstance(self._data, bytes):
             yield self._data
             return

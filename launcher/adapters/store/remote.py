@@ -1,37 +1,27 @@
-"""A bucket of a cloud as a store, through fsspec's file systems: one object a key, every call with a deadline.
+"""A bucket of a cloud as a store, through fsspec's file systems: one object a key, every call with a deadline (`calls`).
 
-Each try ends in one of four things (`providers`): done, KeyExists or KeyMissing, StoreUnusable with a remedy, StoreUnknown. What
-passes is tried again until the deadline. An answer may get lost after the store has acted, and the libraries below repeat a
-lost request by themselves, so "exists" may mean our own object. Therefore each `create` leaves a mark of its own in the object's
-metadata, and where the key is taken the mark tells by whom: one more request, only then. A create that ended without an
-answer keeps its mark for the next one of the same bytes.
+An answer may get lost after the store has acted, and the libraries below repeat a lost request by themselves, so "exists" may
+mean our own object. Therefore each `create` leaves a mark of its own in the object's metadata, and where the key is taken the
+mark tells by whom: one more request, only then. A create that ended without an answer keeps its mark for the next one of the
+same bytes.
 
-A listing is a hint. Caches are off: one hid another writer's new key. The file system is made at the first call of each
-process, since none of them survives a fork.
+What is too large for one request goes in parts (`bulk`); a reader of many pieces has several under way at once.
+
+A listing is a hint. Caches are off: one hid another writer's new key.
 """
 
+import contextlib
+import functools
 import hashlib
-import os
-import threading
+import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from fsspec import asyn
-
-from launcher.adapters import retry
-from launcher.adapters.store.base import Chunks, LifecycleRule, ObjectMeta, Span
-from launcher.adapters.store.forked import connected
-from launcher.adapters.store.providers.base import (
-    BeyondEnd,
-    Place,
-    Provider,
-    Stamp,
-    keep_back_credentials,
-    no_bucket,
-    sorted_error,
-)
+from launcher.adapters.store import bulk
+from launcher.adapters.store.base import Buffer, Chunks, LifecycleRule, ObjectMeta, Span
+from launcher.adapters.store.calls import Calls, Work
+from launcher.adapters.store.providers.base import BeyondEnd, Part, Place, Provider, Receipt, Stamp
 from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable, UsageError
 from launcher.units import Bytes, Seconds, Utc
@@ -39,9 +29,7 @@ from launcher.units import Bytes, Seconds, Utc
 CALL_S: Seconds = 30.0  # the libraries alone may wait for ever for a server that does not answer
 PIECE_BYTES: Bytes = 16 * 2**20  # read with one request, so that each has its own deadline and is repeated alone
 FIRST_BYTES: Bytes = 2**20  # of an object of unknown size: nearly all are smaller, and a silent server is left the sooner
-_SLOWEST: Bytes = 2**20  # a second; what is larger than a record gets more time by its size
-
-Work = Callable[[Any], Coroutine[Any, Any, Any]]  # of a file system
+_PART_TAKES: Bytes = 2**14  # to finish an upload takes as long as so many bytes for each of its parts
 
 
 class RemoteStore:
@@ -55,13 +43,11 @@ class RemoteStore:
         if ("@" in bucket and scheme != "abfs") or ":" in bucket or "?" in rest or "#" in rest:
             raise UsageError(f"{scheme}://… may hold a bucket and a folder only, no key or query; put credentials elsewhere")
         self._url = f"{scheme}://{bucket}/{prefix}" if prefix else f"{scheme}://{bucket}"
-        self._bucket = bucket
         self._container = bucket.partition("@")[0]  # abfs://CONTAINER@ACCOUNT/FOLDER
         self._base = f"{prefix}/" if prefix else ""
         self._provider = provider
-        self._call_s = call_s
-        self._deadline = deadline
-        self._made: tuple[int, Any] | None = None  # the process and its file system
+        self._calls = Calls(self._url, bucket, provider, call_s=call_s, deadline=deadline)
+        self._is_swept = False
         self._unsettled: dict[str, tuple[bytes, str]] = {}  # digest and mark of each create that ended without an answer
 
     @property
@@ -69,24 +55,15 @@ class RemoteStore:
         return self._url
 
     def create(self, key: str, data: Chunks) -> None:
-        whole = data if isinstance(data, bytes) else b"".join(data)
-        digest = hashlib.sha256(whole).digest()
-        before, mark = self._unsettled.get(key, (b"", ""))
-        if before != digest:
-            mark = uuid.uuid4().hex
-        try:
-            retry.store_calls(deadline=self._deadline)(self._create_once, key, whole, mark)
-        except StoreUnknown:
-            self._unsettled[key] = (digest, mark)
-            raise
-        except StoreError:
-            self._unsettled.pop(key, None)
-            raise
-        self._unsettled.pop(key, None)
+        whole = bulk.at_once(data)
+        if isinstance(whole, bytes):
+            self._create_whole(key, whole)
+        else:
+            self._upload(key, whole)
 
     def replace(self, key: str, data: bytes) -> None:
-        with_bucket = self._in_bucket(lambda fs: self._provider.replace(fs, self._place(key), data))
-        self._call(key, with_bucket, size=len(data))
+        place = self._place(key)
+        self._calls.ask(key, self._calls.in_bucket(lambda fs: self._provider.replace(fs, place, data)), size=len(data))
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         """In pieces, until one is short."""
@@ -103,24 +80,26 @@ class RemoteStore:
             start = stop
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def read_ahead(self, wanted: Iterable[tuple[str, Span]]) -> Generator[Buffer, None, None]:
+        self._calls.connect()
+        return bulk.read_ahead(wanted, self._read_into)
+
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
-        listing = self._in_bucket(lambda fs: self._provider.names(fs, self._container, self._base + prefix))
-        found = self._call(prefix, listing)
+        listing = self._calls.in_bucket(lambda fs: self._provider.names(fs, self._container, self._base + prefix))
+        found = self._calls.ask(prefix, listing)
         return iter(sorted((ObjectMeta(name.removeprefix(self._base), size) for name, size in found), key=lambda m: m.key))
 
     def delete(self, key: str) -> None:
-        try:
-            self._call(key, lambda fs: self._provider.delete(fs, self._place(key)))
-        except KeyMissing:
-            return
+        with contextlib.suppress(KeyMissing):
+            self._calls.ask(key, lambda fs: self._provider.delete(fs, self._place(key)))
 
     def written_at(self, key: str) -> Utc:
-        stamp: Stamp = self._call(key, lambda fs: self._provider.stamp(fs, self._place(key)))
+        stamp: Stamp = self._calls.ask(key, lambda fs: self._provider.stamp(fs, self._place(key)))
         return stamp.written_at
 
     def lifecycle(self) -> tuple[LifecycleRule, ...] | None:
         try:
-            rules = self._call("", lambda fs: self._provider.lifecycle(fs, self._container))
+            rules = self._calls.ask("", lambda fs: self._provider.lifecycle(fs, self._container))
         except StoreUnusable:  # rarely among the rights of who writes checkpoints
             return None
         return None if rules is None else tuple(rule for found in rules for rule in self._touching(found))
@@ -132,79 +111,86 @@ class RemoteStore:
         elif rule.prefix.startswith(self._base):
             yield replace(rule, prefix=rule.prefix.removeprefix(self._base))
 
-    def _create_once(self, key: str, data: bytes, mark: str) -> None:
+    def _piece(self, key: str, start: Bytes, stop: Bytes) -> bytes:
+        place = self._place(key)
+        data: bytes = self._calls.ask(key, lambda fs: self._provider.read(fs, place, start, stop), size=stop - start)
+        return data
+
+    def _read_into(self, key: str, span: Span, into: memoryview) -> Bytes:
         place = self._place(key)
         try:
-            self._try(key, self._in_bucket(lambda fs: self._provider.create(fs, place, data, mark)), size=len(data))
-            return
-        except KeyExists as error:
-            taken = error
-        # Asked outside of the handler: what goes wrong here must not look as if it came of the key being taken.
-        try:
-            standing: Stamp = self._try(key, lambda fs: self._provider.stamp(fs, place))
-        except KeyMissing:
-            raise StoreUnknown(f"{self._url}/{key} was there and is not") from None
-        if standing.mark != mark:
-            raise taken
-
-    def _piece(self, key: str, start: Bytes, stop: Bytes) -> bytes:
-        data: bytes = self._call(key, lambda fs: self._provider.read(fs, self._place(key), start, stop), size=stop - start)
-        return data
+            done: Bytes = self._calls.ask(key, lambda fs: self._provider.read_into(fs, place, span.start, into), size=len(into))
+        except BeyondEnd:
+            return 0
+        return done
 
     def _place(self, key: str) -> Place:
         return Place(self._container, self._base + key)
 
-    def _in_bucket(self, work: Work) -> Work:
-        """Where what is missing can only be the bucket."""
+    # --- creating ------------------------------------------------------------------------------------------------------------
 
-        async def working(fs: Any) -> Any:
-            try:
-                return await work(fs)
-            except FileNotFoundError:
-                raise no_bucket(self._url, self._bucket) from None
-
-        return working
-
-    def _call(self, key: str, work: Work, *, size: Bytes = 0) -> Any:
-        """As `_try`, until the store answers."""
-        return retry.store_calls(deadline=self._deadline)(self._try, key, work, size=size)
-
-    def _try(self, key: str, work: Work, *, size: Bytes = 0) -> Any:
-        """One call of the file system."""
+    def _create_whole(self, key: str, whole: bytes) -> None:
+        digest = hashlib.sha256(whole).digest()
+        before, mark = self._unsettled.get(key, (b"", ""))
+        if before != digest:
+            mark = uuid.uuid4().hex
+        place = self._place(key)
+        act = self._calls.in_bucket(lambda fs: self._provider.create(fs, place, whole, mark))
         try:
-            fs = self._file_system()
-            return asyn.sync(fs.loop, work, fs, timeout=self._call_s + size / _SLOWEST)
-        except StoreError:
+            self._create_by(act, key, mark, size=len(whole))
+        except StoreUnknown:
+            self._unsettled[key] = (digest, mark)
             raise
-        except Exception as error:
-            raise sorted_error(self._provider, error, url=self._url, bucket=self._bucket, key=key) from error
+        except StoreError:
+            self._unsettled.pop(key, None)
+            raise
+        self._unsettled.pop(key, None)
 
-    def _file_system(self) -> Any:
-        if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), connected(_within(self._call_s, self._connect)))
-        return self._made[1]
-
-    def _connect(self) -> Any:
-        keep_back_credentials()
-        return self._provider.connect(self._bucket)
-
-
-def _within(seconds: Seconds, make: Callable[[], Any]) -> Any:
-    """What `make` gives, on a thread of its own: it may ask the network who we are, and nothing else bounds that."""
-    made: list[Any] = []
-    failures: list[Exception] = []
-
-    def working() -> None:
+    def _upload(self, key: str, chunks: Iterator[Buffer]) -> None:
+        """In parts; nothing is visible before the last act, which is the create."""
+        self._sweep_once()
+        provider, place, mark = self._provider, self._place(key), uuid.uuid4().hex
+        upload: str = self._calls.ask(key, self._calls.in_bucket(lambda fs: provider.begin(fs, place, mark)))
         try:
-            made.append(make())
-        except Exception as error:
-            failures.append(error)
+            send = functools.partial(self._send, key, upload)
+            receipts = bulk.sent(chunks, send, num_at_once=provider.parts_at_once)
+            size = len(receipts) * _PART_TAKES
+            self._create_by(lambda fs: provider.finish(fs, place, upload, receipts, mark), key, mark, size=size)
+        except Exception:
+            with contextlib.suppress(StoreError):  # else somebody sweeps it up
+                self._calls.once(key, lambda fs: provider.abandon(fs, place, upload))
+            raise
 
-    thread = threading.Thread(target=working, name="store-connect", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failures:
-        raise failures[0]
-    if not made:
-        raise StoreUnknown(f"no credentials within {seconds:.0f} s")
-    return made[0]
+    def _send(self, key: str, upload: str, part: Part) -> Receipt:
+        place = self._place(key)
+        try:
+            receipt: Receipt = self._calls.ask(key, lambda fs: self._provider.send(fs, place, upload, part), size=len(part.data))
+        except KeyMissing:
+            raise StoreUnknown(f"{self._url}/{key}: another has thrown its upload away") from None
+        return receipt
+
+    def _create_by(self, act: Work, key: str, mark: str, *, size: Bytes) -> None:
+        self._calls.until_answered(lambda: self._create_once(act, key, mark, size))
+
+    def _create_once(self, act: Work, key: str, mark: str, size: Bytes) -> None:
+        """Create `key` by a call that leaves `mark` on it. An upload that is gone may have been finished by the try before."""
+        with contextlib.suppress(KeyExists, KeyMissing):
+            self._calls.once(key, act, size=size)
+            return
+        # Asked outside of the handler: what goes wrong here must not look as if it came of the key being taken.
+        try:
+            standing: Stamp = self._calls.once(key, lambda fs: self._provider.stamp(fs, self._place(key)))
+        except KeyMissing:
+            raise StoreUnknown(f"{self._url}/{key} was there, or its upload was, and is not") from None
+        if standing.mark != mark:
+            raise KeyExists(key)
+
+    def _sweep_once(self) -> None:
+        """Throw away what writers of this place have left unfinished. What cannot be now is met again later."""
+        if self._is_swept:
+            return
+        self._is_swept = True
+        with contextlib.suppress(StoreError):
+            found = self._calls.once("", lambda fs: self._provider.abandoned(fs, self._container, self._base))
+            for left in bulk.old(found, time.time()):
+                self._calls.once(left.place.name, functools.partial(self._provider.abandon, place=left.place, upload=left.upload))

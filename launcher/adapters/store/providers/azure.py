@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.adapters.store.base import LifecycleRule
-from launcher.adapters.store.providers.base import MARK, Place, Stamp
+from launcher.adapters.store.providers.base import MARK, Abandoned, Part, Place, Receipt, Stamp
+from launcher.adapters.store.providers.body import Body
 from launcher.errors import StoreDenied, StoreUnusable
 from launcher.units import Bytes
 
@@ -21,6 +22,7 @@ _ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeou
 
 class Azure:
     extra = "azure"
+    parts_at_once = 5
     remedies: Mapping[str, str] = {
         "ContainerNotFound": "there is no container {bucket}; create it, or mend the name in checkpoint.dir",
         "ContainerBeingDeleted": "the container {bucket} is being deleted; choose another",
@@ -63,6 +65,36 @@ class Azure:
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
         stream = await _blob(fs, place).download_blob(offset=start, length=end - start, **_ONCE)
         return bytes(await stream.readall())
+
+    async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
+        stream = await _blob(fs, place).download_blob(offset=start, length=len(into), **_ONCE)
+        done: Bytes = 0
+        async for chunk in stream.chunks():
+            into[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        return done
+
+    async def begin(self, fs: Any, place: Place, mark: str) -> str:
+        return mark  # an upload is what its blocks are called, and nobody else's shall be called so
+
+    async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
+        block = f"{upload}-{part.number:06d}"  # all of the same length, as Azure wants it
+        await _blob(fs, place).stage_block(block, Body(part.data), length=len(part.data), **_ONCE)
+        return {"block": block}
+
+    async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
+        from azure.core import MatchConditions
+        from azure.storage.blob import BlobBlock
+
+        blocks = [BlobBlock(receipt["block"]) for receipt in receipts]
+        absent = MatchConditions.IfMissing
+        await _blob(fs, place).commit_block_list(blocks, metadata={MARK: mark}, match_condition=absent, **_ONCE)
+
+    async def abandon(self, fs: Any, place: Place, upload: str) -> None:
+        pass  # Azure itself throws blocks away that nobody commits, after a week
+
+    async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
+        return []
 
     async def stamp(self, fs: Any, place: Place) -> Stamp:
         found = await _blob(fs, place).get_blob_properties(**_ONCE)

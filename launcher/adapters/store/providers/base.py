@@ -23,8 +23,10 @@ MARK = "launchmark"  # user metadata; letters only, since proxies drop headers w
 IGNORES_CREATE = "it ignores create-if-absent, on which every checkpoint and the journal rest; use another store"
 _NO_BUCKET = "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir"
 _TAKEN = ("PreconditionFailed", "BlobAlreadyExists")  # the only condition is ours; s3fs knows it only where the server names it
-_MISSING = ("BlobNotFound", "ResourceNotFound", "ResourceNotFoundError")
+# An upload may be missing as well: finished, with the answer lost, or thrown away. Azure finds its blocks gone.
+_MISSING = ("BlobNotFound", "ResourceNotFound", "ResourceNotFoundError", "NoSuchUpload", "InvalidBlockList")
 _BEYOND = ("InvalidRange", "416")
+Receipt = Mapping[str, Any]  # what a provider wants to hear again of a part when the upload is finished
 _SKEW_TOLD: Seconds = 300.0  # clouds refuse requests that are 5 to 15 minutes off; less explains no refusal
 
 
@@ -44,6 +46,25 @@ class Stamp:
     written_at: Utc
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Of an upload: its number, from 1, and its bytes, which begin at `start`; `total` is the object's size, told by the last."""
+
+    number: int
+    start: Bytes
+    data: memoryview
+    total: Bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """An upload that was begun and not finished."""
+
+    place: Place
+    upload: str
+    began_at: Utc
+
+
 class Provider(Protocol):
     """One scheme.
 
@@ -53,6 +74,7 @@ class Provider(Protocol):
     """
 
     extra: str  # what to install, as in spot-launch[s3]
+    parts_at_once: int  # of one upload
     remedies: Mapping[str, str]
     denials: Mapping[str, str]
 
@@ -71,6 +93,28 @@ class Provider(Protocol):
     async def replace(self, fs: Any, place: Place, data: bytes) -> None: ...
 
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes: ...
+
+    async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
+        """Fill `into` with what begins at `start`; how far, where the object ends before."""
+        ...
+
+    async def begin(self, fs: Any, place: Place, mark: str) -> str:
+        """An upload in parts, by which name the provider knows it."""
+        ...
+
+    async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
+        """May be repeated."""
+        ...
+
+    async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
+        """Create, if absent, the object of these parts, in their order, with `mark` in its metadata under MARK."""
+        ...
+
+    async def abandon(self, fs: Any, place: Place, upload: str) -> None: ...
+
+    async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
+        """Unfinished uploads to names that start with `prefix`; none where they go away by themselves."""
+        ...
 
     async def stamp(self, fs: Any, place: Place) -> Stamp: ...
 

@@ -3,28 +3,34 @@
 Requests go through gcsfs's session one at a time: its own retries wait up to half a minute, longer than a machine's last notice.
 """
 
+import contextlib
 import json
 import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from launcher.adapters.store.base import LifecycleRule
-from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place, Stamp
+from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Abandoned, Part, Place, Receipt, Stamp
+from launcher.adapters.store.providers.body import Body
 from launcher.errors import StoreUnusable
-from launcher.units import Bytes
+from launcher.units import Bytes, Seconds
 
 _EMULATOR = "STORAGE_EMULATOR_HOST"
 _LOGIN = "run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
 _NONE = f"no credentials for Google Cloud ({{said}}); {_LOGIN}"
 _EXPIRED = f"the credentials have expired or are not valid ({{said}}); {_LOGIN}"
 _OBJECT = "b/{}/o/{}"
+_CONNECT_S: Seconds = 5.0
+_SILENCE_S: Seconds = 15.0
 
 
 class Gcs:
     extra = "gcs"
+    parts_at_once = 1  # a resumable upload is a single stream
     remedies: Mapping[str, str] = {
         "501": IGNORES_CREATE,
         "507": "the store is full or its quota used up ({said}); free some space or raise it",
@@ -58,6 +64,46 @@ class Gcs:
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
         url = fs.url(f"{place.bucket}/{place.name}")
         return await _once(fs, "GET", url, headers={"Range": f"bytes={start}-{end - 1}"})
+
+    async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
+        url = fs.url(f"{place.bucket}/{place.name}")
+        wanted = {"Range": f"bytes={start}-{start + len(into) - 1}"}
+        done: Bytes = 0
+        async with _asked(fs, "GET", url, headers=wanted, name=place.name) as answer:
+            async for chunk in answer.content.iter_any():
+                into[done : done + len(chunk)] = chunk
+                done += len(chunk)
+        return done
+
+    async def begin(self, fs: Any, place: Place, mark: str) -> str:
+        """The session's URL, which lets whoever knows it write this one object for a week; it is never told."""
+        url = f"{fs._location}/upload/storage/v1/b/{quote(place.bucket, safe='')}/o"
+        asked = {"uploadType": "resumable", "name": place.name, "ifGenerationMatch": "0"}
+        told = {"name": place.name, "metadata": {MARK: mark}}
+        async with _asked(fs, "POST", url, name=place.name, params=fs._get_params(asked), json=told) as answer:
+            return str(answer.headers["Location"])
+
+    async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
+        """All but the last, whose arrival creates the object. What has arrived already is ignored (Google's docs)."""
+        if part.total is not None:
+            return {"last": part}
+        end = part.start + len(part.data)
+        if await _sent(fs, place, upload, part, f"bytes {part.start}-{end - 1}/*") < end:
+            raise OSError(f"{place.name}: a part of the upload arrived short")
+        return {}
+
+    async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
+        last: Part = receipts[-1]["last"]
+        end = last.start + len(last.data)
+        if await _sent(fs, place, upload, last, f"bytes {last.start}-{end - 1}/{end}") < end:
+            raise OSError(f"{place.name}: the end of the upload arrived short")
+
+    async def abandon(self, fs: Any, place: Place, upload: str) -> None:
+        async with _asked(fs, "DELETE", upload, name=place.name):
+            pass
+
+    async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
+        return []  # sessions end after a week, and cost nothing
 
     async def stamp(self, fs: Any, place: Place) -> Stamp:
         found = json.loads(await _once(fs, "GET", _OBJECT, place.bucket, place.name))
@@ -95,6 +141,32 @@ class Gcs:
         if name == "HttpError":
             return str(getattr(error, "code", ""))
         return "403" if isinstance(error, OSError) and text.startswith("Forbidden") else name
+
+
+@contextlib.asynccontextmanager
+async def _asked(fs: Any, method: str, url: str, *, name: str, **kwargs: Any) -> AsyncIterator[Any]:
+    """The answer to one request, its body not read yet. `name` stands in errors for the URL, which may be a secret."""
+    import aiohttp
+    from gcsfs.retry import validate_response
+
+    await fs._set_session()
+    kwargs["headers"] = fs._get_headers(kwargs.get("headers"))
+    patience = aiohttp.ClientTimeout(sock_connect=_CONNECT_S, sock_read=_SILENCE_S)  # a part may take longer in all
+    async with fs.session.request(method, url, timeout=patience, **kwargs) as answer:
+        if answer.status >= 400:
+            validate_response(answer.status, await answer.read(), name)
+        yield answer
+
+
+async def _sent(fs: Any, place: Place, upload: str, part: Part, content_range: str) -> Bytes:
+    """How much of the object has arrived once `part` was sent."""
+    headers = {"Content-Range": content_range, "Content-Type": "application/octet-stream"}
+    body = Body(part.data)
+    async with _asked(fs, "PUT", upload, name=place.name, headers=headers, data=body, allow_redirects=False) as answer:
+        if answer.status != 308:
+            return part.start + len(part.data)
+        _, _, last = answer.headers.get("Range", "").rpartition("-")
+        return int(last) + 1 if last else 0
 
 
 async def _once(fs: Any, method: str, path: str, *args: str, **kwargs: Any) -> bytes:

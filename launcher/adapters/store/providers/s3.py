@@ -1,10 +1,14 @@
 """Amazon S3, and what speaks its language: s3fs. Addresses and credentials come from the AWS tools' own chain."""
 
+import asyncio
+import base64
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from launcher.adapters.store.base import LifecycleRule
-from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Place, Stamp
+from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Abandoned, Part, Place, Receipt, Stamp
+from launcher.adapters.store.providers.body import Body
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes
 
@@ -26,6 +30,7 @@ _FULL = "the store is full or its quota used up; free some space or raise it"
 
 class S3:
     extra = "s3"
+    parts_at_once = 5
     remedies: Mapping[str, str] = {
         "NoSuchBucket": "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir",
         "InvalidBucketName": "{bucket} cannot be the name of a bucket; mend it in checkpoint.dir",
@@ -80,6 +85,50 @@ class S3:
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
         return bytes(await fs._cat_file(_path(place), start=start, end=end))
 
+    async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
+        wanted = f"bytes={start}-{start + len(into) - 1}"
+        found = await fs._call_s3("get_object", Bucket=place.bucket, Key=place.name, Range=wanted)
+        done: Bytes = 0
+        async with found["Body"] as body:
+            async for chunk in body.raw_stream.content.iter_any():
+                into[done : done + len(chunk)] = chunk
+                done += len(chunk)
+        return done
+
+    async def begin(self, fs: Any, place: Place, mark: str) -> str:
+        s3 = await fs.get_s3(place.bucket)
+        checked = {"ChecksumAlgorithm": "CRC32"} if _wants_checksums(s3) else {}
+        begun = await fs._call_s3(
+            "create_multipart_upload", Bucket=place.bucket, Key=place.name, Metadata={MARK: mark}, **checked
+        )
+        return str(begun["UploadId"])
+
+    async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
+        """Not through `_call_s3`: its repetition would go on reading where the first try ended."""
+        s3 = await fs.get_s3(place.bucket)
+        told: dict[str, Any] = {"PartNumber": part.number}
+        if _wants_checksums(s3):  # ours, since the library would take it on the thread that all requests share
+            told["ChecksumCRC32"] = await asyncio.to_thread(_crc32, part.data)
+        where = {"Bucket": place.bucket, "Key": place.name, "UploadId": upload}
+        taken = await s3.upload_part(Body=Body(part.data), **fs._get_s3_method_kwargs(s3.upload_part, **where, **told))
+        return {**told, "ETag": taken["ETag"]}
+
+    async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
+        parts = {"Parts": receipts}
+        where = {"Bucket": place.bucket, "Key": place.name, "UploadId": upload}
+        await fs._call_s3("complete_multipart_upload", **where, MultipartUpload=parts, IfNoneMatch="*")
+
+    async def abandon(self, fs: Any, place: Place, upload: str) -> None:
+        await fs._call_s3("abort_multipart_upload", Bucket=place.bucket, Key=place.name, UploadId=upload)
+
+    async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
+        """The first thousand: the next writer finds the others."""
+        found = await fs._call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+        return [
+            Abandoned(place=Place(bucket, one["Key"]), upload=one["UploadId"], began_at=one["Initiated"].timestamp())
+            for one in found.get("Uploads", ())
+        ]
+
     async def stamp(self, fs: Any, place: Place) -> Stamp:
         head = await fs._call_s3("head_object", Bucket=place.bucket, Key=place.name)
         return Stamp(head.get("Metadata", {}).get(MARK), head["LastModified"].timestamp())
@@ -115,6 +164,15 @@ class S3:
         if isinstance(response, Mapping):
             return str(response.get("Error", {}).get("Code", ""))
         return type(error).__name__
+
+
+def _wants_checksums(s3: Any) -> bool:
+    """Unless switched off by AWS_REQUEST_CHECKSUM_CALCULATION, as for stores that know none."""
+    return bool(s3.meta.config.request_checksum_calculation == "when_supported")
+
+
+def _crc32(data: memoryview) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
 def _wants_tags(where: Mapping[str, Any]) -> bool:

@@ -1,0 +1,158 @@
+"""Objects too large for one request: sent in parts and read in pieces, several at once, within one budget of memory.
+
+An upload is invisible until it is finished, and finishing it is the create: conditional, and marked like any other. So a writer
+that dies in the middle leaves nothing that anybody reads. Its parts are paid for, though, until somebody throws them away:
+`RemoteStore` does so before its first upload, Google and Azure do so by themselves after a week.
+
+Each part is sent from a slot, a buffer that is filled, sent, sent again where it did not arrive, and filled anew; so a failure
+costs one part, and memory does not grow with the object. Reading is the mirror image. The size of an upload is not known before
+its end and providers bound the number of its parts, hence parts grow with their number.
+
+The requests are the providers' own (s3fs and its like), driven part by part. Measured with 1 GB against ministack on loopback,
+medians of three, as ratios to a bare HTTP client (2026-11-25): up 1.1 with nothing copied (s3fs's `put`: 1.5, and the whole
+object in memory), down and verified 1.06 (s3fs's `get`: 4.6). obstore came to 1.0 and 1.1 at half the CPU, but it finishes no
+upload create-only, and hangs after a fork.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from launcher.adapters.store.base import Buffer, Span
+from launcher.adapters.store.providers.base import Abandoned, Part
+from launcher.units import Bytes, Seconds, Utc
+
+SLOT_BYTES: Bytes = 16 * 2**20  # of a part, and of what is read at once: the piece that has a digest of its own
+BUDGET_BYTES: Bytes = 80 * 2**20  # of all slots of one transfer
+PARTS_PER_SIZE = 1500  # parts of one size: with ten thousand, the least that a provider allows, 640 GB
+NUM_SLOTS_MIN = 2  # one to fill while the other is sent, however large
+ABANDONED_AFTER_S: Seconds = 86400.0  # nobody uploads one object for a day
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def part_bytes(number: int) -> Bytes:
+    """The size of the part of this number, from 1."""
+    return SLOT_BYTES * (1 + (number - 1) // PARTS_PER_SIZE)
+
+
+def num_slots(number: int) -> int:
+    """How many parts of the size of this one fit the budget."""
+    return max(NUM_SLOTS_MIN, BUDGET_BYTES // part_bytes(number))
+
+
+def at_once(data: bytes | Iterable[Buffer]) -> bytes | Iterator[Buffer]:
+    """`data` as one piece where one request may carry it; else all its chunks."""
+    if isinstance(data, bytes):
+        return data if len(data) <= SLOT_BYTES else iter((data,))
+    source = iter(data)
+    head: list[Buffer] = []
+    size = 0
+    for chunk in source:
+        head.append(chunk)
+        size += len(chunk)
+        if size > SLOT_BYTES:
+            return _all(head, source)
+    return b"".join(head)
+
+
+def _all(head: list[Buffer], source: Iterator[Buffer]) -> Iterator[Buffer]:
+    """Both, letting go of what was handed on."""
+    while head:
+        yield head.pop(0)
+    yield from source
+
+
+def parts(chunks: Iterable[Buffer]) -> Iterator[Part]:
+    """The bytes of `chunks`, which are not nothing, cut into parts; each is valid until `num_slots` more were asked for."""
+    views = (memoryview(chunk).cast("B") for chunk in chunks if len(chunk))
+    slots = _Slots()
+    rest: memoryview | None = next(views)
+    start: Bytes = 0
+    for number in itertools.count(1):
+        slot = slots.take(part_bytes(number), num_slots(number))
+        filled: Bytes = 0
+        while rest is not None and filled < len(slot):
+            taken = rest[: len(slot) - filled]
+            slot[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            rest = rest[len(taken) :] if len(taken) < len(rest) else next(views, None)
+        end = start + filled
+        yield Part(number=number, start=start, data=slot[:filled], total=end if rest is None else None)
+        if rest is None:
+            return
+        start = end
+
+
+def sent(chunks: Iterable[Buffer], send: Callable[[Part], R], *, num_at_once: int) -> list[R]:
+    """What `send` gave for each part, of which so many may be sent at the same time."""
+    return list(in_order(parts(chunks), send, num_under_way=num_slots, num_threads=num_at_once))
+
+
+def read_ahead(
+    wanted: Iterable[tuple[str, Span]], read: Callable[[str, Span, memoryview], Bytes]
+) -> Generator[memoryview, None, None]:
+    """The bytes of each span, none larger than a slot and one byte, in order; each is valid until the next is asked for.
+
+    `read` fills a buffer and tells how far.
+    """
+    num = num_slots(1)
+    slots = _Slots()
+
+    def filled(job: tuple[str, Span, memoryview]) -> memoryview:
+        key, span, slot = job
+        return slot[: read(key, span, slot)]
+
+    jobs = ((key, span, slots.take(span.end - span.start, num)) for key, span in wanted)
+    return in_order(jobs, filled, num_under_way=lambda _: num, num_threads=num)
+
+
+def old(uploads: Iterable[Abandoned], now: Utc) -> list[Abandoned]:
+    """Those that nobody can still be at work on."""
+    return [one for one in uploads if now - one.began_at > ABANDONED_AFTER_S]
+
+
+def in_order(
+    jobs: Iterable[T], work: Callable[[T], R], *, num_under_way: Callable[[int], int], num_threads: int
+) -> Generator[R, None, None]:
+    """What `work` gives for each job, in order, while the next ones are under way on threads.
+
+    Job number n, from 1, is drawn when fewer than `num_under_way(n)` before it are unfinished or not yet taken. The first failure
+    ends all; what runs then is waited for.
+    """
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="bulk")
+    under_way: deque[Future[R]] = deque()
+    source = iter(jobs)
+    try:
+        for number in itertools.count(1):
+            while len(under_way) >= num_under_way(number):
+                yield under_way.popleft().result()
+            try:
+                job = next(source)
+            except StopIteration:
+                break
+            under_way.append(pool.submit(work, job))
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Slots:
+    """Buffers that are taken in turn."""
+
+    def __init__(self) -> None:
+        self._taken: deque[bytearray] = deque()  # the newest last
+
+    def take(self, size: Bytes, num: int) -> memoryview:
+        """The buffer that was taken `num` calls ago, or a new one."""
+        slot = bytearray()
+        while len(self._taken) >= num:
+            slot = self._taken.popleft()
+        if len(slot) < size:
+            slot = bytearray(size)
+        self._taken.append(slot)
+        return memoryview(slot)[:size]
