@@ -94,8 +94,8 @@ KINDS = {
             name="s3",
             scheme="s3",
             needs=_HYPERCORN,
-            # Its own command listens on every interface; this does not.
-            command=lambda port: [str(_HYPERCORN), "ministack.app:app", "--bind", f"127.0.0.1:{port}"],
+            # Its own command listens on every interface; this does not. Without a worker, the process is the one to end.
+            command=lambda port: [str(_HYPERCORN), "ministack.app:app", "--workers", "0", "--bind", f"127.0.0.1:{port}"],
             environment=_s3_environment,
             make_bucket=_put_bucket,
         ),
