@@ -136,34 +136,37 @@ class RecordReader:
         return slot._replace(entry=Unreadable(number=slot.number, digest=slot.digest))
 
     def _parse(self, data: bytes, number: int) -> Slot:
-        digest = codec.digest_of(data)
         try:
-            record = self.decode(data, self.event_type)
+            record, digest = self.decode(data, self.event_type)
         except ValueError:
-            return Slot(number, data, digest, Unreadable(number=number, digest=digest))
+            return _unreadable(number, data, codec.digest_of(data))
         if record.incarnation != self.incarnation:
             raise Overtaken(f"record {number} belongs to another run of this name ({record.incarnation})")
-        return Slot(number, data, digest, record if record.number == number else Unreadable(number=number, digest=digest))
+        return Slot(number, data, digest, record) if record.number == number else _unreadable(number, data, digest)
 
     def _parse_copy(self, line: bytes) -> Slot | None:
         try:
-            record = self.decode(line, self.event_type)
+            record, digest = self.decode(line, self.event_type)
         except ValueError:
             return None
-        return Slot(record.number, line, codec.digest_of(line), record) if record.incarnation == self.incarnation else None
+        return Slot(record.number, line, digest, record) if record.incarnation == self.incarnation else None
 
 
-Decode = Callable[[bytes, Any], Record]
+def _unreadable(number: int, data: bytes, digest: str) -> Slot:
+    return Slot(number, data, digest, Unreadable(number=number, digest=digest))
 
 
-def decode_record(data: bytes, event_type: Any) -> Record:
-    """The record in stored bytes. Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them."""
+Decode = Callable[[bytes, Any], tuple[Record, str]]
+
+
+def decode_record(data: bytes, event_type: Any) -> tuple[Record, str]:
+    """The record in stored bytes, and their digest. Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them."""
     raw: Any = codec.loads_digested(Any, data)
     try:
         record: Record = codec.decode(Record, raw)
         if record.version > RECORD_VERSION:
             raise ValueError(f"record version {record.version}")
-        return replace(record, event=codec.decode(event_type, record.event))
+        return replace(record, event=codec.decode(event_type, record.event)), codec.digest_of(data)
     except ValueError as error:
         number = raw.get("number") if isinstance(raw, dict) else None
         raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error

@@ -146,7 +146,8 @@ def _gather(world: FaultyWorld) -> Evidence:
     exits: dict[int, ExitReport] = {}
     for at, key, data in ((w.at, w.key, w.data) for w in world.store.log if w.data is not None):
         if key.startswith(JOURNAL_PREFIX):
-            records.append(Noted(at, world.decode(data, ev.Event)))
+            record, _ = world.decode(data, ev.Event)
+            records.append(Noted(at, record))
         elif "/commits/" in key:
             commit = manifests.read(data)
             if isinstance(commit, Sealed):
