@@ -160,7 +160,10 @@ Decode = Callable[[bytes, Any], tuple[Record, str]]
 
 
 def decode_record(data: bytes, event_type: Any) -> tuple[Record, str]:
-    """The record in stored bytes, and their digest. Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them."""
+    """The record in stored bytes, and their digest.
+
+    Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them.
+    """
     raw: Any = codec.loads_digested(Any, data)
     try:
         record: Record = codec.decode(Record, raw)

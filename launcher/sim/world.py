@@ -4,17 +4,17 @@ Each supervisor is the production one: the same `supervise` over the same journa
 Looks that would show nothing new are skipped (`doze`); a test holds that this changes only how many CheckpointSeen there are.
 """
 
-import functools
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from launcher import processes
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.history import History
 from launcher.adapters.market.base import Feed
-from launcher.adapters.records import Decode, decode_record
+from launcher.adapters.records import Decode, Record, decode_record
 from launcher.adapters.retry import Patience, patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Seat
@@ -72,7 +72,7 @@ class SimWorld:
         self.store = SimStore(self.timeline, f"memory://{RUN}")
         self.cloud = SimCloud(timeline=self.timeline, market=self.market, pace=self.pace, new_machine=self.new_machine)
         self.store.on_append = self._tell_machines
-        self.decode: Decode = functools.lru_cache(maxsize=None)(decode_record)  # all of a world's readers read the same bytes
+        self.decode = _remembering()
         self._nonces = random.Random(f"nonces/{self.seed}")
 
     def run(self, listener: Listener = _nothing) -> RunState:
@@ -133,6 +133,19 @@ class SimWorld:
         for instance in self.cloud.instances.values():
             for agent in instance.agents:
                 agent.journal_grew()
+
+
+def _remembering() -> Decode:
+    """All of a world's readers read the same bytes, as events of a run."""
+    known: dict[bytes, tuple[Record, str]] = {}
+
+    def decode(data: bytes, event_type: Any) -> tuple[Record, str]:
+        found = known.get(data)
+        if found is None:
+            found = known[data] = decode_record(data, event_type)
+        return found
+
+    return decode
 
 
 @dataclass(kw_only=True)
