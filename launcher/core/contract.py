@@ -197,6 +197,9 @@ class AgentPhase(enum.Enum):
     DRAINING = "draining"
 
 
+EMPTY_FOLDER = "the folder is empty"  # in a warning: why nothing is published where nothing is in the way
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """`heartbeat.json`. Readers compare `sequence` on their own clock and ignore older ones; `at` is for people."""

@@ -21,13 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher.core.contract import EMPTY_FOLDER
 from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.processes import ProcessId
 from launcher.units import Bytes, Seconds
 
 _PROC = Path("/proc")
 _UNFINISHED = ".tmp-"
-EMPTY = "the folder is empty"
 LOOKS_IN_VAIN = 4  # a program's first file is new at one look, perhaps half written at the next
 
 Inode = tuple[int, int]  # device, inode: a file under any of its names
@@ -118,7 +118,7 @@ def was_whole(kept: str, then: Look, now: Look) -> bool:
 def obstacle(looks: Sequence[Look]) -> str:
     """Why the newest looks in a row, none of which proved anything, publish nothing. Empty while that may be chance."""
     if not looks[-1].files:
-        return EMPTY
+        return EMPTY_FOLDER
     if len(looks) < LOOKS_IN_VAIN:
         return ""
     before, now = looks[-2:]

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from launcher.core.contract import AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
+from launcher.core.contract import EMPTY_FOLDER, AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
 from launcher.core.market.offer import Capacity
 from launcher.core.tempo import PUBLISH_LOOKS_S, Tempo
-from launcher.node.look import EMPTY
 from launcher.units import MINUTE, Seconds, Utc
 
 UNPUBLISHED_WARN_S: Seconds = 10 * MINUTE  # market; PRODUCT, The recipe
@@ -94,10 +93,10 @@ class Vitals:
         return self._warn_stale() if saved else self._warn_unpublished()
 
     def _warn_unpublished(self) -> tuple[str, ...]:
-        has_time = not self.obstacle or (self.obstacle == EMPTY and self.spec.attempt <= EMPTY_ATTEMPTS)
+        has_time = not self.obstacle or (self.obstacle == EMPTY_FOLDER and self.spec.attempt <= EMPTY_ATTEMPTS)
         if not self._is_long(self._training_s(), EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S):
             return ()
-        is_slow = self.spec.speed > 1 and self.obstacle in ("", EMPTY)  # nothing is in the way, as far as can be seen
+        is_slow = self.spec.speed > 1 and self.obstacle in ("", EMPTY_FOLDER)  # nothing is in the way, as far as can be seen
         said = UNPUBLISHED.format(obstacle=self.obstacle or "none was whole") + (TOO_FAST if is_slow else "")
         self._unpublished = self._unpublished or said
         return (self._unpublished,)
@@ -106,7 +105,7 @@ class Vitals:
         """Files change, and for long no look has found them whole. A program that writes nothing more is not meant."""
         if self._commit[0] != self.progress.last_commit:
             self._commit, self._stale = (self.progress.last_commit, self._training_s()), ""
-        is_moving = self.obstacle not in ("", EMPTY)
+        is_moving = self.obstacle not in ("", EMPTY_FOLDER)
         if not self._stale and is_moving and self._is_long(self._training_s() - self._commit[1], STALE_WARN_REAL_S):
             self._stale = STALE.format(commit=self.progress.step, obstacle=self.obstacle)
         return (self._stale,) if self._stale else ()

@@ -3,8 +3,7 @@
 import time
 from dataclasses import replace
 
-from launcher.core.contract import AttemptSpec, CommandProgram, SaveRule, TrainerProgress
-from launcher.node.look import EMPTY
+from launcher.core.contract import EMPTY_FOLDER, AttemptSpec, CommandProgram, SaveRule, TrainerProgress
 from launcher.node.vitals import Vitals
 from tests.node.rig import PLACEMENT
 
@@ -37,9 +36,9 @@ def test_a_rehearsal_waits_for_a_few_looks_whatever_its_speed() -> None:
 
 def test_the_first_attempts_may_take_their_time_to_write_anything() -> None:
     second = replace(SPEC, attempt=2)
-    assert warnings_after(29, EMPTY, second) == ()
-    assert EMPTY in warnings_after(31, EMPTY, second)[0]
-    assert EMPTY in warnings_after(9, EMPTY)[0], "the attempts before this one have left nothing either"
+    assert warnings_after(29, EMPTY_FOLDER, second) == ()
+    assert EMPTY_FOLDER in warnings_after(31, EMPTY_FOLDER, second)[0]
+    assert EMPTY_FOLDER in warnings_after(9, EMPTY_FOLDER)[0], "the attempts before this one have left nothing either"
 
 
 def test_a_program_in_whose_way_nothing_is_known_to_be_has_time() -> None:
@@ -83,6 +82,6 @@ def test_a_program_that_writes_nothing_more_and_one_that_publishes_again_are_not
 
 
 def test_an_empty_folder_in_a_rehearsal_may_be_the_speeds_fault_and_one_that_is_written_into_is_not() -> None:
-    assert "local.speed" in warnings_after(31, EMPTY)[0]
+    assert "local.speed" in warnings_after(31, EMPTY_FOLDER)[0]
     assert "local.speed" not in warnings_after(31, "w changed")[0]
-    assert "local.speed" not in warnings_after(700, EMPTY, speed=1)[0]
+    assert "local.speed" not in warnings_after(700, EMPTY_FOLDER, speed=1)[0]
