@@ -197,7 +197,11 @@ class AgentPhase(enum.Enum):
     DRAINING = "draining"
 
 
-EMPTY_FOLDER = "the folder is empty"  # in a warning: why nothing is published where nothing is in the way
+# What a warning names as the cause where nothing is published, and no file is in the way.
+EMPTY_FOLDER = "the folder is empty"
+NONE_WHOLE = "none was whole"
+NO_SAVE = "launcher.train came to no save"
+NOTHING_IN_THE_WAY = (EMPTY_FOLDER, NONE_WHOLE, NO_SAVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from launcher.core.contract import EMPTY_FOLDER, AgentPhase, AttemptSpec, CommandProgram, Heartbeat, TrainerProgress
+from launcher.core.contract import (
+    EMPTY_FOLDER,
+    NO_SAVE,
+    NONE_WHOLE,
+    AgentPhase,
+    AttemptSpec,
+    CommandProgram,
+    Heartbeat,
+    TrainerProgress,
+)
 from launcher.core.market.offer import Capacity
 from launcher.core.tempo import PUBLISH_LOOKS_S, Tempo
 from launcher.units import MINUTE, Seconds, Utc
@@ -22,7 +31,8 @@ REMEDY = (
     "or keep all in one file that each save writes within a moment and replaces by a rename"
 )
 TOO_FAST = "; or these lives are too short for a start and a save on this machine: begin anew with a lower local.speed"
-UNPUBLISHED = "no file published yet: {obstacle}; " + REMEDY
+REMEDY_OWN = "it saves every `checkpoint.every`, at a notice and at its end: write a shorter interval, such as 1m"
+UNPUBLISHED = "no file published yet: {obstacle}; {remedy}"
 STALE = "nothing published after commit {commit}: {obstacle}; " + REMEDY
 
 
@@ -97,9 +107,15 @@ class Vitals:
         if not self._is_long(self._training_s(), EMPTY_WARN_REAL_S if has_time else UNPUBLISHED_WARN_REAL_S):
             return ()
         is_slow = self.spec.speed > 1 and self.obstacle in ("", EMPTY_FOLDER)  # nothing is in the way, as far as can be seen
-        said = UNPUBLISHED.format(obstacle=self.obstacle or "none was whole") + (TOO_FAST if is_slow else "")
+        cause, remedy = (NO_SAVE, REMEDY_OWN) if self._saves_itself else (self.obstacle or NONE_WHOLE, REMEDY)
+        said = UNPUBLISHED.format(obstacle=cause, remedy=remedy) + (TOO_FAST if is_slow else "")
         self._unpublished = self._unpublished or said
         return (self._unpublished,)
+
+    @property
+    def _saves_itself(self) -> bool:
+        """Only a program that uses `launcher.train` tells how many steps it has to do."""
+        return self.progress.total_steps is not None
 
     def _warn_stale(self) -> tuple[str, ...]:
         """Files change, and for long no look has found them whole. A program that writes nothing more is not meant."""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from launcher.core.contract import EMPTY_FOLDER, AttemptSpec, CommandProgram, SaveRule, TrainerProgress
+from launcher.core.contract import EMPTY_FOLDER, NO_SAVE, AttemptSpec, CommandProgram, SaveRule, TrainerProgress
 from launcher.node.vitals import Vitals
 from tests.node.rig import PLACEMENT
 
@@ -85,3 +85,12 @@ def test_an_empty_folder_in_a_rehearsal_may_be_the_speeds_fault_and_one_that_is_
     assert "local.speed" in warnings_after(31, EMPTY_FOLDER)[0]
     assert "local.speed" not in warnings_after(31, "w changed")[0]
     assert "local.speed" not in warnings_after(700, EMPTY_FOLDER, speed=1)[0]
+
+
+def test_a_program_that_saves_with_launcher_train_is_not_sent_to_a_folder_it_does_not_use() -> None:
+    told = vitals(31, "", replace(SPEC, speed=300.0))
+    told.progress = replace(told.progress, total_steps=1000, step=118)
+    [warning] = told.compose(1).warnings
+    assert warning.startswith(f"no file published yet: {NO_SAVE}; ")
+    assert "checkpoint.every" in warning
+    assert "$LAUNCH_CHECKPOINT_DIR" not in warning
