@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import random
 import re
@@ -19,7 +20,8 @@ from launcher.adapters.store import bulk
 from launcher.adapters.store.base import ObjectStore, ReadsAhead, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.adapters.store.open import open_store
-from launcher.adapters.store.providers.base import Abandoned
+from launcher.adapters.store.providers.base import Abandoned, Part, Place
+from launcher.adapters.store.providers.s3 import S3
 from launcher.adapters.store.remote import RemoteStore
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import FileEntry
@@ -27,7 +29,7 @@ from launcher.errors import Damaged, KeyExists, KeyMissing, StoreUnknown
 from launcher.units import Bytes, Seconds
 from tests.e2e.carrier import carried, chunks, content
 from tests.e2e.conftest import PROVIDERS, STORES, Faulty, Note, Remote
-from tests.servers.kinds import BUCKET
+from tests.servers.kinds import BUCKET, KINDS
 from tests.servers.proxy import FaultProxy
 from tests.servers.running import ROOT, Servers
 
@@ -267,3 +269,31 @@ def test_parts_carry_their_checksum_and_the_end_its_condition(faulty: Faulty, sm
     else:
         assert [entry.headers.get("if-none-match") for entry in ends] == ["*"]
     assert set(STORES) == set(PART)
+
+
+class Seen(BaseException):
+    """Ends a request before it is sent, and no library repeats it."""
+
+
+@pytest.mark.parametrize(("scheme", "says"), [("https", "UNSIGNED-PAYLOAD"), ("http", hashlib.sha256(b"abc").hexdigest())])
+def test_over_tls_the_checksum_of_a_part_is_signed_and_no_second_digest_taken(
+    scheme: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KINDS["s3"].environment(1).items():
+        monkeypatch.setenv(name, value.replace("http:", f"{scheme}:"))
+    provider = S3()
+    fs = provider.connect(BUCKET)
+    signed: list[Any] = []
+
+    def see(request: Any, **_: Any) -> None:
+        signed.append(request.headers)
+        raise Seen
+
+    async def sending() -> None:
+        (await fs.set_session()).meta.events.register("before-send.s3.UploadPart", see)
+        with pytest.raises(Seen):
+            await provider.send(fs, Place(BUCKET, "a"), "u", Part(number=1, start=0, data=memoryview(b"abc"), total=3))
+
+    asyn.sync(fs.loop, sending)
+    assert signed[0]["X-Amz-Content-SHA256"].decode() == says
+    assert b"x-amz-checksum-crc32" in signed[0]["Authorization"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from launcher.adapters.store import bulk
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import open_store
 from launcher.adapters.store.remote import RemoteStore
@@ -17,6 +18,7 @@ from tests.e2e.conftest import PROVIDERS, Remote
 HANGS_AFTER_S = 60
 NUM_CHILDREN = 30
 WORKED, TOLD, WRONG = 0, 3, 4
+LARGE = bytes(bulk.SLOT_BYTES + 1)  # for one request
 
 
 def test_a_store_works_in_a_forked_child_and_goes_on_working_in_its_parent(remote: Remote) -> None:
@@ -39,6 +41,13 @@ def test_a_grandchild_may_use_it_too(remote: Remote) -> None:
     assert in_child(lambda: in_child(lambda: child_uses(store))) in (WORKED, TOLD)
 
 
+def test_a_large_object_is_sent_by_a_child_as_by_its_parent(remote: Remote) -> None:
+    store = open_store(remote.url)
+    store.create("before", LARGE)
+    assert in_child(lambda: child_creates(store, "within", LARGE)) in (WORKED, TOLD)
+    assert open_store(remote.url).get("within") == LARGE
+
+
 def test_what_children_do_with_an_inherited_store_costs_their_parent_no_answer(remote: Remote) -> None:
     """Without a second try, an answer that never arrives shows."""
     for child in range(NUM_CHILDREN):
@@ -57,9 +66,9 @@ def child_uses(store: ObjectStore) -> int:
     return WORKED if right else WRONG
 
 
-def child_creates(store: ObjectStore, key: str) -> int:
+def child_creates(store: ObjectStore, key: str, data: bytes = b"of the child") -> int:
     try:
-        store.create(key, b"of the child")
+        store.create(key, data)
     except StoreUnusable as error:
         return TOLD if "fork" in str(error) else WRONG
     return WORKED

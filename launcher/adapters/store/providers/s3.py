@@ -96,7 +96,7 @@ class S3:
         return done
 
     async def begin(self, fs: Any, place: Place, mark: str) -> str:
-        s3 = await fs.get_s3(place.bucket)
+        s3 = await fs.set_session()
         checked = {"ChecksumAlgorithm": "CRC32"} if _wants_checksums(s3) else {}
         begun = await fs._call_s3(
             "create_multipart_upload", Bucket=place.bucket, Key=place.name, Metadata={MARK: mark}, **checked
@@ -105,7 +105,8 @@ class S3:
 
     async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
         """Not through `_call_s3`: its repetition would go on reading where the first try ended."""
-        s3 = await fs.get_s3(place.bucket)
+        s3 = await fs.set_session()
+        s3.meta.events.register("before-sign.s3.UploadPart", _signed_by_checksum, unique_id="launch")  # once
         told: dict[str, Any] = {"PartNumber": part.number}
         if _wants_checksums(s3):  # ours, since the library would take it on the thread that all requests share
             told["ChecksumCRC32"] = await asyncio.to_thread(_crc32, part.data)
@@ -169,6 +170,14 @@ class S3:
 def _wants_checksums(s3: Any) -> bool:
     """Unless switched off by AWS_REQUEST_CHECKSUM_CALCULATION, as for stores that know none."""
     return bool(s3.meta.config.request_checksum_calculation == "when_supported")
+
+
+def _signed_by_checksum(request: Any, **_: Any) -> None:
+    """Over TLS the signature covers a checksum in place of the body; botocore knows only of checksums that it took itself.
+
+    Else it takes the SHA-256 of every part, on the thread that all requests share.
+    """
+    request.context["checksum"] = {"request_algorithm": {"in": "header", "name": "x-amz-checksum-crc32"}}
 
 
 def _crc32(data: memoryview) -> str:
