@@ -3,10 +3,14 @@
 Only errors known to be passing are retried, and only here and in the supervisor's loop. Waits are process time, and pass in the
 ambient `Patience`: real time, unless a simulated world has put its own there. A wait that took no real time counts against the
 deadline all the same.
+
+Policies nest: a create that is read back consists of calls that are repeated themselves. The outermost deadline holds for all
+that is done within it, or silence would cost the sum of theirs.
 """
 
 import contextlib
 import functools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +41,7 @@ class Patience:
 
 
 _PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+_ENDS_AT: ContextVar[Seconds] = ContextVar("ends_at", default=math.inf)  # of the monotonic clock
 _REAL = Patience(time.sleep, random.Random())
 
 
@@ -50,8 +55,26 @@ def patience(of_world: Patience) -> Iterator[None]:
         _PATIENCE.reset(token)
 
 
+def time_left() -> Seconds:
+    """What the policies around this call have left for it; infinite where there is none. May be negative."""
+    return _ENDS_AT.get() - time.monotonic()
+
+
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """Within this context the deadlines around it are forgotten: for what takes its time by the bytes that it moves."""
+    token = _ENDS_AT.set(math.inf)
+    try:
+        yield
+    finally:
+        _ENDS_AT.reset(token)
+
+
 def store_calls(*, sleep: Sleep | None = None, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
-    """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable."""
+    """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable.
+
+    A deadline of 0 is one try, which takes as long as it takes.
+    """
     return _ambient(deadline) if sleep is None else _calls(sleep, deadline)
 
 
@@ -76,6 +99,14 @@ class _Retrying(Retrying):
 
     def __call__(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         began = time.monotonic()
+        deadline = getattr(self.stop, "deadline", 0.0)  # a test may count tries instead
+        token = _ENDS_AT.set(min(_ENDS_AT.get(), began + (deadline or math.inf)))
+        try:
+            return self._call(began, fn, *args, **kwargs)
+        finally:
+            _ENDS_AT.reset(token)
+
+    def _call(self, began: Seconds, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
             return fn(*args, **kwargs)
         except StoreUnknown as error:
@@ -106,8 +137,8 @@ class _StopAfter(stop_base):
     """Ends when the time since the start, or the waits asked for, have used up the deadline, the next one included."""
 
     def __init__(self, deadline: Seconds) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
 
     def __call__(self, retry_state: RetryCallState) -> bool:
         elapsed = max(retry_state.seconds_since_start or 0.0, retry_state.idle_for)
-        return elapsed + retry_state.upcoming_sleep >= self._deadline
+        return elapsed + retry_state.upcoming_sleep >= self.deadline or retry_state.upcoming_sleep >= time_left()

@@ -1,24 +1,36 @@
 """What a remote store promises on top of the suite of all: every call ends, and no create of its own is told as another's."""
 
 import os
+import random
 import re
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec import asyn
 
+from launcher.adapters import retry
+from launcher.adapters.journal import Journal
 from launcher.adapters.store import remote
 from launcher.adapters.store.base import Span
 from launcher.adapters.store.probe import check_create
 from launcher.adapters.store.providers.base import Place
 from launcher.adapters.store.remote import RemoteStore
+from launcher.core.contract import Claim
+from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import KeyExists, StoreDenied, StoreUnknown, StoreUnusable, UsageError
+from launcher.node.prepare import claim
+from tests.conformance.journals import NOW, Event, Noted, Started
 from tests.conformance.provider import Coded, MemoryProvider, failing, silence, times
 
 REPOSITORY = Path(__file__).parents[2]
+LAST_MEBIBYTE_S = 1.01  # what is to be read gets its time on top
 LOST = (ConnectionResetError, "no answer")
+Act = Callable[[], object]
 
 
 def store_over(provider: MemoryProvider, *, call_s: float = 20.0, deadline: float = 60.0) -> RemoteStore:
@@ -76,7 +88,7 @@ def test_silence_ends_at_the_deadline(request_name: str) -> None:
     store = store_over(provider, call_s=0.05, deadline=0.0)
     store.create("a", b"x")
     provider.before = times(99, request_name, lambda: silence)
-    calls = {
+    calls: dict[str, Act] = {
         "create": lambda: store.create("b", b"x"),
         "replace": lambda: store.replace("a", b"y"),
         "read": lambda: store.get("a", Span(0, 1)),
@@ -96,6 +108,73 @@ def test_silence_while_connecting_ends_at_the_deadline_too_and_is_tried_again() 
     finally:
         hold.set()
     assert provider.requests == ["connect", "connect", "create"]
+
+
+class Silence:
+    """A store that hears nothing any more, and a clock on which a call passes by waiting as long as it may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(asyn, "sync", self.wait)
+
+    def wait(self, *_: object, timeout: float) -> None:
+        assert timeout > 0, "without a timeout it would wait for ever"
+        self.now += timeout
+        raise TimeoutError
+
+
+def asleep(silence: Silence) -> retry.Patience:
+    def sleep(seconds: float) -> None:
+        silence.now += seconds
+
+    return retry.Patience(sleep, random.Random(1))
+
+
+def append(store: RemoteStore) -> Act:
+    journal = Journal(store, incarnation="inc-1", event_type=Event, writer="sup-a")
+    journal.open(Started(who="sup-a"), NOW)
+    return lambda: journal.append(Noted(text="x"), NOW)
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        append,
+        lambda store: lambda: claim(store, Claim(attempt=1, instance_id="i", nonce="n", host="h", pid=1)),
+        lambda store: lambda: store.create("a", b"x"),
+        lambda store: lambda: store.get("a"),
+        lambda store: lambda: list(store.list("")),
+    ],
+    ids=["append", "claim", "create", "get", "list"],
+)
+def test_silence_costs_one_deadline_of_however_many_calls_an_act_consists(
+    prepared: Callable[[RemoteStore], Act], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_over(MemoryProvider(), call_s=remote.CALL_S, deadline=STORE_DEADLINE_S)
+    act = prepared(store)
+    store.create("b", b"the connection stands")
+    silence = Silence(monkeypatch)
+    began = silence.now
+    with retry.patience(asleep(silence)), pytest.raises(StoreUnknown):
+        act()
+    assert remote.CALL_S < silence.now - began <= STORE_DEADLINE_S + LAST_MEBIBYTE_S
+
+
+def test_what_moves_many_bytes_is_not_held_to_the_deadline_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer is asked for in time; all of them together may take longer."""
+    monkeypatch.setattr(remote, "FIRST_BYTES", 4)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 4)
+    provider, clock = MemoryProvider(), [time.monotonic()]
+    store = store_over(provider)
+    store.create("a", bytes(40))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def slow(request: str) -> None:
+        clock[0] += 10.0
+
+    provider.before = slow
+    assert retry.store_calls()(store.get, "a") == bytes(40)
 
 
 def test_a_refusal_is_not_tried_again() -> None:

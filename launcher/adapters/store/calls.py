@@ -1,4 +1,5 @@
-"""Calls of a provider's file system that end: each try within its time, what passes tried again until the deadline.
+"""Calls of a provider's file system that end: each try within its time, what passes tried again until the deadline, and no try
+goes on beyond that of whoever is waiting for it (`adapters/retry`).
 
 Each try ends in one of four things (`providers.base`): done, KeyExists or KeyMissing, StoreUnusable with a remedy, StoreUnknown.
 The libraries alone may wait for ever for a server that says nothing. The file system is made at the first call of each process,
@@ -24,7 +25,7 @@ Work = Callable[[Any], Coroutine[Any, Any, Any]]  # of a file system
 
 
 class Calls:
-    """Of the bucket at `url`; one try of a small call may take `call_s`, all of them `deadline` and one more.
+    """Of the bucket at `url`; one try may take `call_s`, all of them `deadline`.
 
     Several threads may call at once, after the first call.
     """
@@ -49,7 +50,7 @@ class Calls:
         """One call of the file system, with time for `size` bytes."""
         try:
             fs = self._file_system()
-            return asyn.sync(fs.loop, work, fs, timeout=self._call_s + size / _SLOWEST)
+            return asyn.sync(fs.loop, work, fs, timeout=self._time_for(key) + size / _SLOWEST)
         except StoreError:
             raise
         except Exception as error:
@@ -70,9 +71,15 @@ class Calls:
 
         return working
 
+    def _time_for(self, key: str) -> Seconds:
+        left = retry.time_left()
+        if left <= 0:
+            raise StoreUnknown(f"no answer for {self._url}/{key} within the deadline")
+        return min(self._call_s, left)
+
     def _file_system(self) -> Any:
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), connected(_within(self._call_s, self._connected)))
+            self._made = (os.getpid(), connected(_within(self._time_for(""), self._connected)))
         return self._made[1]
 
     def _connected(self) -> Any:

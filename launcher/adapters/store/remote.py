@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+from launcher.adapters import retry
 from launcher.adapters.store import bulk
 from launcher.adapters.store.base import Buffer, Chunks, LifecycleRule, ObjectMeta, Span
 from launcher.adapters.store.calls import Calls, Work
@@ -33,7 +34,10 @@ _PART_TAKES: Bytes = 2**14  # to finish an upload takes as long as so many bytes
 
 
 class RemoteStore:
-    """`url` is scheme, bucket and prefix; one try of a small call may take `call_s`, all of them `deadline` and one more."""
+    """`url` is scheme, bucket and prefix.
+
+    One try of a call may take `call_s`, all of them `deadline`; each has a second more for every MiB that it moves.
+    """
 
     def __init__(self, url: str, provider: Provider, *, call_s: Seconds = CALL_S, deadline: Seconds = STORE_DEADLINE_S) -> None:
         scheme, _, rest = url.partition("://")
@@ -58,7 +62,8 @@ class RemoteStore:
         whole = bulk.at_once(data)
         if isinstance(whole, bytes):
             self._create_whole(key, whole)
-        else:
+            return
+        with retry.unhurried():
             self._upload(key, whole)
 
     def replace(self, key: str, data: bytes) -> None:
@@ -72,7 +77,8 @@ class RemoteStore:
         while end is None or start < end:
             stop = start + (PIECE_BYTES if pieces else FIRST_BYTES) if end is None else min(start + PIECE_BYTES, end)
             try:
-                pieces.append(self._piece(key, start, stop))
+                with retry.unhurried() if pieces else contextlib.nullcontext():
+                    pieces.append(self._piece(key, start, stop))
             except BeyondEnd:
                 break
             if len(pieces[-1]) < stop - start:
