@@ -76,7 +76,14 @@ def body_of(refusal: Refusal, faulty: Faulty) -> bytes:
 
 def test_a_bucket_that_is_not_there(remote: Remote) -> None:
     store = open_store(f"{remote.kind.scheme}://no-such-bucket/runs")
-    for call in (lambda: store.create("a", b"x"), lambda: store.replace("a", b"x"), lambda: list(store.list(""))):
+    for call in (
+        lambda: store.create("a", b"x"),
+        lambda: store.replace("a", b"x"),
+        lambda: list(store.list("")),
+        lambda: store.get("a"),
+        lambda: store.get("a", Span(0, 9)),
+        lambda: store.delete("a"),
+    ):
         with pytest.raises(StoreUnusable, match=r"there is no (bucket|container) 'no-such-bucket'"):
             call()
 

@@ -1,6 +1,7 @@
 """Google Cloud Storage: gcsfs. Credentials come from Google's own chain.
 
-Requests go through gcsfs's session one at a time: its own retries wait up to half a minute, longer than a machine's last notice.
+Requests go through gcsfs's session one at a time: its own retries wait up to half a minute, longer than a machine's last notice,
+and its errors do not tell a missing bucket from a missing object.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ _EMULATOR = "STORAGE_EMULATOR_HOST"
 _LOGIN = "run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
 _NONE = f"no credentials for Google Cloud ({{said}}); {_LOGIN}"
 _EXPIRED = f"the credentials have expired or are not valid ({{said}}); {_LOGIN}"
+_NO_BUCKET = b"bucket does not exist"
 _OBJECT = "b/{}/o/{}"
 _CONNECT_S: Seconds = 5.0
 _SILENCE_S: Seconds = 15.0
@@ -32,6 +34,7 @@ class Gcs:
     extra = "gcs"
     parts_at_once = 1  # a resumable upload is a single stream
     remedies: Mapping[str, str] = {
+        "NoBucket": "there is no bucket {bucket}; create it, or mend the name in checkpoint.dir",
         "501": IGNORES_CREATE,
         "507": "the store is full or its quota used up ({said}); free some space or raise it",
         "JWT clock": "this machine's clock is off, Google says ({said}); set it (`timedatectl set-ntp true`)",
@@ -63,7 +66,8 @@ class Gcs:
 
     async def read(self, fs: Any, place: Place, start: Bytes, end: Bytes) -> bytes:
         url = fs.url(f"{place.bucket}/{place.name}")
-        return await _once(fs, "GET", url, headers={"Range": f"bytes={start}-{end - 1}"})
+        async with _asked(fs, "GET", url, headers={"Range": f"bytes={start}-{end - 1}"}, name=place.name) as answer:
+            return bytes(await answer.read())
 
     async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
         url = fs.url(f"{place.bucket}/{place.name}")
@@ -143,6 +147,10 @@ class Gcs:
         return "403" if isinstance(error, OSError) and text.startswith("Forbidden") else name
 
 
+class NoBucket(Exception):
+    """What Google says of any request to a bucket that does not exist."""
+
+
 @contextlib.asynccontextmanager
 async def _asked(fs: Any, method: str, url: str, *, name: str, **kwargs: Any) -> AsyncIterator[Any]:
     """The answer to one request, its body not read yet. `name` stands in errors for the URL, which may be a secret."""
@@ -154,7 +162,10 @@ async def _asked(fs: Any, method: str, url: str, *, name: str, **kwargs: Any) ->
     patience = aiohttp.ClientTimeout(sock_connect=_CONNECT_S, sock_read=_SILENCE_S)  # a part may take longer in all
     async with fs.session.request(method, url, timeout=patience, **kwargs) as answer:
         if answer.status >= 400:
-            validate_response(answer.status, await answer.read(), name)
+            told = await answer.read()
+            if answer.status == 404 and _NO_BUCKET in told:
+                raise NoBucket(name)
+            validate_response(answer.status, told, name)
         yield answer
 
 
@@ -169,11 +180,11 @@ async def _sent(fs: Any, place: Place, upload: str, part: Part, content_range: s
         return int(last) + 1 if last else 0
 
 
-async def _once(fs: Any, method: str, path: str, *args: str, **kwargs: Any) -> bytes:
-    """One request, below the decorator that repeats it."""
-    request = type(fs)._request
-    _, _, _, contents = await getattr(request, "__wrapped__", request)(fs, method, path, *args, **kwargs)
-    return bytes(contents)
+async def _once(fs: Any, method: str, path: str, *args: str, **params: str) -> bytes:
+    """The whole answer to one request; `args` fill the gaps of `path`."""
+    url = fs._format_path(path, args)
+    async with _asked(fs, method, url, name="/".join(args), params=fs._get_params(params)) as answer:
+        return bytes(await answer.read())
 
 
 async def _upload(fs: Any, place: Place, data: bytes, resource: dict[str, Any], **conditions: str) -> None:
@@ -188,13 +199,8 @@ async def _upload(fs: Any, place: Place, data: bytes, resource: dict[str, Any], 
             f"\r\n--{boundary}--".encode(),
         )
     )
-    await _once(
-        fs,
-        "POST",
-        f"{fs._location}/upload/storage/v1/b/{{}}/o",
-        place.bucket,
-        uploadType="multipart",
-        headers={"Content-Type": f'multipart/related; boundary="{boundary}"'},
-        data=body,
-        **conditions,
-    )
+    url = f"{fs._location}/upload/storage/v1/b/{quote(place.bucket, safe='')}/o"
+    params = fs._get_params({"uploadType": "multipart", **conditions})
+    headers = {"Content-Type": f'multipart/related; boundary="{boundary}"'}
+    async with _asked(fs, "POST", url, name=place.name, params=params, headers=headers, data=body) as answer:
+        await answer.read()
