@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from launcher.adapters import recipe_file
 from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
-from launcher.core.plan.estimate import Task
+from launcher.core.plan.estimate import WORK_UNKNOWN, Task
 from launcher.core.plan.planner import Plan, plan
 from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
-from launcher.units import HOUR, MINUTE, Seconds, Utc, show_duration
+from launcher.units import MINUTE, Seconds, Utc, show_duration
 
 # Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
 STARTUP_ASSUMED_S: Seconds = 3.0
@@ -33,7 +33,6 @@ BUCKET_START_S: Seconds = 0.8
 LIFE_LONGEST: Seconds = 75 * MINUTE
 LIVES_WANTED = 3.5
 SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute here is five hours there
-WORK_UNKNOWN: Seconds = HOUR  # what the totals of a plan are for, where the work is not known
 LOAD_CALM = 1.5  # how much longer steps may take for others on this machine before a plan's totals count with it
 
 

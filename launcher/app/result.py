@@ -4,7 +4,6 @@ Seconds are real ones, money is the market's; in a rehearsal the one is faster t
 so `rehearsed_hours` and `simulated` stand beside them.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 from launcher.adapters.commits import read_commit
@@ -24,7 +23,6 @@ from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
 
-EXIT_LIMIT = 4  # the budget or the deadline
 EXIT_PROOF = 8
 SCHEMA_VERSION = 1
 TAIL_LINES = 5  # the end of a traceback: where, what, why
@@ -134,18 +132,14 @@ def resume_command(state: RunState) -> str:
 
 
 def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
-    terminal, policy = state.terminal, state.recipe.policy
+    terminal = state.terminal
     if terminal is None:
         return ()
     if terminal.phase is Phase.FAILED and state.code is not None:
         return ("--allow-change workdir",)  # a program is mended first, and its frozen copy would fail again
     if terminal.phase is Phase.FAILED and script_left_behind(state.recipe) is not None:
         return ("workdir=. --allow-change workdir",)
-    if terminal.exit_code != EXIT_LIMIT:
-        return ()
-    if policy.budget is not None and "budget" in terminal.reason:
-        return (f"policy.budget={2 * policy.budget:g}",)
-    return (f"policy.deadline={math.ceil(2 * (terminal.at - state.created_at) / HOUR)}h",)
+    return (terminal.needs,) if terminal.needs else ()
 
 
 def log_tail(store: ObjectStore, state: RunState) -> tuple[str, ...]:

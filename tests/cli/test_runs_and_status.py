@@ -40,6 +40,7 @@ from tests.cli.past import (
     with_checkpoints,
     without_copies,
 )
+from tests.simulation.worlds import START, Sim
 
 LOOKS = [
     ["runs"],
@@ -160,23 +161,20 @@ def test_a_run_that_ran_out_of_budget_is_told_the_command_that_raises_it(capsys:
     keep(out_of_budget())
     told = document(capsys, "status", "r")
     assert (told["state"], told["exit_code"], told["budget_usd"]) == ("PAUSED", 4, 0.5)
-    assert told["next"] == "launch resume r policy.budget=1"
+    assert told["next"] == "launch resume r policy.budget=1.9"
 
 
 def test_what_is_told_at_the_end_of_a_run_out_of_budget_raises_it():
     store = keep(out_of_budget())
     history = History(store, INCARNATION)
     history.poll()
-    assert (
-        final_block(result_of(history, history.records[-1].at))[-1].split("next")[1].strip() == "launch resume r policy.budget=1"
-    )
+    last = final_block(result_of(history, history.records[-1].at))[-1]
+    assert last.split("next")[1].strip() == "launch resume r policy.budget=1.9"
 
 
 def test_the_command_after_a_deadline_can_be_typed_as_it_stands():
-    state = out_of_budget().history.state
-    assert state.terminal is not None
-    late = replace(state.terminal, reason="the deadline has passed", at=state.created_at + 1.2 * HOUR)
-    assert resume_command(replace(state, terminal=late)) == "launch resume r policy.deadline=3h"
+    late = Sim(recipe=local(), deadline_at=START + HOUR).run()
+    assert resume_command(late) == "launch resume r policy.deadline=4h"
 
 
 def test_a_program_that_was_left_at_home_is_resumed_with_its_folder():

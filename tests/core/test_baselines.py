@@ -1,5 +1,7 @@
 """What the baseline policies decide, and the numbers in their reasons."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,25 @@ def test_goes_on_demand_when_work_and_start_fill_the_time_left():
 def test_says_by_how_much_a_deadline_is_missed():
     decision = greedy.decide(run_view(remaining="10h", deadline_in="5h"), market(on_demand("a")))
     assert "5.1 h behind the deadline" in decision.reason
+
+
+def test_never_pays_for_the_safety_net_once_nothing_can_meet_the_deadline():
+    offers = (spot("a"), on_demand("b"))
+    barely = run_view(remaining="10h", deadline_in="10h1m")
+    assert zones(greedy.decide(barely, market(*offers))) == ["b", "a"], "less than a start behind may be an estimate's error"
+    late = run_view(remaining="10h", deadline_in="9h59m")
+    decision = greedy.decide(late, market(*offers))
+    assert zones(decision) == ["a"]
+    assert "7 min behind the deadline, which nothing can meet now" in decision.reason
+    assert isinstance(greedy.decide(late, market(on_demand("b"))), Wait), "spot may come before the deadline ends the run"
+    assert isinstance(greedy.decide(late, market(*offers, cooling={"a": NOW + HOUR})), Wait)
+
+
+def test_what_a_machine_has_trained_since_its_last_save_may_still_meet_the_deadline():
+    leaving = replace(run_view(remaining="10h", deadline_in="9h55m", current=placement("a"), notice_in=30), checkpoint_age=600.0)
+    assert zones(greedy.decide(leaving, market(spot("a"), spot("c"), on_demand("b")))) == ["b", "c"]
+    saved = replace(leaving, checkpoint_age=60.0)
+    assert zones(greedy.decide(saved, market(spot("a"), spot("c"), on_demand("b")))) == ["c"]
 
 
 def test_falls_back_on_spot_where_on_demand_is_not_allowed_and_time_is_up():

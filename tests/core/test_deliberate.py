@@ -10,9 +10,9 @@ from launcher.core.instance import EndCause
 from launcher.core.market.belief import MarketView
 from launcher.core.policy.base import Phase
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import Goal, RetrySpec
+from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
-from launcher.core.run.deliberate import budget_ends_at, committed, deliberate, reserve
+from launcher.core.run.deliberate import deliberate
 from launcher.core.run.observation import Pulse, Watch
 from launcher.core.run.reconcile import SealCommits, StartInstance, StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
@@ -264,28 +264,6 @@ def test_resume_forgets_failures_and_requests_and_can_branch_off():
     assert (state.newest_commit, state.newest_step) == (CommitRef(1, 1), 30)
     state = after(state, requested(state), started(2), claimed(2))
     assert decide(state) == (granted(2, CommitRef(1, 1)),)
-
-
-def test_stop_at_leaves_room_for_a_save_and_for_the_machines_deletion():
-    state = new_run(recipe(policy=Goal(budget=2.0)))
-    stop_at = budget_ends_at(state, spot("a", 1.0), NOW)
-    assert stop_at is not None
-    assert (stop_at - NOW + reserve(state)) / HOUR * 1.0 == pytest.approx(2.0)
-
-
-def test_an_overlapping_attempt_counts_the_older_one_as_running_to_its_own_end():
-    state = new_run(recipe(policy=Goal(budget=2.0)))
-    stop_at = budget_ends_at(state, spot("us-east-1a", 1.0), NOW)
-    state = after(state, requested(state, stop_at=stop_at), started(1))
-    assert committed(state, NOW) == pytest.approx(2.0)
-
-
-def test_a_budget_that_buys_no_start_pauses_with_exit_4_and_says_what_is_left():
-    state = new_run(recipe(policy=Goal(budget=0.01)))
-    [event] = decide(state)
-    assert isinstance(event, ev.RunPaused)
-    assert event.exit_code == 4
-    assert "$0.01" in event.reason
 
 
 def test_a_voided_record_uses_up_a_number_and_whoever_waited_for_a_grant_is_unwanted():

@@ -17,20 +17,25 @@ from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Actor, Dismissed, Timeline
+from launcher.sim.trainer import Pace
 from launcher.sim.world import START, Supervisor
 from launcher.units import HOUR, MINUTE
 from tests.simulation.worlds import Sim, recipe
 
 
 def test_a_run_behind_its_deadline_asks_a_cloud_that_refuses_once_a_minute():
-    """With every place cooling down and no slack left it asked at each look, every three seconds, for hours."""
-    sim = Sim(policy="spot", deadline_at=START + 2 * HOUR)
+    """With every place cooling down and no slack left it asked at each look, every three seconds, for hours.
+
+    It asks for as long as a start takes: then the deadline is lost, and nothing presses any more.
+    """
+    sim = Sim(policy="spot", deadline_at=START + 2 * HOUR, pace=Pace(boot_s=20 * MINUTE))
     refused = Start(refused=FailureKind.CAPACITY)
     sim.cloud.plan_start = lambda name, spec: refused if sim.timeline.now < START + HOUR else HONEST
     state = sim.run()
     hurried = [e.at for e in sim.of(ev.AttemptRequested) if "no time to wait" in e.reason]
     assert len(hurried) > 10, "it goes on asking"
     assert min(b - a for a, b in pairwise(hurried)) >= MINUTE
+    assert max(hurried) - min(hurried) <= 21 * MINUTE
     assert state.phase is Phase.PAUSED
     assert state.terminal.reason == "the deadline has passed"
 

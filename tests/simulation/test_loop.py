@@ -1,6 +1,7 @@
 """The one loop, driven in simulated time through the real journal and the real store protocol."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,8 @@ from launcher.adapters.store.base import ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, read
 from launcher.core.contract import Request, RequestKind, commit_key, request_key
-from launcher.core.instance import EndCause
+from launcher.core.instance import EndCause, FailureKind
+from launcher.core.market.offer import Capacity
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
@@ -19,8 +21,9 @@ from launcher.core.run.ledger import ledger, spent
 from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, StoreUnknown
+from launcher.sim.cloud import HONEST, Start
 from launcher.sim.trainer import Pace
-from launcher.units import HOUR
+from launcher.units import HOUR, MINUTE
 from tests.simulation.worlds import START, FixedTrace, Sim, recipe
 
 
@@ -178,6 +181,46 @@ def test_a_budget_pauses_the_run_before_it_is_overspent():
     assert state.terminal is not None
     assert state.terminal.exit_code == 4
     assert 0.5 < spent(state, sim.clock.utc_s()).high <= 1.5
+    assert state.newest_step > 0
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.3, 0.5, 1.0, 1.5])
+def test_the_budget_that_a_pause_asks_for_finishes_the_run_the_first_time(budget: float):
+    sim = Sim(recipe=recipe(budget=budget), trace=FixedTrace(up=HOUR))
+    state = sim.run()
+    assert state.terminal is not None
+    key, _, needed = state.terminal.needs.partition("=")
+    assert key == "policy.budget"
+    more = replace(sim.recipe, policy=replace(sim.recipe.policy, budget=float(needed)))
+    sim.open().append(ev.RunResumed(at=sim.clock.utc_s(), recipe=more, deadline_at=None))
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert spent(state, sim.clock.utc_s()).high > 0.5 * float(needed), "and asks for no fortune"
+
+
+def test_the_deadline_that_a_pause_asks_for_finishes_the_run_the_first_time():
+    sim = Sim(policy="greedy", recipe=recipe(use_spot="auto"), deadline_at=START + HOUR)
+    state = sim.run()
+    assert state.terminal is not None
+    assert (state.terminal.exit_code, len(state.attempts)) == (4, 0), (
+        "an hour is too little for 90 min of work: nothing is bought"
+    )
+    assert state.terminal.needs == "policy.deadline=4h"
+    sim.open().append(ev.RunResumed(at=sim.clock.utc_s(), recipe=sim.recipe, deadline_at=START + 4 * HOUR))
+    assert sim.run().phase is Phase.SUCCEEDED
+
+
+def test_a_run_that_falls_behind_its_deadline_goes_on_as_cheaply_as_it_can_until_then():
+    """It bought on-demand at several times the price for nothing."""
+    sim = Sim(policy="greedy", recipe=recipe(use_spot="auto"), deadline_at=START + 110 * MINUTE)
+    refused = Start(refused=FailureKind.CAPACITY)
+    sim.cloud.plan_start = lambda name, spec: refused if sim.timeline.now < START + 40 * MINUTE else HONEST
+    state = sim.run()
+    assert state.terminal is not None
+    assert state.terminal.reason == "the deadline has passed"
+    late = [e for e in sim.of(ev.AttemptRequested) if "which nothing can meet now" in e.reason]
+    assert late
+    assert {e.offer.placement.capacity for e in late} == {Capacity.SPOT}
     assert state.newest_step > 0
 
 

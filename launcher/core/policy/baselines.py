@@ -5,7 +5,8 @@ so that it boots while the old one still saves. A place that failed us cools dow
 no time to wait for it: then once a minute.
 
 They differ in the capacity they buy and in what they call cheap. `Greedy` runs on spot while there is slack, and when waiting
-longer could break the deadline it goes to on-demand; the safety net of Wu et al., "Can't Be Late" (NSDI '24).
+longer could break the deadline it goes to on-demand; the safety net of Wu et al., "Can't Be Late" (NSDI '24). The net is not
+paid for where it holds nothing: once no machine can meet the deadline, the run goes on as cheaply as without one until it passes.
 """
 
 import math
@@ -64,10 +65,10 @@ class Greedy:
             return standing
         spot = by_useful_cost(run, market, Capacity.SPOT)
         on_demand = by_useful_cost(run, market, Capacity.ON_DEMAND)
-        if slack(run) <= SLACK_LEAST:
+        if _is_pressed(run):
             return _take(run, market, on_demand + spot)
         if not spot and run.allows(Capacity.SPOT) and run.deadline is not None:
-            return _take(run, market, ())  # spot may come; the safety net ends the wait, as nothing would without a deadline
+            return _take(run, market, ())  # spot may come; the deadline ends the wait, as nothing would without one
         return _take(run, market, _below(run, market, spot, on_demand) or on_demand)
 
 
@@ -82,6 +83,20 @@ def slack(run: RunView) -> Seconds:
     if run.deadline is None:
         return math.inf
     return run.deadline - run.now - _work_left(run) - run.restart_cost
+
+
+def is_lost(run: RunView) -> bool:
+    """Whether no machine can meet the deadline any more, not even one that trained already.
+
+    Less than a start behind may be an estimate's error, and so may be what a machine that stands has trained since its last save.
+    """
+    unsaved = run.checkpoint_age if run.current is not None else 0.0
+    return slack(run) < -run.restart_cost - unsaved
+
+
+def _is_pressed(run: RunView) -> bool:
+    """Whether each moment that the run stands still can break its deadline."""
+    return slack(run) <= SLACK_LEAST and not is_lost(run)
 
 
 def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
@@ -117,7 +132,7 @@ def _take(run: RunView, market: MarketView, ranked: tuple[Offer, ...]) -> Decisi
     ready = tuple(o for o in ordered if not is_cooling(market, o.placement.place, run.now))
     if ready:
         return Move(ranked=ready, reason=_why(run, market, ready, num_cooling=len(ordered) - len(ready)))
-    hurry_at = _hurry_at(run) if ordered and slack(run) <= SLACK_LEAST else math.inf
+    hurry_at = _hurry_at(run) if ordered and _is_pressed(run) else math.inf
     if run.now >= hurry_at:
         return Move(ranked=ordered[:1], reason=f"{_no_place(run, market, ordered)}, and no time to wait; {_outlook(run)}")
     if run.notice_ends_at is not None:
@@ -169,6 +184,8 @@ def _outlook(run: RunView) -> str:
     if run.deadline is None:
         return f"{left}, no deadline"
     spare = slack(run)
+    if is_lost(run):
+        return f"{left}, {show_duration(-spare)} behind the deadline, which nothing can meet now"
     return f"{left}, {show_duration(spare)} slack" if spare >= 0 else f"{left}, {show_duration(-spare)} behind the deadline"
 
 

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
+from launcher.core.plan.estimate import useful_least
 from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
-from launcher.core.run.billing import cost_cap
 from launcher.core.run.interpret import boot_wait
-from launcher.core.run.ledger import spent
 from launcher.core.run.observation import Watch
+from launcher.core.run.purse import FOREVER, budget_ends_at, enough, shortfall
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import Verdict, judge
 from launcher.core.run.view import restart_cost, view
 from launcher.core.tempo import Tempo
-from launcher.units import HOUR, Seconds, Usd, Utc, show_duration, show_usd
+from launcher.units import Utc
 
 LIVING_MOST = 3  # instances of one run at a time: one drains, one boots, one more after a notice to the booting one
-FOREVER: Utc = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:
             )
             return (failed,)
         case _:
-            return (ev.RunPaused(at=now, exit_code=verdict.exit_code, reason=verdict.reason),)
+            return (ev.RunPaused(at=now, exit_code=verdict.exit_code, reason=verdict.reason, needs=verdict.needs),)
 
 
 def _voided(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
@@ -167,8 +166,7 @@ def _request(
     """A machine at the first offer the budget still pays for; the end of the run where it pays for none and nothing lives."""
     for offer in ranked:
         stop_at = budget_ends_at(state, offer, now)
-        # A life shorter than a start and as much again of work is money for nothing.
-        if stop_at is None or stop_at - now >= 2 * restart_cost(state):
+        if stop_at is None or stop_at - now >= useful_least(restart_cost(state)):
             requested = ev.AttemptRequested(
                 at=now,
                 # A cloud that shows a higher number knows a history of this run that this store does not: a copy was restored.
@@ -185,41 +183,5 @@ def _request(
 
 
 def _out_of_money(state: RunState, ranked: tuple[Offer, ...], now: Utc) -> ev.Event:
-    budget = state.recipe.policy.budget
-    assert budget is not None, "only a budget makes an offer unaffordable"
-    left = max(0.0, budget - committed(state, now))
-    dearest = min(o.price_cap for o in ranked)
-    reason = (
-        f"{show_usd(left)} of the budget of {show_usd(budget)} is left, which buys no useful attempt: "
-        f"a start alone takes {show_duration(restart_cost(state))} at {show_usd(dearest)}/h or more"
-    )
-    return ev.RunPaused(at=now, exit_code=4, reason=reason)
-
-
-def committed(state: RunState, now: Utc) -> Usd:
-    """What is spent or cannot be taken back: ended lives at their dearest, living ones as if they ran to their `stop_at`."""
-    total = spent(state, now).high
-    for attempt in state.living:
-        if attempt.stop_at is not None:
-            start = attempt.billed_from if attempt.billed_from is not None else attempt.requested_at
-            end = max(now, attempt.stop_at + reserve(state))
-            total += state.recipe.num_nodes * cost_cap(attempt.offer, max(start, now), end)
-    return total
-
-
-def reserve(state: RunState) -> Seconds:
-    """Time between an attempt's `stop_at` and the end of its bill: one save, and the machine's deletion."""
-    tempo = Tempo(state.speed)
-    durable_s = max((a.durable_s for a in state.attempts.values()), default=0.0)
-    return tempo.autodown_max + max(60.0, tempo.market(2 * durable_s))
-
-
-def budget_ends_at(state: RunState, offer: Offer, now: Utc) -> Utc | None:
-    """`stop_at` for an attempt started now: where its price cap would exhaust the budget, less the reserve. None: no budget."""
-    budget = state.recipe.policy.budget
-    if budget is None:
-        return None
-    if offer.price_cap <= 0:
-        return FOREVER
-    left = budget - committed(state, now)
-    return now + left / (state.recipe.num_nodes * offer.price_cap) * HOUR - reserve(state)
+    cheapest = min(ranked, key=lambda offer: offer.price_cap)
+    return ev.RunPaused(at=now, exit_code=4, reason=shortfall(state, cheapest, now), needs=enough(state, ranked[0], now))

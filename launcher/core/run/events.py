@@ -99,6 +99,7 @@ class RunPaused:
     at: Utc
     exit_code: int
     reason: str
+    needs: str = ""  # the change without which a resume would come to the same end, as it is typed: "policy.budget=12"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

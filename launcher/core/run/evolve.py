@@ -85,8 +85,8 @@ def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
             return _void(state, frozenset(numbers))
         case ev.RunSucceeded(at=at, commit=commit, step=step):
             return _end_run(state, Terminal(phase=Phase.SUCCEEDED, at=at, reason="", exit_code=0, commit=commit, step=step))
-        case ev.RunPaused(at=at, exit_code=code, reason=reason):
-            return _end_run(state, Terminal(phase=Phase.PAUSED, at=at, reason=reason, exit_code=code))
+        case ev.RunPaused(at=at, exit_code=code, reason=reason, needs=needs):
+            return _end_run(state, Terminal(phase=Phase.PAUSED, at=at, reason=reason, exit_code=code, needs=needs))
         case ev.RunFailed(at=at, exit_code=code, reason=reason, program_exit_code=program):
             terminal = Terminal(phase=Phase.FAILED, at=at, reason=reason, exit_code=code, program_exit_code=program)
             return _end_run(state, terminal)

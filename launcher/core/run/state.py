@@ -173,6 +173,7 @@ class Terminal:
     program_exit_code: int | None = None
     commit: CommitRef | None = None
     step: Step = 0
+    needs: str = ""  # of a pause: what a resume has to change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

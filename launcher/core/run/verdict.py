@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from launcher.core.contract import RequestKind
 from launcher.core.instance import FailureKind
+from launcher.core.plan.estimate import lateness
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import spent
+from launcher.core.run.purse import enough, time_enough
 from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.view import remaining_work, restart_cost
 from launcher.units import Utc, show_duration, show_usd
 
 UNPUBLISHED_MOST = 10  # a market in a bad mood may cut some lives short of the first save, but hardly so many in a row
@@ -21,6 +24,7 @@ class Verdict:
     exit_code: int
     drain: bool = True
     program_exit_code: int | None = None
+    needs: str = ""  # the change without which a resume would come to the same end
 
 
 def judge(state: RunState, now: Utc) -> Verdict | None:
@@ -32,8 +36,8 @@ def judge(state: RunState, now: Utc) -> Verdict | None:
     return None
 
 
-def _paused(exit_code: int, reason: str, *, drain: bool = True) -> Verdict:
-    return Verdict(phase=Phase.PAUSED, reason=reason, exit_code=exit_code, drain=drain)
+def _paused(exit_code: int, reason: str, *, drain: bool = True, needs: str = "") -> Verdict:
+    return Verdict(phase=Phase.PAUSED, reason=reason, exit_code=exit_code, drain=drain, needs=needs)
 
 
 def _last_end(state: RunState) -> Attempt | None:
@@ -145,10 +149,13 @@ def _refused(state: RunState, now: Utc) -> Verdict | None:
 
 def _limits(state: RunState, now: Utc) -> Verdict | None:
     if state.deadline_at is not None and now >= state.deadline_at:
-        return _paused(4, "the deadline has passed")
+        return _paused(4, "the deadline has passed", needs=time_enough(state, now))
+    if late := _late_before_the_start(state, now):
+        return _paused(4, late, needs=time_enough(state, now))
     budget = state.recipe.policy.budget
     if budget is not None and spent(state, now).high >= budget:
-        return _paused(4, f"the budget of {show_usd(budget)} is spent")
+        offer = state.attempts[max(state.attempts)].offer
+        return _paused(4, f"the budget of {show_usd(budget)} is spent", needs=enough(state, offer, now))
     # One that is up has been found, and a minute from training; one that never claims is let go soon enough.
     has_machine = any(a.nonce is not None or (a.is_wanted and a.billed_from is not None) for a in state.living)
     searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
@@ -158,3 +165,13 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
         reason = f"no machine within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
         return _paused(5 if kind is FailureKind.QUOTA else 3, reason)
     return None
+
+
+def _late_before_the_start(state: RunState, now: Utc) -> str:
+    """Why the deadline cannot be met, while not a cent has been spent on it since the run was created or resumed; else empty.
+
+    Later it is left alone until it passes: what is trained meanwhile is kept, and the policy pays no more than it must.
+    """
+    if state.next_attempt > state.first_attempt or state.deadline_at is None:
+        return ""
+    return lateness(work=remaining_work(state), restart_cost=restart_cost(state), time=state.deadline_at - now)

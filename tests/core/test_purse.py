@@ -1,0 +1,81 @@
+"""What is left of a budget or a deadline, what it buys, and what a pause asks for."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.market.belief import MarketView
+from launcher.core.policy.catalog import POLICIES
+from launcher.core.recipe import Goal
+from launcher.core.run import events as ev
+from launcher.core.run.deliberate import deliberate
+from launcher.core.run.observation import Watch
+from launcher.core.run.purse import budget_ends_at, committed, reserve
+from launcher.core.run.state import RunState
+from launcher.core.run.verdict import judge
+from launcher.units import HOUR
+from tests.builders import NOW, after, lost, new_run, recipe, requested, started
+from tests.core.markets import market, spot
+
+MARKET = market(spot("us-east-1a", 0.9), spot("us-east-1b", 1.0), spot("us-west-2a", 1.1))
+
+
+def decide(state: RunState, view: MarketView = MARKET) -> tuple[ev.Event, ...]:
+    return deliberate(state, POLICIES["spot"](), view, Watch(), NOW).events
+
+
+def test_stop_at_leaves_room_for_a_save_and_for_the_machines_deletion():
+    state = new_run(recipe(policy=Goal(budget=2.0)))
+    stop_at = budget_ends_at(state, spot("a", 1.0), NOW)
+    assert stop_at is not None
+    assert (stop_at - NOW + reserve(state)) / HOUR * 1.0 == pytest.approx(2.0)
+
+
+def test_an_overlapping_attempt_counts_the_older_one_as_running_to_its_own_end():
+    state = new_run(recipe(policy=Goal(budget=2.0)))
+    stop_at = budget_ends_at(state, spot("us-east-1a", 1.0), NOW)
+    state = after(state, requested(state, stop_at=stop_at), started(1))
+    assert committed(state, NOW) == pytest.approx(2.0)
+
+
+def test_a_budget_that_buys_no_start_pauses_with_exit_4_and_says_what_is_left():
+    state = new_run(recipe(policy=Goal(budget=0.01)))
+    [event] = decide(state)
+    assert isinstance(event, ev.RunPaused)
+    assert event.exit_code == 4
+    assert event.reason == (
+        "$0.0100 is left of the budget of $0.0100, and the least attempt takes $0.28: "
+        "5 min to start, 5 min to train, 9 min in reserve, at $0.90/h"
+    )
+
+
+def test_the_budget_that_a_pause_asks_for_buys_what_is_left_to_do():
+    state = after(
+        new_run(recipe(policy=Goal(budget=0.28))), ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=HOUR, reason="")
+    )
+    [event] = decide(state)
+    assert isinstance(event, ev.RunPaused)
+    # 1.25 times 0.98 for an hour of work, a start and losses; and 0.29 for one attempt more.
+    assert event.needs == "policy.budget=1.6"
+    for budget, goes_on in ((0.28, False), (0.29, True), (1.6, True)):
+        [event] = decide(replace(state, recipe=recipe(policy=Goal(budget=budget))))
+        assert isinstance(event, ev.AttemptRequested) is goes_on
+
+
+def test_a_deadline_that_nothing_can_meet_pauses_before_a_machine_is_bought():
+    chosen = ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=10 * HOUR, reason="")
+    state = after(new_run(deadline_at=NOW + 10 * HOUR), chosen)
+    [event] = decide(state)
+    assert isinstance(event, ev.RunPaused)
+    assert (event.exit_code, event.needs) == (4, "policy.deadline=21h")
+    assert event.reason == (
+        "the deadline is in 10.0 h, and 5 min to start and 10.0 h of work take 10.1 h even where no machine is lost"
+    )
+    [event] = decide(replace(state, deadline_at=NOW + 10.1 * HOUR))
+    assert isinstance(event, ev.AttemptRequested)
+    begun = after(state, requested(state))
+    assert judge(begun, NOW) is None, "what was begun goes on until the deadline passes"
+    resumed = after(begun, lost(1), ev.RunPaused(at=NOW, exit_code=130, reason="test"))
+    resumed = after(resumed, ev.RunResumed(at=NOW, recipe=resumed.recipe, deadline_at=NOW + 10 * HOUR))
+    [event] = decide(resumed)
+    assert isinstance(event, ev.RunPaused)
