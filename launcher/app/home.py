@@ -5,11 +5,15 @@ local runs, and logs. So losing a home loses no work: a run is found by its stor
 
     HOME/runs/RUN/          the store of a run that names no `checkpoint.dir`
     HOME/index/RUN.json     Entry: where the run is
+    HOME/index/RUN/*.json   the same of others of that name: a run that was copied has the name of its original
     HOME/logs/RUN.log       what its supervisors said
+
+A name that means several runs is never guessed at: they are told apart by their store URLs.
 """
 
 import contextlib
 import difflib
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,10 +25,10 @@ from launcher.adapters import durable
 from launcher.adapters.history import History, read_head
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.wiring import child, clock_position, open_store
-from launcher.core.contract import RunHead
+from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
-from launcher.errors import StoreError, UsageError
+from launcher.errors import LaunchError, StoreError, UsageError
 from launcher.units import Utc
 
 SHOWN_MOST = 8  # candidates named in one message
@@ -50,10 +54,16 @@ class Found:
 
     def addressed(self, text: str) -> str:
         """`text`, its commands naming the run so that they find it: the home may know another by its name, or none."""
-        if self.url is None:
-            return text
-        url = shlex.quote(self.url)
-        return re.sub(rf"(launch [a-z]+(?: -w)?) {re.escape(self.head.run)}(?![\w-])", lambda found: f"{found[1]} {url}", text)
+        return text if self.url is None else addressed(text, self.head.run, self.url)
+
+    @contextlib.contextmanager
+    def addressing(self) -> Iterator[None]:
+        """The same for the text of an error that comes out of the block."""
+        try:
+            yield
+        except LaunchError as error:
+            error.args = tuple(self.addressed(arg) if isinstance(arg, str) else arg for arg in error.args)
+            raise
 
     def history(self, writer: str | None = None) -> History:
         """Its journal; as a reader unless `writer` is named, and then `open` comes first."""
@@ -99,19 +109,62 @@ class Home:
     def note(self, found: Found) -> None:
         """Remember where a run is."""
         entry = Entry(run=found.head.run, store=found.store.url, created_at=found.head.created_at)
-        durable.replace_atomically(self._index / f"{entry.run}.json", codec.dumps(entry))
+        path = self._file_of(entry)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace_atomically(path, codec.dumps(entry))
 
-    def forget(self, run: str) -> None:
-        (self._index / f"{run}.json").unlink(missing_ok=True)
+    def forget(self, run: str, store: str) -> None:
+        """Let go of the run at `store`, and of an entry under its name that says nothing."""
+        for path, entry in self._files():
+            if entry.store == store if entry is not None else path == self._index / f"{run}.json":
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # none there, or others in it
+            (self._index / run).rmdir()
 
     def entries(self) -> tuple[Entry, ...]:
         """All runs seen here, the newest first. An entry that cannot be read is passed over: the run itself is elsewhere."""
-        return tuple(sorted(self._read(), key=lambda e: (-e.created_at, e.run)))
+        return tuple(sorted((entry for _, entry in self._files() if entry), key=lambda e: (-e.created_at, e.run, e.store)))
 
-    def _read(self) -> Iterator[Entry]:
-        for path in self._index.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError):
-                yield codec.loads(Entry, path.read_bytes())
+    def unreadable_entries(self) -> list[tuple[str, Path]]:
+        """Their names and files."""
+        bad = (path for path, entry in self._files() if entry is None)
+        return [(path.stem if path.parent == self._index else path.parent.name, path) for path in bad]
+
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """The store URLs of each name: of indexed runs, the newest first, then of those that lie here without an entry."""
+        found: dict[str, dict[str, None]] = {}
+        for entry in self.entries():
+            found.setdefault(entry.run, {})[entry.store] = None
+        indexed = {url for urls in found.values() for url in urls}
+        for path in sorted((self.path / "runs").glob(f"*/{RUN_KEY}")):
+            url = child(self.runs_url, path.parent.name)
+            if url not in indexed:
+                found.setdefault(path.parent.name, {})[url] = None
+        return {name: tuple(urls) for name, urls in found.items()}
+
+    def called(self, found: Found) -> Found:
+        """`found`, by its URL where its name alone would not find it, or not it alone."""
+        is_alone = self.places().get(found.head.run) == (found.store.url,)
+        return found if is_alone or found.url is not None else replace(found, url=found.store.url)
+
+    def _files(self) -> Iterator[tuple[Path, Entry | None]]:
+        """None: what stands there is no entry."""
+        for path in sorted((*self._index.glob("*.json"), *self._index.glob("*/*.json"))):
+            try:
+                yield path, codec.loads(Entry, path.read_bytes())
+            except (OSError, ValueError):
+                yield path, None
+
+    def _file_of(self, entry: Entry) -> Path:
+        """Where the entry stands or may stand: under the name alone, unless another run has that, and is still there."""
+        first = self._index / f"{entry.run}.json"
+        by_file = dict(self._files())
+        if own := next((path for path, known in by_file.items() if known is not None and known.store == entry.store), None):
+            return own
+        other = by_file.get(first)
+        if other is None or not is_there(other.store):
+            return first
+        return self._index / entry.run / f"{hashlib.sha256(entry.store.encode()).hexdigest()[:8]}.json"
 
     @property
     def _index(self) -> Path:
@@ -127,16 +180,44 @@ def find(home: Home, text: str | None) -> Found:
         return _newest(home)
     if "/" in text:
         return replace(at(text), url=text)
-    entries = {entry.run: entry for entry in home.entries()}
-    names = [text] if text in entries else sorted(name for name in entries if name.startswith(text))
+    name, urls = named(home, text)
+    there = urls if len(urls) == 1 else tuple(url for url in urls if is_there(url))
+    if len(there) > 1:
+        raise ambiguous(name, there)
+    return home.called(at((there or urls)[0]))
+
+
+def named(home: Home, text: str) -> tuple[str, tuple[str, ...]]:
+    """The name meant by a name or a unique prefix, and the store URLs of all runs of that name. Raises UsageError."""
+    places = home.places()
+    names = [text] if text in places else sorted(name for name in places if name.startswith(text))
     if len(names) > 1:
         shown = ", ".join(names[:SHOWN_MOST]) + (" …" if len(names) > SHOWN_MOST else "")
         raise UsageError(f"{text!r} fits {len(names)} runs: {shown}; write more of the name")
-    if names:
-        return at(entries[names[0]].store)
-    with contextlib.suppress(UsageError):  # its supervisor died between creating it and noting where it is
-        return at(child(home.runs_url, text))
-    raise UsageError(_unknown(home, text, list(entries)))
+    if not names:
+        raise UsageError(_unknown(home, text, list(places)))
+    return names[0], places[names[0]]
+
+
+def ambiguous(name: str, urls: tuple[str, ...]) -> UsageError:
+    return UsageError(f"{len(urls)} runs are called {name}: {' and '.join(urls)}; name the one that is meant by its URL")
+
+
+def is_there(url: str) -> bool:
+    """Whether a run lies at `url`; one that is out of reach just now, or damaged, does."""
+    try:
+        at(url)
+    except UsageError:
+        return False
+    except StoreError:
+        return True
+    return True
+
+
+def addressed(text: str, run: str, url: str) -> str:
+    """`text`, its commands naming the run called `run` by its URL."""
+    command = rf"(launch (?:ckpt )?[a-z]+(?: -w)?) {re.escape(run)}(?![\w-])"
+    return re.sub(command, lambda found: f"{found[1]} {shlex.quote(url)}", text)
 
 
 def at(url: str) -> Found:
@@ -156,10 +237,10 @@ def _newest(home: Home) -> Found:
             newest = newest or found
             history = found.read()
             if not history.is_created or history.state.phase not in OVER:
-                return found
+                return home.called(found)
     if newest is None:
         raise UsageError(f"none of the {len(entries)} runs in {home.path} can be reached any more; name one by its store URL")
-    return newest
+    return home.called(newest)
 
 
 def _unknown(home: Home, text: str, names: list[str]) -> str:

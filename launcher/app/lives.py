@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from launcher.app.counting import told, unit_of
 from launcher.app.looking import moment, span
 from launcher.app.narrative import ended_by
-from launcher.app.show import table
+from launcher.app.show import brief, table
 from launcher.codec import Json
 from launcher.core.contract import SOURCE_SIGTERM, Heartbeat
 from launcher.core.market.offer import Placement
@@ -117,7 +117,7 @@ def _row(life: Life, speed: float) -> tuple[str, ...]:
 def _how(life: Life) -> str:
     """The wait status where the market took it, else the reason."""
     by = ended_by(life.wait_status) if life.wait_status else ""
-    return by if life.is_preempted and by else " ".join(life.reason.split()) or by
+    return by if life.is_preempted and by else brief(life.reason) or by
 
 
 def life_json(life: Life, speed: float) -> dict[str, Json]:

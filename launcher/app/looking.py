@@ -34,7 +34,7 @@ def looked_at(args: argparse.Namespace) -> Found:
     if args.run is None:
         for entry in home.entries():
             with contextlib.suppress(UsageError, StoreError):
-                return at(entry.store)
+                return home.called(at(entry.store))
     return find(home, args.run)
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from launcher.app import show
+from launcher.app.home import Found
 from launcher.app.live import Screen
 from launcher.app.result import Result, as_json
 from launcher.app.signals import EXIT_DETACHED, Detached
@@ -13,19 +14,21 @@ def screen_for(args: argparse.Namespace) -> Screen:
     return Screen(is_quiet=args.quiet)
 
 
-def finish(args: argparse.Namespace, screen: Screen, training: Callable[[], Result]) -> int:
+def finish(args: argparse.Namespace, screen: Screen, found: Found, training: Callable[[], Result]) -> int:
     """Run `training`, take the moving line away, and print what became of it."""
     try:
-        result = training()
+        with found.addressing():
+            result = training()
     except Detached:
         return EXIT_DETACHED
     screen.close()
-    return print_result(args, result)
+    return print_result(args, found, result)
 
 
-def print_result(args: argparse.Namespace, result: Result) -> int:
+def print_result(args: argparse.Namespace, found: Found, result: Result) -> int:
+    """`found` names the run in the commands that are printed as the person did."""
     if args.output == "table":
-        print("\n".join(["", *show.final_block(result)]))
+        print("\n".join(["", *map(found.addressed, show.final_block(result))]))
     else:
         print(show.document(as_json(result), args.output))
     return result.exit_code

@@ -3,12 +3,18 @@
 One write turns a run into remains: `run.json` is replaced by a RunRemoval, which every opener refuses. Behind it no order is
 dangerous: what is large goes first, the journal after it, then what this machine kept, then the RunRemoval itself, and last the
 index entry by which the remains are found. A new run of that name cannot be born before the old one's last object is gone.
+
+What is deleted is what lies at one store URL, and no more. A name under which this home knows several places is refused; what
+this machine kept under the name of a run that has namesakes, or for an incarnation that a copy shares, stays with the others.
 """
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
 
 from launcher import codec
 from launcher.adapters.cloud import local_reference
@@ -16,10 +22,10 @@ from launcher.adapters.cloud.local_registry import instances_of, locked
 from launcher.adapters.history import read_head_or_removal
 from launcher.adapters.store.base import ObjectMeta, ObjectStore
 from launcher.app.holding import holder
-from launcher.app.home import Found, Home, find
-from launcher.app.wiring import child, open_store, registry_of
+from launcher.app.home import Found, Home, ambiguous, named
+from launcher.app.wiring import is_remote, open_store, registry_of
 from launcher.core.contract import JOURNAL_PREFIX, PINS_PREFIX, RUN_KEY, SEGMENTS_PREFIX, RunHead, RunRemoval
-from launcher.errors import UsageError
+from launcher.errors import LaunchError, UsageError
 from launcher.units import Bytes
 
 
@@ -29,30 +35,47 @@ class Remains:
 
     run: str
     store: ObjectStore
+    url: str | None  # where a person named it so
     removal: RunRemoval | None
     is_begun: bool  # its deletion was begun before
     num_objects: int
     size: Bytes
     num_pins: int
 
+    @property
+    def called(self) -> str:
+        """What a command names the run by."""
+        return self.run if self.url is None else shlex.quote(self.url)
+
 
 def remains_of(home: Home, text: str) -> Remains:
     """The run meant by a name, a unique prefix or a store URL, also where it was deleted in part. Raises UsageError, Damaged."""
-    known = {entry.run: entry.store for entry in home.entries()}
-    store = open_store(text if "/" in text else known.get(text) or find(home, text).store.url)
+    store = _store_meant(home, text)
     head = read_head_or_removal(store)
-    if head is None and text not in known:
+    name = next((entry.run for entry in home.entries() if entry.store == store.url), None)
+    if head is None and name is None:
         raise UsageError(f"there is no run at {store.url}; `launch runs` lists those of this home")
     objects = list(store.list("")) if head is not None else []
     return Remains(
-        run=head.run if head is not None else text,
+        run=head.run if head is not None else name or text,
         store=store,
+        url=text if "/" in text else None,
         removal=None if head is None else RunRemoval(run=head.run, incarnation=head.incarnation),
         is_begun=not isinstance(head, RunHead),
         num_objects=len(objects),
         size=sum(meta.size for meta in objects),
         num_pins=sum(meta.key.startswith(PINS_PREFIX) for meta in objects),
     )
+
+
+def _store_meant(home: Home, text: str) -> ObjectStore:
+    """Where several places have the name, one that is gone too is among those that may be meant."""
+    if "/" in text:
+        return open_store(text)
+    name, urls = named(home, text)
+    if len(urls) > 1:
+        raise ambiguous(name, urls)
+    return open_store(urls[0])
 
 
 # --- what forbids it -----------------------------------------------------------------------------------------------------------
@@ -62,15 +85,16 @@ def refuse_if_alive(remains: Remains) -> None:
     """Raises UsageError, with the command that ends it, where anything of the run still lives."""
     if remains.removal is None:
         return
-    run = remains.run
+    run, remedy = remains.run, f"`launch cancel {remains.called}` ends it, then rm deletes it"
     held_by = holder(remains.store)
     if held_by is not None:
-        raise UsageError(f"process {held_by.pid} supervises {run}; `launch cancel {run}` ends it, then rm deletes it")
+        raise UsageError(f"process {held_by.pid} supervises {run}; {remedy}")
     busy = next(_hosts_alive(remains.removal.incarnation), None)
     if busy is not None:
-        raise UsageError(f"the instance {busy} of {run} still lives here; `launch cancel {run}` ends it, then rm deletes it")
-    if not remains.is_begun:
-        _refuse_living_attempts(_found(remains))
+        raise UsageError(f"the instance {busy} of {run} still lives here; {remedy}")
+    number = None if remains.is_begun else _living_attempt(_found(remains))
+    if number is not None:
+        raise UsageError(f"attempt {number} of {run} has not ended; {remedy}")
 
 
 def _found(remains: Remains) -> Found:
@@ -80,13 +104,10 @@ def _found(remains: Remains) -> Found:
     return Found(store=remains.store, head=head)
 
 
-def _refuse_living_attempts(found: Found) -> None:
+def _living_attempt(found: Found) -> int | None:
     history = found.read()
     attempts = history.state.attempts.values() if history.is_created else ()
-    open_ones = [a.number for a in attempts if a.is_alive or a.bill is None]
-    if open_ones:
-        run = found.head.run
-        raise UsageError(f"attempt {open_ones[-1]} of {run} has not ended; `launch cancel {run}` ends it, then rm deletes it")
+    return max((a.number for a in attempts if a.is_alive or a.bill is None), default=None)
 
 
 def _hosts_alive(incarnation: str) -> Iterator[str]:
@@ -107,17 +128,38 @@ def remove(home: Home, remains: Remains, *, passed: Callable[[str], None] = lamb
         if not remains.is_begun:
             _turn_into_remains(remains, removal)
         passed("run.json replaced")
-        local_reference.stop(registry_of(removal.incarnation))  # before the listing: it would write into the store at its end
+        registry = _own_registry(home, remains, removal)
+        if registry is not None:
+            local_reference.stop(registry)  # before the listing: it would write into the store at its end
         for meta in _in_order(store):
             store.delete(meta.key)
             passed(meta.key)
-        shutil.rmtree(registry_of(removal.incarnation), ignore_errors=True)
+        if registry is not None:
+            shutil.rmtree(registry, ignore_errors=True)
         passed("registry")
         store.delete(RUN_KEY)
         passed(RUN_KEY)
-    home.log_of(remains.run).unlink(missing_ok=True)
     _drop_empty_folder(home, remains)
-    home.forget(remains.run)
+    if not _others(home, remains, remains.run):
+        home.log_of(remains.run).unlink(missing_ok=True)
+    home.forget(remains.run, remains.store.url)
+
+
+def _others(home: Home, remains: Remains, name: str | None = None) -> list[str]:
+    """Store URLs of other runs of this home: of a name, or on this machine's disks, where copies are made."""
+    places = home.places()
+    urls = places.get(name, ()) if name else (url for urls in places.values() for url in urls if not is_remote(url))
+    return [url for url in urls if url != remains.store.url]
+
+
+def _own_registry(home: Home, remains: Remains, removal: RunRemoval) -> Path | None:
+    """What this machine wrote down of the run; None where a copy of it that stays has the same."""
+    for url in _others(home, remains):
+        with contextlib.suppress(LaunchError):
+            head = read_head_or_removal(open_store(url))
+            if head is not None and head.incarnation == removal.incarnation:
+                return None
+    return registry_of(removal.incarnation)
 
 
 def _turn_into_remains(remains: Remains, removal: RunRemoval) -> None:
@@ -138,6 +180,7 @@ def _in_order(store: ObjectStore) -> list[ObjectMeta]:
 
 def _drop_empty_folder(home: Home, remains: Remains) -> None:
     """A folder of the home is not left behind empty; a store has no such thing and needs no rule for it."""
-    if remains.store.url == child((home.path / "runs").as_uri(), remains.run):
+    folder, _, name = remains.store.url.rpartition("/")
+    if folder == home.runs_url:
         with contextlib.suppress(OSError):
-            (home.path / "runs" / remains.run).rmdir()
+            (home.path / "runs" / unquote(name)).rmdir()

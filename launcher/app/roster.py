@@ -1,12 +1,13 @@
 """All runs that this home knows, one row each. A run that cannot be read is a row too, with the reason instead of numbers.
 
 The index names them; runs that lie under the home without an index entry (a crash between the two, a home put together by hand)
-are found by looking.
+are found by looking. Rows that show one name are told apart by their store URLs.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher import beacon
 from launcher.adapters.history import History
@@ -15,10 +16,9 @@ from launcher.app.counting import told
 from launcher.app.home import Found, Home, at
 from launcher.app.looking import moment
 from launcher.app.result import Result
-from launcher.app.wiring import child
+from launcher.app.show import brief
 from launcher.beacon import Holder
 from launcher.codec import Json
-from launcher.core.contract import RUN_KEY
 from launcher.errors import LaunchError
 from launcher.units import show_duration, show_usd
 
@@ -31,6 +31,14 @@ class Readable:
     history: History
     result: Result | None  # None: born, and never started
     driver: Holder
+    is_namesake: bool = False  # another row shows the same name
+
+    @property
+    def run(self) -> str:
+        return self.found.head.run
+
+    def addressed(self, text: str) -> str:
+        return replace(self.found, url=self.found.store.url).addressed(text) if self.is_namesake else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,7 @@ class Unreadable:
     run: str
     store: str
     reason: str
+    is_namesake: bool = False
 
 
 Row = Readable | Unreadable
@@ -46,22 +55,13 @@ Row = Readable | Unreadable
 def rows_of(home: Home) -> Iterator[Row]:
     """The newest first, then those without an index entry, then index entries that say nothing."""
     entries = home.entries()
-    for entry in entries:
-        yield _row(entry.run, entry.store)
-    known = {entry.store for entry in entries}
-    for url in _runs_below(home):
-        if url not in known:
-            yield _row(url.rpartition("/")[2], url)
-    for path in sorted((home.path / "index").glob("*.json")):
-        if path.stem not in {entry.run for entry in entries}:
-            yield Unreadable(
-                run=path.stem, store="", reason=f"its index entry {path} cannot be read; its store URL still names it"
-            )
-
-
-def _runs_below(home: Home) -> Iterator[str]:
-    for path in sorted((home.path / "runs").glob(f"*/{RUN_KEY}")):
-        yield child((home.path / "runs").as_uri(), path.parent.name)
+    rows = [_row(entry.run, entry.store) for entry in entries]
+    indexed = {entry.store for entry in entries}
+    rows += [_row(name, url) for name, urls in home.places().items() for url in urls if url not in indexed]
+    names = Counter(row.run for row in rows)
+    yield from (row if names[row.run] == 1 else replace(row, is_namesake=True) for row in rows)
+    for name, path in home.unreadable_entries():
+        yield Unreadable(run=name, store="", reason=f"its index entry {path} cannot be read; its store URL still names it")
 
 
 def _row(run: str, url: str) -> Row:
@@ -77,13 +77,14 @@ def _row(run: str, url: str) -> Row:
 
 def cells(row: Row) -> tuple[str, ...]:
     if isinstance(row, Unreadable):
-        return (row.run, "UNREADABLE", "", "", "", "", row.reason)
+        return (row.run, "UNREADABLE", "", "", "", "", brief(row.reason))
     age = f"{show_duration(max(0.0, time.time() - row.found.head.created_at))} ago"  # here; the other ages are the market's
+    place = f"{row.found.store.url}: " if row.is_namesake else ""
     if row.result is None:
-        return (row.found.head.run, NEVER_STARTED, "", "0", "", age, f"never started; launch resume {row.found.head.run}")
+        return (row.run, NEVER_STARTED, "", "0", "", age, place + row.addressed(f"never started; launch resume {row.run}"))
     r = row.result
     steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step) if r.tells_steps else "-" if r.step == 0 else r.reached
-    return (row.found.head.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, _where(row, r))
+    return (row.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, place + brief(_where(row, r)))
 
 
 def _where(row: Readable, result: Result) -> str:
@@ -92,7 +93,7 @@ def _where(row: Readable, result: Result) -> str:
     if state.phase.is_ended:
         return " ".join(result.reason.split())
     if row.driver is Holder.NOBODY:
-        return f"nobody supervises; launch resume {result.run}"
+        return row.addressed(f"nobody supervises; launch resume {result.run}")
     living = state.living
     return str(living[-1].offer.placement) if living else "waiting for a machine"
 

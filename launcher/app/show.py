@@ -14,6 +14,7 @@ from launcher.core.recipe import Recipe
 from launcher.units import show_duration, show_excess, show_usd
 
 CANDIDATES_SHOWN = 6
+BRIEF_MOST = 160  # characters of a text in a table; the whole of it stands where one run is looked at
 
 
 def document(value: dict[str, Json], output: str) -> str:
@@ -21,6 +22,12 @@ def document(value: dict[str, Json], output: str) -> str:
     if output == "yaml":
         return write_yaml(value).rstrip("\n")
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def brief(text: str) -> str:
+    """A text for a cell: in one line, and cut where it is too long for one."""
+    line = " ".join(text.split())
+    return line if len(line) <= BRIEF_MOST else f"{line[: BRIEF_MOST - 2].rpartition(' ')[0]} …"
 
 
 def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from launcher import beacon
 from launcher.adapters.history import History
 from launcher.app.holding import holder
 from launcher.app.home import Found, Home, find
@@ -18,6 +19,7 @@ from launcher.app.output import finish, print_result, screen_for
 from launcher.app.requests import ask, withdraw_unseen
 from launcher.app.result import Result, result_of, with_exit_code
 from launcher.app.session import Session
+from launcher.beacon import Holder
 from launcher.core.contract import RequestKind
 from launcher.core.run.state import Terminal
 from launcher.errors import Overtaken
@@ -31,18 +33,38 @@ def end_run(args: argparse.Namespace, kind: RequestKind) -> int:
     """Bring a run to its end as `kind` says. Exit code 0 whenever nothing of it goes on."""
     home = Home(Path(args.home))
     found = find(home, args.run)
+    with found.addressing():
+        return _end(args, home, found, kind)
+
+
+def _end(args: argparse.Namespace, home: Home, found: Found, kind: RequestKind) -> int:
     history = found.read()
     terminal = _terminal(history)
     if terminal is not None:
         print(f"{found.head.run} has ended already: {_told(terminal)}; nothing of it runs", file=sys.stderr)
-        return print_result(args, _result(found, history))
+        return print_result(args, found, _result(found, history))
     if args.dry_run:
-        would = f"ask the supervisor of {found.head.run} to {kind.value}"
+        would = _would(found, history, kind)
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
         return 0
     ask(found.store, kind)
     with screen_for(args) as screen:
-        return finish(args, screen, lambda: _see_it_end(args, home, found, history, screen))
+        return finish(args, screen, found, lambda: _see_it_end(args, home, found, history, screen))
+
+
+def _would(found: Found, history: History, kind: RequestKind) -> str:
+    """What would be done, by the beacon as it stands now."""
+    run = found.head.run
+    match beacon.judge(beacon.read(found.store)):
+        case Holder.ALIVE:
+            return f"ask the supervisor of {run} to {kind.value}"
+        case Holder.UNSURE:
+            return f"ask the supervisor of {run}, on another machine, to {kind.value}, and do it from here if it is gone"
+        case Holder.NOBODY:
+            living = history.state.living if history.is_created else ()
+            how = "ends at once, without a save" if kind is RequestKind.CANCEL else "saves and ends"
+            what = f"attempt {living[-1].number} {how}" if living else "no machine of it is up"
+            return f"{kind.value} {run} from here, since nobody supervises it: {what}"
 
 
 def _see_it_end(args: argparse.Namespace, home: Home, found: Found, history: History, screen: Screen) -> Result:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -71,6 +72,40 @@ def test_without_a_name_the_newest_run_is_meant_and_lost_ones_are_passed_over(ho
 def test_a_run_in_another_folder_is_found_through_the_index(home: Home, tmp_path: Path):
     seen(home, "elsewhere", folder=tmp_path / "disk")
     assert find(home, "else").store.url.endswith("/disk/elsewhere")
+
+
+def test_a_copy_keeps_its_originals_name_and_neither_is_guessed_at(home: Home, tmp_path: Path):
+    here, copy = seen(home, "otter"), seen(home, "otter", folder=tmp_path / "disk")
+    with pytest.raises(UsageError, match="2 runs are called otter") as refused:
+        find(home, "ott")
+    assert here.store.url in str(refused.value)
+    assert copy.store.url in str(refused.value)
+    assert find(home, copy.store.url).store.url == copy.store.url
+
+
+def test_a_copy_that_lies_in_the_home_and_was_never_noted_is_not_passed_over(home: Home, tmp_path: Path):
+    seen(home, "otter", folder=tmp_path / "disk")
+    shutil.copytree(tmp_path / "disk" / "otter", home.path / "runs" / "otter")
+    with pytest.raises(UsageError, match="2 runs are called otter"):
+        find(home, "otter")
+
+
+def test_a_run_that_was_moved_is_found_where_it_is(home: Home, tmp_path: Path):
+    old = seen(home, "otter")
+    shutil.move(home.path / "runs" / "otter", tmp_path / "disk" / "otter")
+    with pytest.raises(UsageError, match="there is no run at"):
+        find(home, "otter")
+    moved = seen(home, "otter", folder=tmp_path / "elsewhere")
+    assert old.store.url != find(home, "otter").store.url == moved.store.url
+    assert len(home.entries()) == 1, "the place it left is forgotten"
+
+
+def test_a_run_whose_folder_has_another_name_is_gone_on_with_by_its_url(home: Home):
+    seen(home, "otter")
+    shutil.copytree(home.path / "runs" / "otter", home.path / "runs" / "otter-copy")
+    copy, original = find(home, "otter-copy"), find(home, "otter")
+    assert copy.addressed("launch resume otter") == f"launch resume {copy.store.url}"
+    assert original.addressed("launch resume otter") == "launch resume otter"
 
 
 def test_a_name_is_taken_once_its_run_was_born(home: Home):

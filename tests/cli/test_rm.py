@@ -7,7 +7,7 @@ import pytest
 
 from launcher import codec
 from launcher.adapters.cloud.local_registry import instance_of, locked
-from launcher.app.home import Home, find
+from launcher.app.home import Home, at, find
 from launcher.app.removal import Remains, remains_of, remove
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
@@ -62,6 +62,59 @@ def test_pins_are_named_before_they_go(capsys: pytest.CaptureFixture[str]):
     assert launch("ckpt", "pin", "r", "newest") == 0
     assert launch("rm", "r", "--dry-run") == 0
     assert "1 pinned checkpoints among them" in capsys.readouterr().out
+
+
+# --- of several that share a name ----------------------------------------------------------------------------------------------
+
+
+def copied() -> tuple[str, str]:
+    """The URLs of a run and of its copy, both known to the home, and what this machine keeps of them."""
+    store, _ = with_checkpoints()
+    copy = home() / "elsewhere" / "r"
+    shutil.copytree(home() / "runs" / "r", copy)
+    registry_of(INCARNATION).mkdir(parents=True)
+    (registry_of(INCARNATION) / "clock.json").write_text("{}")
+    Home(home()).log_of("r").parent.mkdir()
+    Home(home()).log_of("r").write_text("log")
+    Home(home()).note(at(copy.as_uri()))
+    return store.url, copy.as_uri()
+
+
+def test_a_name_that_several_runs_have_deletes_none_of_them(capsys: pytest.CaptureFixture[str]):
+    urls = copied()
+    err = refused(capsys)
+    assert all(url in err for url in urls)
+
+
+@pytest.mark.parametrize("doomed", [0, 1], ids=["the original", "the copy"])
+def test_of_two_namesakes_only_the_one_named_by_its_url_is_deleted(doomed: int, capsys: pytest.CaptureFixture[str]):
+    urls = copied()
+    stays = urls[1 - doomed].removeprefix("file://")
+    before = {path: data for path, data in everything().items() if path.startswith(stays)}
+    assert launch("rm", urls[doomed], "-y") == 0
+    after = everything()
+    assert {path: data for path, data in after.items() if path.startswith(stays)} == before
+    assert not any(path.startswith(urls[doomed].removeprefix("file://")) for path in after)
+    assert Home(home()).log_of("r").exists()
+    assert (registry_of(INCARNATION) / "clock.json").exists(), "the clock of both"
+    assert launch("status", "r") == 0
+    assert stays in capsys.readouterr().out
+    assert launch("rm", "r", "-y") == 0
+    assert everything() == {}
+
+
+def test_an_entry_whose_run_is_gone_is_let_go_of_by_its_url_where_another_has_the_name():
+    here, gone = copied()
+    shutil.rmtree(gone.removeprefix("file://"))
+    assert launch("rm", gone, "-y") == 0
+    assert [entry.store for entry in Home(home()).entries()] == [here]
+
+
+def test_a_refusal_of_a_run_named_by_its_url_names_it_so_too(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    Lamp(store, SystemClock(), "s1").burn(Tempo(), 0.0)
+    assert launch("rm", store.url, "-y") == 2
+    assert f"`launch cancel {store.url}`" in capsys.readouterr().err
 
 
 # --- while something lives -----------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pytest
 from launcher import clock, codec
 from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
-from launcher.app.home import Home
+from launcher.app.home import Home, at
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.result import result_of, resume_command
-from launcher.app.show import final_block
+from launcher.app.show import BRIEF_MOST, final_block
 from launcher.app.standing import warnings_of
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
@@ -108,8 +108,40 @@ def test_runs_that_cannot_be_read_are_listed_with_the_reason(capsys: pytest.Capt
 
 def test_a_run_without_an_index_entry_is_found_in_the_home(capsys: pytest.CaptureFixture[str]):
     keep(preempted(), "r")
-    Home(home()).forget("r")
+    Home(home()).forget("r", store_of("r").url)
     assert [row["run"] for row in document(capsys, "runs")["runs"]] == ["r"]
+
+
+def test_runs_of_one_name_are_told_apart_and_gone_on_with_by_their_urls(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    copy = (home() / "elsewhere" / "r").as_uri()
+    shutil.copytree(home() / "runs" / "r", home() / "elsewhere" / "r")
+    Home(home()).note(at(copy))
+    assert launch("runs") == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2
+    assert all(any(f"{url}: stopped on request" in row for row in rows) for url in (store.url, copy))
+    assert launch("status", "r") == 2
+    err = capsys.readouterr().err
+    assert store.url in err
+    assert copy in err
+    assert document(capsys, "status")["next"] in (f"launch resume {store.url}", f"launch resume {copy}")
+
+
+def test_what_fills_a_table_is_cut_and_stands_whole_where_one_run_is_looked_at(capsys: pytest.CaptureFixture[str]):
+    long = "the cloud said " + "no " * 200
+    store, _ = with_checkpoints()
+    history = History(store, INCARNATION, writer="s1")
+    history.poll()
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s2", host="h", pid=1))
+    history.append(ev.RunResumed(at=builders.NOW, recipe=local(), deadline_at=None))
+    history.append(ev.RunPaused(at=builders.NOW, exit_code=5, reason=long))
+    assert launch("runs") == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row.endswith(" no …")
+    assert len(row) < BRIEF_MOST + 60
+    assert launch("status", "r") == 0
+    assert long.strip() in capsys.readouterr().out
 
 
 def test_a_run_that_was_never_started_says_how_to_start_it(capsys: pytest.CaptureFixture[str]):

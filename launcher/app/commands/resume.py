@@ -29,11 +29,16 @@ from launcher.errors import UsageError
 def run(args: argparse.Namespace) -> int:
     home = Home(Path(args.home))
     found = find(home, args.run)
+    with found.addressing():
+        return _resume(args, home, found)
+
+
+def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     history = found.read()
     if history.is_created and history.state.phase is Phase.SUCCEEDED:
         if args.from_step is not None or args.overrides or args.allow_change:
             raise UsageError(f"{found.head.run} has succeeded, and that is final; start a new run with `launch train`")
-        return print_result(args, result_of(history, found.market_now(history), proof_of(history)))
+        return print_result(args, found, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
     recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         screen.say(first_line(recipe, found.head.run))
         screen.say(f"goes on {intention}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
-        return finish(args, screen, lambda: session.run(lambda opened: _go_on(opened, resumed)))
+        return finish(args, screen, found, lambda: session.run(lambda opened: _go_on(opened, resumed)))
 
 
 def _go_on(history: History, resumed: ev.RunResumed | None) -> None:

@@ -45,6 +45,6 @@ def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) 
     from launcher.app.session import Session
 
     home = Home(Path(args.home))
-    found = create(home, recipe, name)
+    found = home.called(create(home, recipe, name))
     session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
-    return finish(args, screen, session.run)
+    return finish(args, screen, found, session.run)
