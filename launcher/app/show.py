@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
 
 from launcher.adapters.recipe_yaml import write_yaml
 from launcher.app.proof import Proof
@@ -114,8 +115,8 @@ def final_block(result: Result) -> list[str]:
 
 def load_line(url: str) -> str:
     """The line of Python that loads the weights at `url`: a checkpoint's file holds the optimizer's state beside them."""
-    path = url.removeprefix("file://")
-    is_near = path != url or "://" not in url
+    is_near = url.startswith("file://")
+    path = unquote(url.removeprefix("file://"))
     load = f"load_file({path!r})" if is_near else f"load(fsspec.open({url!r}).open().read())"
     return (
         f"{'' if is_near else 'import fsspec; '}from safetensors.torch import {load.partition('(')[0]}; "

@@ -2,11 +2,14 @@
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
+from launcher.adapters.store.files import FileStore
 from launcher.adapters.store.memory import MemoryStore
 from launcher.app.proof import Proof, curve, prove
+from launcher.app.show import load_line
 from launcher.checkpoint.format import NamedTensor, digest, safetensors_source
 from launcher.core.checkpoint.manifest import CommitRef, FileEntry, Manifest, write
 from launcher.core.contract import METRICS_FILE, Reference, commit_key
@@ -121,3 +124,8 @@ def test_the_curve_is_read_along_the_chain_with_its_digests_checked():
     store = MemoryStore()
     chain = [commit(store, 1, {1: 1.0}), commit(store, 2, {2: 0.5})]
     assert curve(store, chain) == (1.0, 0.5)
+
+
+def test_the_line_that_loads_the_weights_names_their_file_as_it_is_called(tmp_path: Path) -> None:
+    url = FileStore(tmp_path / "my runs & more").url
+    assert repr(str(tmp_path / "my runs & more" / "shard")) in load_line(f"{url}/shard")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from launcher.adapters.store.open import open_store
+from launcher.app.show import load_line
 from tests.e2e.conftest import Remote
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,9 @@ def test_every_command_takes_the_url_of_a_run_from_a_home_that_never_saw_it(remo
     assert told(launch(elsewhere, "report", url, "-o", "json"))["cost"]["spent_usd"] == result["cost"]["spent_usd"]
     assert told(launch(elsewhere, "ckpt", "ls", url, "-o", "json"))["checkpoints"]
     assert launch(elsewhere, "ckpt", "verify", url).returncode == 0
+    load = f"{load_line(result['weights'][0])}; print(sorted(weights))"
+    loaded = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, timeout=200, check=False)
+    assert "'token.weight'" in loaded.stdout, loaded.stderr
 
     assert launch(elsewhere, "rm", url, "-y").returncode == 0
     assert list(open_store(url).list("")) == []
