@@ -15,6 +15,8 @@ REPORT_FORMATS = (*FORMATS, "html", "md")
 TOPICS = ("recipe", "exit-codes", "rehearsal", "contract", "environment")
 SHELLS = ("bash", "zsh", "fish")
 POLICIES = ("all", "auto", "greedy", "spot", "on-demand", "cheapest")
+PRICES = ("spot", "on-demand", "gpu-hour")
+GROUPS = ("gpu", "cloud", "region", "zone")
 
 
 class Flag(NamedTuple):
@@ -99,7 +101,23 @@ COMMANDS = (
         takes_overrides=True,
     ),
     Command("plan", "what train would do; touches nothing", (RECIPE,), (NAME, ENV, SECRET), takes_overrides=True),
-    Command("prices", "offers across clouds", later=True),
+    Command(
+        "prices",
+        "offers across clouds",
+        (Word("gpu", "GPU[:N]", is_optional=True),),
+        (
+            Flag(("--spot",), "only where there is spot"),
+            Flag(("--on-demand",), "only what can be had on demand"),
+            Flag(("--cloud",), "only this cloud", "CLOUD", is_repeatable=True),
+            Flag(("--region",), "only this region", "REGION", is_repeatable=True),
+            Flag(("--sort",), "by which price; gpu-hour: the lower one, per GPU", "PRICE", choices=PRICES),
+            Flag(("--group-by",), "only the cheapest of each", "WHAT", choices=GROUPS),
+            Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe", later=True),
+            Flag(("--refresh",), "fetch the lists anew", later=True),
+            Flag(("--history",), "what was seen before", later=True),
+        ),
+        formats=(*FORMATS, "csv"),
+    ),
     Command("runs", "all runs in the home, one line each"),
     Command("status", "one run in detail", (ANY_RUN,), (Flag(("-w", "--watch"), "go on showing"),)),
     Command("events", "every decision and fact of a run, with its reason", (ANY_RUN,)),

@@ -83,8 +83,8 @@ TORCH_FREE = tuple(module for module in SIMULATED if module.startswith("checkpoi
 
 # The standard library's modules that decide nothing by themselves: no clock, no chance, no files, no threads.
 CORE_STDLIB = frozenset(
-    """__future__ abc bisect collections copy csv dataclasses datetime decimal enum fractions functools hashlib heapq io itertools
-    json math operator re statistics string textwrap types typing unicodedata zlib""".split()
+    """__future__ abc bisect collections copy csv dataclasses datetime decimal difflib enum fnmatch fractions functools
+    hashlib heapq io itertools json math operator re statistics string textwrap types typing unicodedata zlib""".split()
 )
 CORE_RANDOM = ("core.market.trace",)  # draws lives from explicit seeds: random.Random(seed) and nothing else of the module
 CORE_FORBIDDEN_CALLS = frozenset({"open", "print", "input", "exec", "eval", "now", "utcnow", "today"})

@@ -293,7 +293,7 @@ ask launch ckpt ver
 ask launch simulate cheap
 ask launch simulate --replay qui
 ask launch help exit
-ask launch pri
+ask launch dash
 """
     )
     done = subprocess.run(

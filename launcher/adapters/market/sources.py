@@ -1,0 +1,75 @@
+"""Where price lists lie on this machine, which of them is the best there is, and how old it really is.
+
+For each cloud the first that can be read counts: a folder that a person named, SkyPilot's own cache, what we downloaded, and the
+small list that comes with the package. A file's own time is no proof of age: SkyPilot sets it to now whenever it could not
+download a newer one. The time of the digest beside it is that of the last true download (measured with SkyPilot 0.14.1, offline
+and with a file of 30 days: 0.0 h by the file, 720 h by the digest).
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.units import Utc
+
+CLOUDS = ("aws", "gcp", "azure", "lambda")
+LAYOUT = "v8"  # of SkyPilot's hosted catalogs; Azure's are of the same columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that may hold one cloud's list. `fingerprint` changes whenever the file or what is known of its age does."""
+
+    cloud: str
+    path: Path
+    origin: str  # as a person reads it
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """The folders to look into. `named` None: the person named none."""
+
+    named: Path | None
+    skypilot: Path
+    downloads: Path
+
+    def candidates(self, cloud: str) -> Iterator[Source]:
+        """Best first; only what is there."""
+        if self.named is not None:
+            for path in (self.named / f"{cloud}.csv", self.named / cloud / "vms.csv"):
+                yield from _source(cloud, path, f"{self.named}")
+        yield from _source(cloud, self.skypilot / cloud / "vms.csv", "SkyPilot's cache")
+        yield from _source(cloud, self.downloads / cloud / "vms.csv", "SkyPilot's catalog, downloaded")
+
+
+def meta_path(path: Path) -> Path:
+    """The digest that was written when `…/v8/aws/vms.csv` was downloaded, in SkyPilot's layout and in ours."""
+    return path.parent.parent / ".meta" / path.parent.name / f"{path.name}.md5"
+
+
+def fetched_at(path: Path, data: bytes) -> Utc | None:
+    """When the bytes at `path` were downloaded; None where no digest beside them tells."""
+    with contextlib.suppress(OSError):
+        meta = meta_path(path)
+        if meta.read_text(encoding="ascii", errors="replace").strip() == hashlib.md5(data, usedforsecurity=False).hexdigest():
+            return meta.stat().st_mtime
+    return None
+
+
+def _source(cloud: str, path: Path, origin: str) -> Iterator[Source]:
+    with contextlib.suppress(OSError):
+        yield Source(cloud=cloud, path=path, origin=origin, fingerprint=f"{path} {_times(path)} {_meta_times(path)}")
+
+
+def _meta_times(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return _times(meta_path(path))
+    return ""
+
+
+def _times(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"

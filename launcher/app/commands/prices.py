@@ -1,0 +1,96 @@
+"""`launch prices [GPU[:N]]`: what machines cost across clouds, from price lists, without an account and without SkyPilot."""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from launcher.adapters.market.index import Listing, PriceIndex, open_index
+from launcher.adapters.market.sources import CLOUDS
+from launcher.app.looking import print_answer
+from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
+from launcher.app.wiring import price_places
+from launcher.core.market.gpus import matching, nearest
+from launcher.errors import UsageError
+from launcher.units import Utc
+
+UNPRICED = ("k8s", "kubernetes", "slurm", "local")
+
+
+def run(args: argparse.Namespace) -> int:
+    cache = Path(args.home).expanduser() / "cache"
+    index = open_index(cache / "prices.sqlite", price_places(cache))
+    if not index.is_kept and not args.quiet:
+        print(f"{cache} cannot be written, so the price lists are read anew each time", file=sys.stderr)
+    name, _, count = (args.gpu or "*").partition(":")
+    found = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
+    sort = Sort(args.sort) if args.sort else Sort.ON_DEMAND if args.on_demand else Sort.SPOT
+    group = Group(args.group_by) if args.group_by else None if args.gpu else Group.GPU
+    listings = ranked(found, sort)
+    rows = [Row(listing=found) for found in listings] if group is None else grouped(listings, group)
+    _print(args, rows, index, time.time())
+    return 0
+
+
+# --- what is asked -------------------------------------------------------------------------------------------------------------
+
+
+def _meant(name: str, index: PriceIndex) -> tuple[str, ...]:
+    known = index.accelerators()
+    names = matching(name, known)
+    if not names:
+        near = nearest(name, known)
+        hint = f"did you mean {near}? " if near else ""
+        raise UsageError(f"prices {name}: no list has such a GPU; {hint}`launch prices` shows all of them")
+    return names
+
+
+def _count(gpu: str | None, text: str) -> float | None:
+    if gpu is None or ":" not in gpu:
+        return None
+    try:
+        count = float(text)
+    except ValueError:
+        count = 0.0
+    if not 0 < count < float("inf"):
+        raise UsageError(f"prices {gpu}: after the colon stands how many GPUs one machine has, such as H100:8")
+    return count
+
+
+def _filtered(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:
+    for cloud in args.cloud:
+        if cloud in UNPRICED:
+            raise UsageError(f"--cloud {cloud}: no list prices it; what it costs is known to whoever runs it")
+        if cloud not in CLOUDS:
+            raise UsageError(f"--cloud {cloud}: no list has it; those are {', '.join(CLOUDS)}")
+    return [
+        found
+        for found in listings
+        if (count is None or found.quote.accelerators == count)
+        and (not args.cloud or found.quote.cloud in args.cloud)
+        and (not args.region or found.quote.region in args.region)
+        and (not args.spot or found.quote.spot is not None)
+        and (not args.on_demand or found.quote.on_demand is not None)
+    ]
+
+
+# --- what is answered ----------------------------------------------------------------------------------------------------------
+
+
+def _print(args: argparse.Namespace, rows: list[Row], index: PriceIndex, now: Utc) -> None:
+    if args.output == "csv":
+        writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            known = row_json(row, now)
+            writer.writerow({**known, "doubts": " ".join(map(str, known["doubts"] or ()))})
+        return
+    lists = [
+        {"cloud": known.cloud, "source": known.origin, "path": known.path, "fetched_at": known.fetched_at, "said": known.said}
+        for known in index.lists
+    ]
+    dropped = [{"cloud": cloud, "accelerator": gpu, "reason": why, "rows": num} for cloud, gpu, why, num in index.dropped()]
+    document = {"offers": [row_json(row, now) for row in rows], "lists": lists, "left_out": dropped}
+    print_answer(args, document, answer_lines(rows, now))

@@ -1,0 +1,226 @@
+"""The answer of `launch prices`: which listings are meant, in which order, and how much of them fits on a screen."""
+
+import enum
+import shutil
+import string
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from launcher.adapters.market.index import Listing
+from launcher.app.show import table
+from launcher.codec import Json
+from launcher.core.market.quote import Doubt, Quote
+from launcher.units import Utc, show_duration
+
+ROWS_SHOWN = 20
+UNKNOWN = "–"
+
+
+class Sort(enum.Enum):
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+    GPU_HOUR = "gpu-hour"  # the lower of both, per GPU
+
+
+class Group(enum.Enum):
+    GPU = "gpu"
+    CLOUD = "cloud"
+    REGION = "region"
+    ZONE = "zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A listing in the answer; `num`: how many it stands for, as the cheapest of its group."""
+
+    listing: Listing
+    num: int = 1
+
+    @property
+    def quote(self) -> Quote:
+        return self.listing.quote
+
+
+def ranked(listings: Iterable[Listing], sort: Sort) -> list[Listing]:
+    """Cheapest first; what has no such price is last, and before it what is in doubt: a floor is no offer."""
+
+    def key(found: Listing) -> tuple[bool, bool, float, str, str]:
+        price, is_doubtful = _price(found.quote, sort)
+        place = f"{found.quote.cloud} {found.quote.zone or found.quote.region}"
+        return price is None, is_doubtful, price or 0.0, place, found.quote.instance
+
+    return sorted(listings, key=key)
+
+
+def grouped(listings: Sequence[Listing], group: Group) -> list[Row]:
+    """The first of each group, in the order of `listings`."""
+    members: dict[str, list[Listing]] = {}
+    for found in listings:
+        members.setdefault(_group_of(found.quote, group), []).append(found)
+    return [Row(listing=those[0], num=len(those)) for those in members.values()]
+
+
+def _group_of(quote: Quote, group: Group) -> str:
+    match group:
+        case Group.GPU:
+            return quote.accelerator
+        case Group.CLOUD:
+            return quote.cloud
+        case Group.REGION:
+            return f"{quote.cloud} {quote.region}"
+        case Group.ZONE:
+            return f"{quote.cloud} {quote.zone or quote.region}"
+
+
+def _price(quote: Quote, sort: Sort) -> tuple[float | None, bool]:
+    """What is sorted by, and whether it is in doubt."""
+    is_floor = Doubt.SPOT_FLOOR in quote.doubts
+    match sort:
+        case Sort.SPOT:
+            return quote.spot, is_floor
+        case Sort.ON_DEMAND:
+            return quote.on_demand, False
+        case Sort.GPU_HOUR:
+            spot = None if is_floor else quote.spot_per_gpu
+            known = [price for price in (spot, quote.on_demand_per_gpu) if price is not None]
+            return (min(known), False) if known else (quote.spot_per_gpu, is_floor)
+
+
+# --- for people ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """`rank`: the higher, the earlier it is left out where the screen is too narrow."""
+
+    head: str
+    cell: Callable[[Row], str]
+    rank: int = 0
+    is_right: bool = False
+
+
+def answer_lines(rows: Sequence[Row], now: Utc, *, width: int | None = None) -> list[str]:
+    """The table, what the letters in it mean, and how old the lists are. `width` None: that of the terminal, or any."""
+    if not rows:
+        return ["nothing is listed that fits"]
+    shown = rows[:ROWS_SHOWN]
+    letters = _letters(shown)
+    lines = _fitting(shown, letters, now, screen_width() if width is None else width)
+    if len(rows) > len(shown):
+        lines.append(f"and {len(rows) - len(shown)} more; -o json or -o csv has them all")
+    lines += [f"{letter}: {doubt.value}" for doubt, letter in letters.items()]
+    return [*lines, *_ages(shown, now)]
+
+
+def screen_width() -> int:
+    """Columns of the terminal; in a pipe there is no edge."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
+
+
+def _fitting(rows: Sequence[Row], letters: dict[Doubt, str], now: Utc, width: int) -> list[str]:
+    columns = _columns(any(row.num > 1 for row in rows), letters, now)
+    while True:
+        right = frozenset(i for i, column in enumerate(columns) if column.is_right)
+        cells = [[column.cell(row) for column in columns] for row in rows]
+        lines = table([[column.head for column in columns], *cells], right=right)
+        dispensable = max(columns, key=lambda column: column.rank)
+        if max(map(len, lines)) <= width or dispensable.rank == 0:
+            return lines
+        columns.remove(dispensable)
+
+
+def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[_Column]:
+    every = [
+        _Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{row.quote.accelerators:.2g}"),
+        _Column(head="PLACE", cell=lambda row: f"{row.quote.cloud} {row.quote.zone or row.quote.region}"),
+        _Column(head="INSTANCE", cell=lambda row: row.quote.instance, rank=2),
+        _Column(head="vCPU", cell=lambda row: _number(row.quote.vcpus), rank=6, is_right=True),
+        _Column(head="GiB", cell=lambda row: _number(row.quote.memory_gib), rank=5, is_right=True),
+        _Column(head="SPOT $/h", cell=lambda row: _dollars(row.quote.spot), is_right=True),
+        _Column(head="OD $/h", cell=lambda row: _dollars(row.quote.on_demand), is_right=True),
+        _Column(head="SPOT/GPU", cell=lambda row: _dollars(row.quote.spot_per_gpu), rank=3, is_right=True),
+        _Column(head="OF", cell=lambda row: str(row.num), rank=4, is_right=True),
+        _Column(head="AGE", cell=lambda row: age(row.listing.source.fetched_at, now), rank=1, is_right=True),
+        _Column(head="NOTE", cell=lambda row: "".join(letters[doubt] for doubt in row.quote.doubts)),
+    ]
+    absent = {"OF"} if not is_grouped else set()
+    absent |= {"NOTE"} if not letters else set()
+    return [column for column in every if column.head not in absent]
+
+
+def _letters(rows: Sequence[Row]) -> dict[Doubt, str]:
+    seen = {doubt for row in rows for doubt in row.quote.doubts}
+    return dict(zip([doubt for doubt in Doubt if doubt in seen], string.ascii_lowercase, strict=False))
+
+
+def _ages(rows: Sequence[Row], now: Utc) -> list[str]:
+    """Of each list that the table draws on."""
+    used = {row.listing.source.number: row.listing.source for row in rows}
+    lines = []
+    for _, source in sorted(used.items()):
+        told = age(source.fetched_at, now)
+        of_age = "of unknown age" if told == "?" else f"{told} old"
+        lines.append(f"{source.cloud}: {source.origin}, {of_age}{'; ' if source.said else ''}{source.said}")
+    return lines
+
+
+def age(fetched_at: Utc | None, now: Utc) -> str:
+    """ "?" where nobody knows, or where the clock says that it is of tomorrow."""
+    return "?" if fetched_at is None or fetched_at > now else show_duration(now - fetched_at)
+
+
+def _dollars(price: float | None) -> str:
+    return UNKNOWN if price is None else f"{price:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:g}"
+
+
+# --- for programs --------------------------------------------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    "cloud",
+    "region",
+    "zone",
+    "instance",
+    "accelerator",
+    "accelerators",
+    "vcpus",
+    "memory_gib",
+    "spot_usd_per_h",
+    "on_demand_usd_per_h",
+    "spot_usd_per_gpu_h",
+    "age_s",
+    "source",
+    "doubts",
+    "of",
+)
+
+
+def row_json(row: Row, now: Utc) -> dict[str, Json]:
+    """The fields of CSV_COLUMNS; prices that are not known are null."""
+    quote, source = row.quote, row.listing.source
+    is_dated = source.fetched_at is not None and source.fetched_at <= now
+    return {
+        "cloud": quote.cloud,
+        "region": quote.region,
+        "zone": quote.zone,
+        "instance": quote.instance,
+        "accelerator": quote.accelerator,
+        "accelerators": round(quote.accelerators, 4),
+        "vcpus": quote.vcpus,
+        "memory_gib": quote.memory_gib,
+        "spot_usd_per_h": _rounded(quote.spot),
+        "on_demand_usd_per_h": _rounded(quote.on_demand),
+        "spot_usd_per_gpu_h": _rounded(quote.spot_per_gpu),
+        "age_s": round(now - source.fetched_at) if is_dated and source.fetched_at is not None else None,
+        "source": source.origin,
+        "doubts": [doubt.name.lower() for doubt in quote.doubts],
+        "of": row.num,
+    }
+
+
+def _rounded(price: float | None) -> float | None:
+    return None if price is None else round(price, 6)

@@ -1,0 +1,129 @@
+"""`launch prices`, as a person and a program use it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.adapters.market.index import open_index
+from launcher.adapters.market.sources import Places
+from launcher.app.cli import main
+from launcher.app.pricing import ROWS_SHOWN, Row, Sort, answer_lines, ranked
+from tests.market import lists
+
+ROWS = (
+    ("p3.2xlarge", "V100", 1, 3.06, 0.306, "use1-az1"),  # at the floor
+    ("p3.2xlarge", "V100", 1, 3.06, 0.5, "use1-az2"),
+    ("p3.8xlarge", "V100", 4, 12.24, 1.6, "use1-az2"),
+    ("p3.2xlarge", "V100", 1, 3.06, 3.06, "use1-az3"),  # no spot
+    ("p5.48xlarge", "H100", 8, 55.04, 17.6, "use1-az6"),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS by our own rows, the others by the bundled list; a home without SkyPilot's cache."""
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws=lists.aws(*ROWS))))
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+
+
+def offers(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    assert main(["prices", *words, "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    return list(document["offers"])
+
+
+def test_the_cheapest_comes_first_and_a_floor_is_no_offer(capsys: pytest.CaptureFixture[str]) -> None:
+    found = offers(capsys, "V100", "--cloud", "aws")
+    assert [offer["spot_usd_per_h"] for offer in found] == [0.5, 1.6, 0.306, None]
+    assert [offer["doubts"] for offer in found] == [[], [], ["spot_floor"], ["no_spot"]]
+
+
+def test_the_number_behind_the_colon_is_of_one_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [offer["instance"] for offer in offers(capsys, "v100:4")] == ["p3.8xlarge"]
+
+
+@pytest.mark.parametrize(("sort", "first"), [("spot", "p3.2xlarge"), ("gpu-hour", "p3.8xlarge"), ("on-demand", "p3.2xlarge")])
+def test_sorting(capsys: pytest.CaptureFixture[str], sort: str, first: str) -> None:
+    assert offers(capsys, "V100", "--cloud", "aws", "--sort", sort)[0]["instance"] == first
+
+
+def test_only_spot_leaves_out_what_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert all(offer["spot_usd_per_h"] for offer in offers(capsys, "V100", "--spot", "--cloud", "aws"))
+
+
+def test_without_a_gpu_the_cheapest_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    found = offers(capsys)
+    assert len({offer["accelerator"] for offer in found}) == len(found)
+    assert {"V100", "H100", "A100"} <= {offer["accelerator"] for offer in found}
+    (v100,) = [offer for offer in found if offer["accelerator"] == "V100"]
+    assert v100["of"] >= len(ROWS) - 1
+
+
+def test_globs_and_other_names_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {offer["accelerator"] for offer in offers(capsys, "?100*")} == {"A100", "A100-80GB", "H100", "V100"}
+    assert {offer["accelerator"] for offer in offers(capsys, "h100-sxm5")} == {"H100"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["H10"], "did you mean H100?"),
+        (["V100:none"], "after the colon stands how many"),
+        (["V100", "--cloud", "aws2"], "aws, gcp, azure, lambda"),
+        (["V100", "--cloud", "k8s"], "no list prices it"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_a_remedy(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(["prices", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_csv_holds_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "V100", "--cloud", "aws", "-o", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["spot_usd_per_h"] for row in rows] == ["0.5", "1.6", "0.306", ""]
+    assert rows[2]["doubts"] == "spot_floor"
+
+
+def rows_of(folder: Path, tmp_path: Path) -> list[Row]:
+    nowhere = tmp_path / "nowhere"
+    index = open_index(tmp_path / "x.sqlite", Places(named=folder, skypilot=nowhere, downloads=nowhere))
+    return [Row(listing=found) for found in ranked(index.listings(["V100"]), Sort.SPOT)]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_row_is_wider_than_the_screen(tmp_path: Path, width: int) -> None:
+    many = [("p3dn.24xlarge", "V100", 8, 31.2 + n, 9.1, f"use1-az{n}") for n in range(ROWS_SHOWN + 3)]
+    rows = rows_of(lists.folder(tmp_path / "many", aws=lists.aws(*many)), tmp_path)
+    lines = answer_lines(rows, 0.0, width=width)
+    assert max(map(len, lines[: 1 + ROWS_SHOWN])) <= width
+    assert lines[1 + ROWS_SHOWN].startswith("and ")
+    assert {"SPOT $/h", "OD $/h"} <= {word for word in lines[0].split("  ") for word in [word.strip()]}
+
+
+def test_a_damaged_list_is_told_and_the_bundled_one_answers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "lists/aws.csv").write_text(lists.aws(*ROWS)[:-30])
+    assert main(["prices", "A100", "--cloud", "aws"]) == 0
+    said = capsys.readouterr().out
+    assert "aws: bundled list, of unknown age" in said
+    assert "cut short or damaged" in said
+
+
+def test_neither_skypilot_nor_torch_nor_fsspec_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from launcher.app.cli import main; main(['prices', 'V100', '-o', 'json']);"
+        "print([m for m in ('sky', 'torch', 'fsspec', 'pandas', 'omegaconf', 'rich') if m in sys.modules], file=sys.stderr)"
+    )
+    for _ in range(2):  # cold, then warm
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "[]"
