@@ -6,7 +6,9 @@ The file's content changes only when the clock is set; whoever uses it *touches*
 reading as the file's mtime, so a late touch can never undo a new setting, as rewriting the content could.
 
 When nobody touched it for CLOCK_STALE_S, or the machine was started anew, nobody lived in that time and none has passed:
-whoever opens the clock next sets it going from where it stood. A process that was only slow goes on with the others.
+whoever opens the clock next sets it going from where it stood. A supervisor goes on from the run's newest record where that is
+later: the record may have been stamped a moment before the clock counted as standing, or on another machine. A process that was
+only slow goes on with the others.
 """
 
 import contextlib
@@ -92,7 +94,8 @@ def still_s(path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> S
 
 
 class ScaledClock:
-    """The clock of a rehearsal, kept going by use. Raises FileNotFoundError where `create` has not been.
+    """The clock of a rehearsal, kept going by use, from `not_before` at the earliest. Raises FileNotFoundError where `create`
+    has not been.
 
     Call `refresh` in loops that ask for no time over seconds; `utc_s` and `wait` do it by themselves.
     """
@@ -104,13 +107,14 @@ class ScaledClock:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         boot: str | None = None,
+        not_before: Utc = 0.0,
     ) -> None:
         self._path = path
         self._monotonic = monotonic
         self._sleep = sleep
         self._latest = 0.0
         self._touched = monotonic()
-        self._setting = self._going_setting(boot or processes.boot_id())
+        self._setting = self._going_setting(boot or processes.boot_id(), not_before)
 
     @property
     def speed(self) -> float:
@@ -146,13 +150,14 @@ class ScaledClock:
                 self._setting, _ = _read(self._path)
                 _touch(self._path, now)
 
-    def _going_setting(self, boot: str) -> Setting:
+    def _going_setting(self, boot: str, not_before: Utc) -> Setting:
         setting, touched = _read(self._path)
-        if _is_going(setting, touched, self._touched, boot):
+        is_going = _is_going(setting, touched, self._touched, boot)
+        stands_at = setting.market_at(self._touched if is_going else touched)
+        if is_going and stands_at >= not_before:
             _touch(self._path, self._touched)
             return setting
-        stood_at = setting.market_at(touched)
-        setting = replace(setting, boot_id=boot, monotonic_anchor=self._touched, market_anchor=stood_at)
+        setting = replace(setting, boot_id=boot, monotonic_anchor=self._touched, market_anchor=max(stands_at, not_before))
         _publish(self._path, setting, touched=self._touched)
         return setting
 

@@ -214,7 +214,7 @@ class Loop:
         # One look has one instant, however long its facts take to journal: what `watch` measured ends there.
         now, mono = clock.utc_s(), clock.monotonic_s()
         self._watch = look(self._watch, seen, watched, mono, gap_most, began_mono=began)
-        self._void(seen.heartbeats.values())
+        self._void(seen.heartbeats.values(), now)
         for _ in range(ROUNDS_MOST):
             facts = interpret(self._history.state, seen, self._watch, self._history.market, now)
             if not facts:
@@ -222,10 +222,10 @@ class Loop:
             for fact in facts:
                 self._append(fact)
 
-    def _void(self, heartbeats: Iterable[Heartbeat]) -> None:
+    def _void(self, heartbeats: Iterable[Heartbeat], now: Utc) -> None:
         """Numbers that we or an agent cannot read are voided before anything is decided on a journal with holes."""
         unreadable = {n for beat in heartbeats for n in beat.unreadable}
-        event = self._history.voiding(self._world.clock.utc_s(), unreadable)
+        event = self._history.voiding(now, unreadable)
         if event is not None:
             self._append(event)
 

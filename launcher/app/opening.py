@@ -64,10 +64,11 @@ def _taken(run: str) -> UsageError:
     return UsageError(f"a run named {run} exists already; continue it with `launch resume {run}`, or choose another --name")
 
 
-def begin(found: Found, *, supervisor: str, at: Utc, insist: bool = False) -> History:
+def begin(found: Found, *, supervisor: str, insist: bool = False) -> History:
     """The run's journal, opened by `supervisor`, its creation journaled. Raises Overtaken where another opens too."""
     history = found.history(writer=supervisor)
     history.poll()
+    at = found.market_now(history)
     check_beginning(history, at)
     started = ev.SupervisorStarted(at=at, supervisor=supervisor, host=socket.gethostname(), pid=os.getpid())
     history.open(started, insist=insist)

@@ -11,6 +11,7 @@ from launcher.adapters import recipe_file
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.code import frozen_code, key_of, packed
+from launcher.app.requests import withdraw_unseen
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.plan.planner import deadline_of
@@ -52,6 +53,13 @@ def with_new_code(resumed: ev.RunResumed, history: History, allowed: Sequence[st
     if code is None or code == history.state.code:
         return resumed
     return replace(resumed, code=code, changes={**resumed.changes, "workdir": f"{resumed.recipe.workdir} (its files as of now)"})
+
+
+def go_on(history: History, resumed: ev.RunResumed | None) -> None:
+    """Journal the resumption, unless another supervisor did meanwhile."""
+    if history.state.terminal is not None and resumed is not None:
+        withdraw_unseen(history.store, history.state)
+        history.append(replace(resumed, at=history.records[-1].at))  # it was made before the journal was opened
 
 
 def about_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ class Session:
         """Supervise until the run ends; `change` is journaled first. Raises Overtaken, Detached, KeyboardInterrupt."""
         supervisor = new_supervisor_id()
         with Signals() as signals, _logging(self.home, self.found, is_verbose=self.is_verbose):
-            history = begin(self.found, supervisor=supervisor, at=self.found.market_now(self.found.read()), insist=self.insist)
+            history = begin(self.found, supervisor=supervisor, insist=self.insist)
             try:
                 change(history)
                 self._supervise(history, supervisor, signals)
@@ -76,7 +76,7 @@ class Session:
             raise
 
     def _loop(self, history: History, supervisor: str, signals: Signals) -> None:
-        clock = wiring.local_clock(self.found.head.incarnation)
+        clock = wiring.local_clock(history)
         narrator = Narrator(self.screen, history.store, history.plan)
         attentive = AttentiveClock(clock, Attention(history, narrator, signals, self.screen))
         world = wiring.local_world(history.state, history.store, attentive)

@@ -109,9 +109,9 @@ def policy_of(state: "RunState") -> Policy:
     return policy_named(state.recipe.policy.strategy)
 
 
-def local_clock(incarnation: str) -> clock.ScaledClock:
-    """The run's rehearsed clock, set going. Raises FileNotFoundError where none was made here."""
-    return clock.ScaledClock(_clock_file(incarnation))
+def local_clock(history: "History") -> clock.ScaledClock:
+    """The run's rehearsed clock, set going behind all that is journaled. Raises FileNotFoundError where none was made here."""
+    return clock.ScaledClock(_clock_file(history.incarnation), not_before=history.records[-1].at)
 
 
 def make_clock(history: "History") -> None:

@@ -26,7 +26,7 @@ def history(tmp_path: Path) -> History:
     folder.mkdir()
     (folder / "train.py").write_text("bug\n")
     found = create(Home(tmp_path / "home"), Recipe(name="r", run="python train.py", workdir=str(folder)), "run")
-    history = begin(found, supervisor="s1", at=NOW)
+    history = begin(found, supervisor="s1")
     history.append(ev.RunFailed(at=NOW, exit_code=1, reason="it failed"))
     return history
 
@@ -100,7 +100,7 @@ def test_a_key_that_allows_nothing_is_refused_and_no_old_code_runs(history: Hist
 def test_a_change_that_would_be_passed_over_is_refused(tmp_path: Path):
     found = create(Home(tmp_path / "home"), Recipe(name="r", run="python train.py"), "run")
     with pytest.raises(UsageError, match="has not ended"):
-        resumption(begin(found, supervisor="s1", at=NOW), NOW, (), ("workdir",), None)
+        resumption(begin(found, supervisor="s1"), NOW, (), ("workdir",), None)
 
 
 @pytest.mark.parametrize("command", ["resume", "stop", "cancel"])

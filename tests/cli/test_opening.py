@@ -1,28 +1,33 @@
-"""The record of a run's creation is written once: where it is lost, nobody begins the run anew over its work."""
+"""The record of a run's creation is written once: where it is lost, nobody begins the run anew over its work. And whoever goes on
+with a run goes on in time."""
 
 from pathlib import Path
 
 import pytest
 
+from launcher import clock
+from launcher.adapters.cloud.local_registry import clock_of
+from launcher.adapters.history import History
+from launcher.app import wiring
 from launcher.app.home import Found, Home
 from launcher.app.opening import begin, create
+from launcher.app.resuming import go_on, resumption
 from launcher.core.contract import journal_key
 from launcher.core.recipe import Recipe
+from launcher.core.run import events as ev
 from launcher.errors import Damaged
-from launcher.units import Utc
-from tests.builders import NOW
 
 RUN_CREATED = journal_key(2)
 
 
 def born(tmp_path: Path) -> Found:
     found = create(Home(tmp_path / "home"), Recipe(name="r", run="true"), "run")
-    begin(found, supervisor="s1", at=NOW)
+    begin(found, supervisor="s1")
     return found
 
 
-def opened(found: Found, at: Utc = NOW + 1):
-    return begin(found, supervisor="s2", at=at)
+def opened(found: Found) -> History:
+    return begin(found, supervisor="s2")
 
 
 def damage(found: Found) -> None:
@@ -34,7 +39,7 @@ def test_a_flipped_byte_in_the_record_of_creation_is_mended_from_its_copy(tmp_pa
     found = born(tmp_path)
     opened(found)
     damage(found)
-    history = opened(found, NOW + 2)
+    history = opened(found)
     assert (history.state.run, len(history.records)) == ("run", 4)
 
 
@@ -54,3 +59,22 @@ def test_a_supervisor_that_died_before_the_creation_leaves_a_run_that_the_next_o
     for key in (RUN_CREATED, *(meta.key for meta in found.store.list("segments/"))):
         found.store.delete(key)
     assert opened(found).state.run == "run"
+
+
+def test_no_record_of_a_resumption_is_earlier_than_the_one_before_it_however_fast_the_market_runs(tmp_path: Path):
+    found = born(tmp_path)
+    paused_at = found.head.created_at + 60
+    opened(found).append(ev.RunPaused(at=paused_at, exit_code=130, reason="stopped on request"))
+    path = clock_of(wiring.registry_of(found.head.incarnation))
+    path.parent.mkdir(parents=True)
+    clock.create(path, speed=1e7, market_start=paused_at)  # a tenth of a millisecond here is a quarter of an hour there
+
+    before = found.read()
+    resumed = resumption(before, found.market_now(before), (), (), None)
+    history = begin(found, supervisor="s3")
+    go_on(history, resumed)
+
+    times = [record.at for record in history.records]
+    assert times == sorted(times)
+    assert isinstance(history.records[-1].event, ev.RunResumed)
+    assert wiring.local_clock(history).utc_s() >= times[-1]

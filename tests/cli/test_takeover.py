@@ -15,7 +15,6 @@ from launcher.core.contract import JOURNAL_PREFIX
 from launcher.core.recipe import Recipe
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken
-from tests.builders import NOW
 from tests.training.scene import Wrapped
 
 
@@ -27,7 +26,7 @@ def test_a_run_that_is_taken_over_before_its_first_attempt_keeps_the_others_beac
         """Just before the first record that is written with a beacon alight."""
         shining = beacon.read(found.store)
         if key.startswith(JOURNAL_PREFIX) and shining is not None and shining.supervisor != "other":
-            begin(found, supervisor="other", at=NOW, insist=True)
+            begin(found, supervisor="other", insist=True)
             beacon.Lamp(found.store, SystemClock(), "other").burn(Tempo(), wake_at=0.0)
 
     contested = replace(found, store=Wrapped(found.store, before=take_over))

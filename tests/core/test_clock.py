@@ -43,8 +43,8 @@ def path(tmp_path: Path, wall: Wall) -> Path:
     return made
 
 
-def opened(path: Path, wall: Wall, *, boot: str | None = None) -> ScaledClock:
-    return ScaledClock(path, monotonic=wall.monotonic, sleep=wall.sleep, boot=boot)
+def opened(path: Path, wall: Wall, *, boot: str | None = None, not_before: float = 0.0) -> ScaledClock:
+    return ScaledClock(path, monotonic=wall.monotonic, sleep=wall.sleep, boot=boot, not_before=not_before)
 
 
 def test_market_time_runs_faster_by_speed(path: Path, wall: Wall) -> None:
@@ -93,6 +93,25 @@ def test_another_boot_goes_on_from_the_last_position(path: Path, wall: Wall) -> 
     wall.now = 1.0  # monotonic clocks start anew with the machine
     rehearsed = opened(path, wall, boot="another boot")
     assert rehearsed.utc_s() == near(START)
+
+
+def test_what_a_looker_on_read_is_never_undone_by_who_goes_on_from_there(path: Path, wall: Wall) -> None:
+    opened(path, wall)
+    wall.now += CLOCK_STALE_S - 0.1
+    journaled = clock.position(path, monotonic=wall.monotonic)
+    wall.now += 0.2  # now nobody has lived for so long that the clock stands where it was touched last
+    going_on = opened(path, wall, not_before=journaled)
+    assert going_on.utc_s() == near(journaled)
+    wall.now += 1
+    assert opened(path, wall).utc_s() == near(journaled + 100)
+
+
+def test_a_clock_that_others_keep_going_is_set_forward_where_the_run_was_further_elsewhere(path: Path, wall: Wall) -> None:
+    living = opened(path, wall)
+    assert opened(path, wall, not_before=START + 500).utc_s() == near(START + 500)
+    wall.now += CLOCK_REFRESH_S
+    assert living.utc_s() == near(START + 600)
+    assert opened(path, wall, not_before=START).utc_s() == near(START + 600)
 
 
 def test_one_that_was_suspended_adopts_what_was_set_meanwhile(path: Path, wall: Wall) -> None:

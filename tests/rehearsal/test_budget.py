@@ -26,6 +26,8 @@ def test_a_budget_that_ends_pauses_with_4_and_goes_on_with_a_larger_one(tmp_path
     ended = scene.launch("resume", scene.run, "policy.budget=100", "-o", "json")
     assert ended.code == 0, scene.said()
     assert ended.json["proof"]["losses_equal"] is True
+    times = [record.at for record in scene.history().records]
+    assert times == sorted(times), "market time stood still meanwhile, and never ran back"
 
 
 def test_a_budget_holds_while_nobody_supervises(tmp_path: Path):

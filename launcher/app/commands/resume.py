@@ -17,9 +17,8 @@ from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.plans import check_secrets
 from launcher.app.proof import proof_of
-from launcher.app.requests import withdraw_unseen
 from launcher.app.result import result_of
-from launcher.app.resuming import about_code, resumption, with_new_code
+from launcher.app.resuming import about_code, go_on, resumption, with_new_code
 from launcher.app.session import Session
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
@@ -58,14 +57,7 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
         screen.say(first_line(recipe, found.head.run))
         screen.say(f"goes on {intention}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
-        return finish(args, screen, found, lambda: session.run(lambda opened: _go_on(opened, resumed)))
-
-
-def _go_on(history: History, resumed: ev.RunResumed | None) -> None:
-    """Journal the resumption, unless another supervisor did meanwhile."""
-    if history.state.terminal is not None and resumed is not None:
-        withdraw_unseen(history.store, history.state)
-        history.append(resumed)
+        return finish(args, screen, found, lambda: session.run(lambda opened: go_on(opened, resumed)))
 
 
 def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.RunResumed | None:
