@@ -13,7 +13,7 @@ from launcher.adapters import recipe_file
 from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task
-from launcher.core.plan.planner import Plan, plan
+from launcher.core.plan.planner import Plan, hopeless, plan
 from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
 from launcher.units import MINUTE, Seconds, Utc, show_duration
@@ -139,28 +139,46 @@ def plan_for(recipe: Recipe, known: Timing, speed: float, now: Utc) -> Plan:
 
     On a busy machine its totals count with the load; the market's speed does not, since the others may leave.
     """
-    slower = known.load if known.is_busy else 1.0
     task = Task(
-        work=WORK_UNKNOWN if known.work_s is None else known.work_s * slower * speed,
+        work=WORK_UNKNOWN if known.work_s is None else known.work_s * speed,
         restart_cost=known.startup_s * speed,
         stall=STALL_ASSUMED_S * speed,
         durable=DURABLE_ASSUMED_S * speed,
-        step=None if known.step_s is None else known.step_s * slower * speed,
+        step=None if known.step_s is None else known.step_s * speed,
         num_nodes=recipe.num_nodes,
         speed=speed,
     )
     offers = offers_of(trace_of(recipe.local))
-    made = plan(recipe, offers, task, MarketView(), policy_named(recipe.policy.strategy), now)
+    made = plan(recipe, offers, _under_load(task, known), MarketView(), policy_named(recipe.policy.strategy), now)
     if not made.candidates:
         raise NoCapacity(f"nothing on offer fits the recipe; the nearest is {made.nearest_miss}")
-    return replace(made, notes=(*made.notes, *_notes(recipe, known)))
+    stop = hopeless(recipe, task, made.candidates, now)
+    notes = () if stop is None else (f"the run would pause before its first machine: {stop}",)
+    return replace(made, notes=(*made.notes, *notes, *_notes(recipe, known)))
+
+
+def _under_load(task: Task, known: Timing) -> Task:
+    if not known.is_busy or known.work_s is None:
+        return task
+    return replace(task, work=task.work * known.load, step=None if task.step is None else task.step * known.load)
 
 
 def first_plan(recipe: Recipe) -> tuple[Plan, str]:
-    """What `launch plan` prints, and why its speed is what it is."""
-    known = assumed(recipe)
+    """What `launch plan` prints, and why its speed is what it is. Raises RecipeError where the deadline has passed already."""
+    now, known = time.time(), assumed(recipe)
+    if recipe.policy.deadline_at is not None and recipe.policy.deadline_at <= now:
+        raise RecipeError("policy.deadline has passed already; write a later one, or a duration")
     speed, reason = speed_of(recipe, known)
-    return plan_for(recipe, known, speed, time.time()), reason
+    return plan_for(recipe, known, speed, now), reason
+
+
+def refuse_hopeless(recipe: Recipe, made: Plan) -> None:
+    """Raises NoCapacity where a run of this plan, its times assumed, would pause before its first machine.
+
+    Only `launch plan` is refused so: `launch train` measures first, and pauses by what it finds.
+    """
+    if stop := hopeless(recipe, made.task, made.candidates, time.time()):
+        raise NoCapacity(f"{stop} (by assumed times; `launch train` measures them first)")
 
 
 def note_on_code(recipe: Recipe) -> str:

@@ -7,8 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.app import show
-from launcher.app.plans import AGENT_START_S, BUCKET_START_S, LIFE_LONGEST, assumed, first_plan, rehearsed, speed_of, timing
-from launcher.core.recipe import LocalSpec, Recipe, Resources
+from launcher.app.plans import (
+    AGENT_START_S,
+    BUCKET_START_S,
+    LIFE_LONGEST,
+    assumed,
+    first_plan,
+    plan_for,
+    refuse_hopeless,
+    rehearsed,
+    speed_of,
+    timing,
+)
+from launcher.core.recipe import Goal, LocalSpec, Recipe, Resources
 from launcher.errors import AccessError, NoCapacity, RecipeError
 
 LOCAL = Resources(infra=("local",))
@@ -70,6 +81,30 @@ def test_a_recipe_that_names_no_place_runs_here_and_one_that_names_clouds_never_
     for resources in (Resources(infra=("aws",)), Resources(accelerators=("H100:1",)), Resources(infra=("local", "gcp"))):
         with pytest.raises(AccessError, match=r"resources\.infra=local"):
             rehearsed(replace(TRAINER, resources=resources))
+
+
+@pytest.mark.parametrize("goal", [Goal(deadline=60.0), Goal(budget=0.01)])
+def test_a_goal_that_cannot_be_met_is_refused_by_a_plan_and_noted_where_times_are_measured_first(goal: Goal):
+    asking = replace(TRAINER, policy=goal)
+    plan, _ = first_plan(asking)
+    assert any(note.startswith("the run would pause before its first machine: the ") for note in plan.notes)
+    with pytest.raises(NoCapacity, match=r"would do \(by assumed times"):
+        refuse_hopeless(asking, plan)
+    plan, _ = first_plan(TRAINER)
+    refuse_hopeless(TRAINER, plan)
+
+
+def test_a_deadline_that_has_passed_is_a_recipe_error():
+    with pytest.raises(RecipeError, match="has passed already; write a later one"):
+        first_plan(replace(TRAINER, policy=Goal(deadline_at=1.0)))
+
+
+def test_the_load_of_a_busy_machine_lengthens_totals_and_refuses_no_deadline():
+    known = replace(timing(TRAINER, startup_s=3.0, step_s=0.03, is_measured=True), load=3.0)
+    enough = replace(TRAINER, policy=Goal(deadline=2 * 3600.0), local=LocalSpec(speed=300.0))
+    made = plan_for(enough, known, 300.0, 0.0)
+    assert made.task.work == pytest.approx(3 * 3600.0)
+    assert not any("before its first machine" in note for note in made.notes)
 
 
 def test_the_plan_is_a_table_with_the_chosen_place_marked():

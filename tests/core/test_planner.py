@@ -12,7 +12,7 @@ from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
 from launcher.core.plan.estimate import Task, estimate
 from launcher.core.plan.limits import accepted, allowed_capacities, lies_in
-from launcher.core.plan.planner import Plan, interval_of, plan
+from launcher.core.plan.planner import Plan, hopeless, interval_of, plan
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import CheckpointSpec, Goal, Recipe, Resources
 from launcher.units import HOUR, MINUTE
@@ -189,7 +189,49 @@ def test_notes_warn_of_a_deadline_or_budget_that_will_not_do():
     text = " ".join(made.notes)
     assert "only while something supervises" in text
     assert "the deadline is 60 min" in text
-    assert "the budget is $0.50" in text
+    assert "$0.15 in reserve for the last machine's end; the budget is $0.50" in text
+
+
+def test_a_budget_below_the_total_with_the_reserve_is_noted():
+    total = planned(spot("a")).candidates[0].estimate.usd
+    noted = [
+        any("in reserve" in note for note in plan(of, (spot("a"),), TASK, MarketView(), POLICIES["auto"](), NOW).notes)
+        for of in (recipe(policy=Goal(budget=total + more)) for more in (0.14, 0.16))
+    ]
+    assert noted == [True, False]
+
+
+def test_a_goal_that_no_machine_can_meet_is_told_before_the_start_with_one_that_will_do():
+    candidates = planned(spot("a"), on_demand("b")).candidates
+
+    def told(policy: Goal) -> str | None:
+        return hopeless(recipe(policy=policy), TASK, candidates, NOW)
+
+    assert told(Goal()) is None
+    assert told(Goal(deadline=5.1 * HOUR, budget=0.35)) is None
+    assert told(Goal(deadline=5 * HOUR)) == (
+        "the deadline is in 5.0 h, and 6 min to start and 5.0 h of work take 5.1 h even where no machine is lost; "
+        "policy.deadline=11h would do"
+    )
+    assert told(Goal(budget=0.3)) == (
+        "the budget is $0.30, and the least attempt takes $0.35: 6 min to start, 6 min to train, 9 min in reserve, at $1.00/h; "
+        "policy.budget=6.9 would do"
+    )
+
+
+def test_no_deadline_is_called_too_short_for_work_that_nobody_knows():
+    program = replace(recipe(policy=Goal(deadline=HOUR)), trainer=None, run="python train.py")
+    assert hopeless(program, TASK, planned(spot("a")).candidates, NOW) is None
+
+
+def test_a_program_of_ones_own_is_told_when_its_folder_is_looked_at():
+    program = replace(recipe(), trainer=None, run="python train.py")
+    task = replace(TASK, stall=4.0, durable=60.0, step=None, speed=200.0)
+    made = plan(program, (spot("a", life=HOUR),), task, MarketView(), POLICIES["auto"](), NOW)
+    assert str(made.saving) == (
+        "checkpoints: the whole files in the program's folder, looked for every 2 s here; with launcher.train "
+        "every 3 min there = 0.8 s here (stall 0.02 s, durable 0.3 s here; √(2·stall·life))"
+    )
 
 
 def test_notes_say_when_the_estimate_is_rough():

@@ -5,7 +5,7 @@ import argparse
 from launcher.app import show
 from launcher.app.banner import first_line
 from launcher.app.names import checked_name
-from launcher.app.plans import first_plan, wanted
+from launcher.app.plans import first_plan, refuse_hopeless, wanted
 
 
 def run(args: argparse.Namespace) -> int:
@@ -13,6 +13,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name:
         checked_name(args.name)
     made, speed_reason = first_plan(recipe)
+    refuse_hopeless(recipe, made)
     if args.output != "table":
         print(show.document(show.plan_json(recipe, made, speed_reason), args.output))
         return 0

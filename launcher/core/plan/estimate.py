@@ -8,8 +8,7 @@ are small against the life; the plan says where they are not.
 
 from dataclasses import dataclass
 
-from launcher.core.tempo import Tempo
-from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, show_duration
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour
 
 WORK_UNKNOWN: Seconds = HOUR  # what totals are for, where the work is not known
 USEFUL_LEAST = 0.2  # of a life, however short: a place that hardly starts gets dear, not infinitely so (nor negative)
@@ -65,26 +64,3 @@ def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds 
 def useful_share(life: Seconds, lost_each: Seconds) -> float:
     """The part of a life that trains, when its loss costs `lost_each`."""
     return max(1 - lost_each / life, USEFUL_LEAST)
-
-
-def useful_least(restart_cost: Seconds) -> Seconds:
-    """A life shorter than a start and as much again of training is money for nothing."""
-    return 2 * restart_cost
-
-
-def reserved(speed: float, durable: Seconds) -> Seconds:
-    """What a budget keeps for each attempt's end: one save, in case it is a slow one, and the machine's deletion."""
-    return Tempo(speed).autodown_max + max(MINUTE, 2 * durable)
-
-
-def lateness(*, work: Seconds, restart_cost: Seconds, time: Seconds) -> str:
-    """Why nothing can do this work in this time, in one sentence; empty where something may, or the work is not known (0)."""
-    if time <= 0:
-        return "the deadline has passed"
-    needed = work + restart_cost
-    if work == 0 or needed <= time:
-        return ""
-    return (
-        f"the deadline is in {show_duration(time)}, and {show_duration(restart_cost)} to start and {show_duration(work)} of work "
-        f"take {show_duration(needed)} even where no machine is lost"
-    )

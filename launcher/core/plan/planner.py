@@ -5,6 +5,7 @@ policy's first decision, asked with the same view it will have when the run star
 and the run go to another.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from launcher.core.checkpoint.rules import save_interval, save_rule
@@ -12,9 +13,11 @@ from launcher.core.contract import SaveRule
 from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life
 from launcher.core.market.offer import Capacity, Offer
 from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.goal import enough_money, enough_time, lateness, least_usd, reserved, show_least
 from launcher.core.plan.limits import accelerators_needed, accepted, allowed_capacities, could_run, nearest_miss
 from launcher.core.policy.base import Move, Phase, Policy, RunView
 from launcher.core.recipe import Goal, Recipe
+from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_excess, show_usd
 
 ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
@@ -33,17 +36,29 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """How often checkpoints are made, in market seconds; `interval` None is never."""
+    """How often checkpoints are made, in market seconds; `interval` None is never.
+
+    `by_program`: a program under `run:` saves when it likes, and the interval is what it is told where it uses launcher.train.
+    """
 
     interval: Seconds | None
     speed: float
     reason: str
+    by_program: bool = False
 
     def __str__(self) -> str:
+        here = " here" if self.speed != 1 else ""
+        if self.by_program:
+            looks = f"looked for every {PUBLISH_LOOKS_S:g} s{here}"
+            return f"checkpoints: the whole files in the program's folder, {looks}; with launcher.train {self._how_often}"
+        return f"no checkpoints ({self.reason})" if self.interval is None else f"checkpoint {self._how_often}"
+
+    @property
+    def _how_often(self) -> str:
         if self.interval is None:
-            return f"no checkpoints ({self.reason})"
+            return f"none ({self.reason})"
         here = f" there = {self.interval / self.speed:.1f} s here" if self.speed != 1 else ""
-        return f"checkpoint every {show_duration(self.interval)}{here} ({self.reason})"
+        return f"every {show_duration(self.interval)}{here} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +104,27 @@ def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView
         on_demand_price=sure_price,
         on_demand_usd=None if sure_price is None else sure_price * (task.work + task.restart_cost) / HOUR,
         nearest_miss=str(miss) if miss else None,
-        notes=_notes(recipe, best),
+        notes=_notes(recipe, task, best),
     )
+
+
+def hopeless(recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: Utc) -> str | None:
+    """Why a run would pause before its first machine, with the change by which it would not; None where it would start.
+
+    What `core/run/verdict` and `core/run/purse` come to once the run is there.
+    """
+    goal, ends_at, known = recipe.policy, deadline_of(recipe.policy, now), recipe.trainer is not None
+    late = ends_at is not None and lateness(work=task.work if known else 0.0, restart_cost=task.restart_cost, time=ends_at - now)
+    if late:
+        return f"{late}; {enough_time(0.0, task.work + task.restart_cost)} would do"
+    cheapest = min(candidates, key=lambda c: c.offer.price_cap, default=None)
+    if goal.budget is None or cheapest is None:
+        return None
+    of_one = (recipe.num_nodes * cheapest.offer.price_cap, task.restart_cost, reserved(task.speed, 0.0))
+    if least_usd(*of_one) <= goal.budget:
+        return None
+    enough = enough_money(0.0, cheapest.estimate.usd, least_usd(*of_one))
+    return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} would do"
 
 
 def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:
@@ -165,7 +199,8 @@ def _why(recipe: Recipe, view: MarketView, policy: Policy, c: Candidate, best: C
 def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
     rule = save_rule(recipe.checkpoint, life)
     interval = interval_of(rule, task)
-    return Saving(interval=interval, speed=task.speed, reason=_saving_reason(rule, task, interval))
+    reason = _saving_reason(rule, task, interval)
+    return Saving(interval=interval, speed=task.speed, reason=reason, by_program=recipe.trainer is None)
 
 
 def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
@@ -191,7 +226,7 @@ def on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | N
     return min(prices) * recipe.num_nodes if prices else None
 
 
-def _notes(recipe: Recipe, best: Candidate | None) -> tuple[str, ...]:
+def _notes(recipe: Recipe, task: Task, best: Candidate | None) -> tuple[str, ...]:
     """What a person should know before saying yes."""
     goal, notes = recipe.policy, []
     if goal.deadline is not None or goal.deadline_at is not None:
@@ -203,8 +238,12 @@ def _notes(recipe: Recipe, best: Candidate | None) -> tuple[str, ...]:
     cost = best.estimate
     if goal.deadline is not None and cost.elapsed > goal.deadline:
         notes.append(f"about {show_duration(cost.elapsed)} are needed, the deadline is {show_duration(goal.deadline)}")
-    if goal.budget is not None and cost.usd > goal.budget:
-        notes.append(f"about {show_usd(cost.usd)} are needed, the budget is {show_usd(goal.budget)}: the run would pause there")
+    kept = recipe.num_nodes * best.offer.price_cap * reserved(task.speed, task.durable) / HOUR
+    if goal.budget is not None and cost.usd + kept > goal.budget:
+        notes.append(
+            f"about {show_usd(cost.usd)} are needed, and {show_usd(kept)} in reserve for the last machine's end; "
+            f"the budget is {show_usd(goal.budget)}: the run would pause there"
+        )
     if best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / (1 + cost.restarts):
         notes.append(
             f"machines there live {show_duration(best.life)} on average, hardly longer than a start: the estimate is rough"

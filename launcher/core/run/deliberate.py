@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
-from launcher.core.plan.estimate import useful_least
+from launcher.core.plan.goal import useful_least
 from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
 from launcher.core.run.interpret import boot_wait

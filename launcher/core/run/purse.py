@@ -1,24 +1,18 @@
-"""What is left of a budget, what that buys, and how much more it takes to go on to the end.
-
-An attempt that may not spend all it needs ends itself early enough to save and be deleted within the budget: the reserve. So the
-least attempt that is worth its money pays for a start, as much again of training, and the reserve.
-"""
-
-import math
+"""What is left of a run's budget, what that buys, and how much more money or time it takes to go on to the end."""
 
 from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.offer import Offer
-from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate, reserved, useful_least
+from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
+from launcher.core.plan.goal import enough_money, enough_time, least_usd, reserved, show_least
 from launcher.core.plan.planner import interval_of
 from launcher.core.run.billing import cost_cap
 from launcher.core.run.ledger import spent
 from launcher.core.run.state import RunState
 from launcher.core.run.view import remaining_work, restart_cost
 from launcher.core.tempo import Tempo
-from launcher.units import HOUR, Seconds, Usd, Utc, show_duration, show_rate, show_usd
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_usd
 
 FOREVER: Utc = 1e12
-MARGIN = 1.25  # on an estimate, which is an average: half of all runs come to more
 
 
 def committed(state: RunState, now: Utc) -> Usd:
@@ -51,45 +45,32 @@ def shortfall(state: RunState, offer: Offer, now: Utc) -> str:
     """Why what is left buys no attempt at `offer`, the cheapest there is."""
     budget = state.recipe.policy.budget
     assert budget is not None, "only a budget makes an offer unaffordable"
-    left, start = max(0.0, budget - committed(state, now)), restart_cost(state)
-    return (
-        f"{show_usd(left)} is left of the budget of {show_usd(budget)}, "
-        f"and the least attempt takes {show_usd(_least(state, offer))}: "
-        f"{show_duration(start)} to start, {show_duration(useful_least(start) - start)} to train, "
-        f"{show_duration(reserve(state))} in reserve, at {show_rate(_rate(state, offer))}"
-    )
+    left = max(0.0, budget - committed(state, now))
+    least = show_least(_rate(state, offer), restart_cost(state), reserve(state))
+    return f"{show_usd(left)} is left of the budget of {show_usd(budget)}, and {least}"
 
 
 def enough(state: RunState, offer: Offer, now: Utc) -> str:
-    """The change by which the rest can be done in that place: what is spent, the estimate with its margin, and one attempt more.
-
-    One more, since the last machine must still be able to pay its reserve.
-    """
-    speed = Tempo(state.speed)
+    """The change by which the rest can be done in that place."""
+    tempo, rule = Tempo(state.speed), save_rule(state.recipe.checkpoint, offer.mean_life)
     task = Task(
         work=remaining_work(state) if state.work_s is not None else WORK_UNKNOWN,
         restart_cost=restart_cost(state),
-        stall=speed.market(max((a.stall_s for a in state.attempts.values()), default=0.0)),
-        durable=speed.market(_durable_s(state)),
+        stall=tempo.market(max((a.stall_s for a in state.attempts.values()), default=0.0)),
+        durable=tempo.market(_durable_s(state)),
         num_nodes=state.recipe.num_nodes,
     )
-    interval = interval_of(save_rule(state.recipe.checkpoint, offer.mean_life), task)
-    rest = estimate(task, price=offer.price_cap, life=offer.mean_life, interval=interval).usd
-    return f"policy.budget={_rounded_up(committed(state, now) + MARGIN * rest + _least(state, offer)):.12g}"
+    rest = estimate(task, price=offer.price_cap, life=offer.mean_life, interval=interval_of(rule, task)).usd
+    return enough_money(committed(state, now), rest, least_usd(_rate(state, offer), task.restart_cost, reserve(state)))
 
 
 def time_enough(state: RunState, now: Utc) -> str:
-    """The change by which the rest can be done: twice what it takes without a loss, or twice what it took where nobody knows."""
+    """The change by which the rest can be done; where nobody knows how much that is, as much again as there was."""
     took = now - state.created_at
-    rest = 2 * (remaining_work(state) + restart_cost(state)) if state.work_s is not None else took
-    return f"policy.deadline={max(1, math.ceil((took + rest) / HOUR))}h"
+    return enough_time(took, took / 2 if state.work_s is None else remaining_work(state) + restart_cost(state))
 
 
-def _least(state: RunState, offer: Offer) -> Usd:
-    return _rate(state, offer) * (useful_least(restart_cost(state)) + reserve(state)) / HOUR
-
-
-def _rate(state: RunState, offer: Offer) -> float:
+def _rate(state: RunState, offer: Offer) -> UsdPerHour:
     """Of all nodes, at the most they may come to cost."""
     return state.recipe.num_nodes * offer.price_cap
 
@@ -97,9 +78,3 @@ def _rate(state: RunState, offer: Offer) -> float:
 def _durable_s(state: RunState) -> Seconds:
     """Real; of the slowest save so far."""
     return max((a.durable_s for a in state.attempts.values()), default=0.0)
-
-
-def _rounded_up(usd: Usd) -> Usd:
-    """In two digits that count, so that it can be typed."""
-    digit = 10.0 ** (math.floor(math.log10(usd)) - 1)
-    return math.ceil(usd / digit) * digit

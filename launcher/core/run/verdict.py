@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from launcher.core.contract import RequestKind
 from launcher.core.instance import FailureKind
-from launcher.core.plan.estimate import lateness
+from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import spent
 from launcher.core.run.purse import enough, time_enough
