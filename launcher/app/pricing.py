@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from launcher.adapters.market.index import Listing
-from launcher.app.show import table
+from launcher.app.answer import table
 from launcher.codec import Json
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc, show_duration

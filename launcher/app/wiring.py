@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from launcher import clock
 from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.market.recorded import read_recording, read_trace
-from launcher.adapters.market.sources import LAYOUT, Places
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, is_remote, open_store
 from launcher.core.market.offer import Offer
@@ -42,16 +41,6 @@ def registry_of(incarnation: str) -> Path:
 
     state_home = os.environ.get("XDG_STATE_HOME") or STATE_HOME_DEFAULT
     return run_registry(Path(state_home).expanduser(), incarnation)
-
-
-def price_places(cache: Path) -> Places:
-    """Where this user's price lists lie; `cache` is the folder in the home where ours are kept."""
-    named = os.environ.get("LAUNCH_CATALOG")
-    return Places(
-        named=Path(named).expanduser() if named else None,
-        skypilot=Path("~/.sky/catalogs").expanduser() / LAYOUT,
-        downloads=cache / "catalogs" / LAYOUT,
-    )
 
 
 def unset(names: Iterable[str]) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ CORE_FORBIDDEN_CALLS = frozenset({"open", "print", "input", "exec", "eval", "now
 # The host of a local instance reads none by name: it hands its whole environment, less our variables, on to the agent.
 ENVIRONMENT_READERS = (
     "app.wiring",
+    "app.pricelists",
     "app.cli",
     "node.__main__",
     "node.warm",

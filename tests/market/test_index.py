@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.adapters.market.index import BUNDLED, PriceIndex, open_index
+from launcher.adapters.market.index import PriceIndex, open_index
+from launcher.adapters.market.indexing import BUNDLED
 from launcher.adapters.market.sources import Places, meta_path
 from tests.market import lists
 
@@ -75,7 +76,7 @@ def test_a_second_look_reads_no_list_and_a_changed_list_is_noticed(
     cached(places.skypilot, ONE)
     open_index(path, places)
     with monkeypatch.context() as patch:
-        patch.setattr("launcher.adapters.market.index.read_catalog", lambda *a, **k: pytest.fail("a list was read"))
+        patch.setattr("launcher.adapters.market.indexing.read_catalog", lambda *a, **k: pytest.fail("a list was read"))
         assert spot(open_index(path, places)) == 0.5
     cached(places.skypilot, DEARER)
     assert spot(open_index(path, places)) == 0.9

@@ -6,28 +6,30 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from launcher.adapters.market.index import Listing, PriceIndex, open_index
+from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
-from launcher.app.looking import print_answer
+from launcher.app.answer import print_answer
+from launcher.app.pricelists import price_index
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
-from launcher.app.wiring import price_places
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
 from launcher.units import Utc
 
+Choice = TypeVar("Choice", Sort, Group)
 UNPRICED = ("k8s", "kubernetes", "slurm", "local")
 
 
 def run(args: argparse.Namespace) -> int:
-    cache = Path(args.home).expanduser() / "cache"
-    index = open_index(cache / "prices.sqlite", price_places(cache))
+    home = Path(args.home)
+    index = price_index(home)
     if not index.is_kept and not args.quiet:
-        print(f"{cache} cannot be written, so the price lists are read anew each time", file=sys.stderr)
+        print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
     name, _, count = (args.gpu or "*").partition(":")
     found = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
-    sort = Sort(args.sort) if args.sort else Sort.ON_DEMAND if args.on_demand else Sort.SPOT
-    group = Group(args.group_by) if args.group_by else None if args.gpu else Group.GPU
+    sort = _choice("--sort", args.sort, Sort) or (Sort.ON_DEMAND if args.on_demand else Sort.SPOT)
+    group = _choice("--group-by", args.group_by, Group) or (None if args.gpu else Group.GPU)
     listings = ranked(found, sort)
     rows = [Row(listing=found) for found in listings] if group is None else grouped(listings, group)
     _print(args, rows, index, time.time())
@@ -57,6 +59,15 @@ def _count(gpu: str | None, text: str) -> float | None:
     if not 0 < count < float("inf"):
         raise UsageError(f"prices {gpu}: after the colon stands how many GPUs one machine has, such as H100:8")
     return count
+
+
+def _choice(flag: str, text: str | None, kind: type[Choice]) -> Choice | None:
+    if text is None:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text}: write one of {', '.join(choice.value for choice in kind)}") from None
 
 
 def _filtered(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:

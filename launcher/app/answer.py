@@ -1,0 +1,37 @@
+"""How an answer is printed: aligned columns for people, one document for programs."""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+
+from launcher.codec import Json
+
+SCHEMA_VERSION = 1
+
+
+def print_answer(args: argparse.Namespace, document: dict[str, Json], lines: Sequence[str]) -> None:
+    """The answer on stdout: `lines` for people, or `document` as JSON or YAML, its schema's version in front."""
+    if args.output != "table":
+        print(as_document({"schema_version": SCHEMA_VERSION, **document}, args.output))
+    elif lines:
+        print("\n".join(lines))
+
+
+def as_document(value: dict[str, Json], output: str) -> str:
+    """One JSON or YAML document, without the newline at its end."""
+    if output == "yaml":
+        from launcher.adapters.recipe_yaml import write_yaml  # only here: most answers are none
+
+        return write_yaml(value).rstrip("\n")
+    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in aligned columns, two blanks apart; the columns in `right` flush right."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(_cell(cell, widths[i], i in right) for i, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def _cell(text: str, width: int, is_right: bool) -> str:
+    return text.rjust(width) if is_right else text.ljust(width)
