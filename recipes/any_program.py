@@ -51,7 +51,7 @@ def main() -> None:
             saved_at = time.monotonic()
         if asked_to_end:
             print(f"asked to end; saved step {step}", flush=True)
-            return
+            os._exit(0)  # all is saved; to take PyTorch apart Python needs a second or more, and nobody may have that left
 
     write(folder / "final.pt", model.state_dict())
     print(f"done: {step} steps, weights {digest(model)}", flush=True)

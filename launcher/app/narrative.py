@@ -154,7 +154,7 @@ def _checkpoint(event: ev.CheckpointSeen, unit: str) -> str:
 def _notice(notice: Notice) -> str:
     if notice.withdrawn:
         return f"attempt {notice.attempt}: the notice was withdrawn; it goes on"
-    stretched = ", stretched to leave a real second" if notice.stretched else ""
+    stretched = ", stretched to leave real time" if notice.stretched else ""
     return f"attempt {notice.attempt} has notice: {show_duration(notice.ends_at - notice.at)} left{stretched} ({notice.source})"
 
 

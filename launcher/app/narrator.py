@@ -192,7 +192,7 @@ def _notice(event: ev.NoticeSeen, speed: float) -> str:
     if left <= 0:  # it came while nobody supervised
         return f"ran out {show_duration(-left)} ago{' there' if speed != 1 else ''}"
     here = f" = {left / speed:.1f} s here" if speed != 1 else ""
-    stretched = " (stretched to a second from its start)" if event.notice.stretched else ""
+    stretched = " (stretched to leave real time)" if event.notice.stretched else ""
     return f"{show_duration(left)} left there{here}{stretched}" if here else f"{show_duration(left)} left"
 
 

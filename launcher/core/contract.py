@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef, SetAside
 from launcher.core.market.offer import Placement
+from launcher.core.tempo import NOTICE_LEAD_MIN_RUN_S, NOTICE_LEAD_MIN_S, Tempo
 from launcher.units import Bytes, Seconds, Step, UsdPerHour, Utc
 
 # --- keys of a run, relative to STORE/RUN/ -------------------------------------------------------------------------------
@@ -174,6 +175,12 @@ class AttemptSpec:
     hang_min_real: Seconds = 600.0
     kill_grace_real: Seconds = 10.0
     failed_saves_max: int = 3  # in a row; then the attempt ends STORE_FAILED
+
+    @property
+    def notice_lead_min(self) -> Seconds:
+        """The shortest notice that a rehearsal gives: so long a last save takes in real time."""
+        least_real = NOTICE_LEAD_MIN_S if isinstance(self.program, TrainerProgram) else NOTICE_LEAD_MIN_RUN_S
+        return Tempo(self.speed).market(least_real)
 
 
 # --- machine -> client -----------------------------------------------------------------------------------------------------

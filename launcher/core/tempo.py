@@ -16,6 +16,9 @@ KILL_GRACE_S: Seconds = 10.0  # from SIGTERM to SIGKILL; a process that saves at
 HANG_MIN_S: Seconds = 600.0  # no step for so long is a hang, or 20 median steps where that is longer
 HANG_STEPS = 20
 NOTICE_LEAD_MIN_S: Seconds = 1.0  # a rehearsed notice is stretched to this, and the output says so
+# The same under `run:`. What a program saved is known to be whole once it has exited, and a Python that has loaded PyTorch and an
+# optimizer takes 0.7 to 1.3 s to do that, 2 to 3 s where it shares its core with two other programs (measured, torch 2.13).
+NOTICE_LEAD_MIN_RUN_S: Seconds = 3.0
 LAST_SAVE_MARGIN_S: Seconds = 0.25  # beyond the measured durable time, the last save ends this much before the kill
 STORE_DEADLINE_S: Seconds = 60.0
 PUBLISH_LOOKS_S: Seconds = 2.0  # between the two looks that tell a whole file

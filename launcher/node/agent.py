@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from launcher import codec
+from launcher import codec, log
 from launcher.adapters.journal import Journal
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
@@ -327,7 +327,7 @@ class _Agent:
             nonce=self._nonce,
             at=self._machine.clock.utc_s(),
             outcome=ending.outcome,
-            reason=ending.reason,
+            reason=log.redacted(ending.reason),
             exit_code=ending.exit_code,
             signal=ending.signal,
             hang=ending.hang,

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from launcher import log
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import log_key
 from launcher.errors import KeyExists, StoreError
@@ -44,8 +45,8 @@ class LogPump:
         self._uploader.start()
 
     def say(self, sentence: str) -> None:
-        """A line of the agent's own among the program's."""
-        self._take(f"launch: {sentence}\n".encode())
+        """A line of the agent's own among the program's; one of an error may hold a library's words."""
+        self._take(f"launch: {log.redacted(sentence)}\n".encode())
 
     def close(self, within_s: Seconds) -> None:
         """Uploads what is there and ends; gives up after `within_s`. Text that a living process still writes is lost."""

@@ -15,7 +15,7 @@ from launcher.units import Seconds, show_duration
 
 LAST_SAVE_FLOOR_S: Seconds = 0.5  # real; a save, the exit of Python included, is never trusted to be quicker
 LAST_SAVE_SAFETY = 1.5  # the last save meets the same upload lane at a worse moment than the measured one
-SHARE_FOR_UNKNOWN = 0.5  # of a notice's lead, for a program of which nothing can be measured
+SHARE_FOR_UNKNOWN = 0.9  # of a short notice's lead, for a program of which nothing can be measured: a save in vain costs a life
 
 
 class ProgressFile:
@@ -65,5 +65,5 @@ def last_save_needs(progress: TrainerProgress) -> Seconds:
 
 
 def last_word_needs(lead: Seconds, grace: Seconds, publish: Seconds) -> Seconds:
-    """The same for a program we know nothing of: its grace, but not most of a short notice; then its folder is published."""
-    return min(grace + 2 * publish, SHARE_FOR_UNKNOWN * lead) + LAST_SAVE_MARGIN_S
+    """The same for a program we know nothing of: its grace, since it must have exited before its folder is published; then that."""
+    return min(grace + 2 * publish + LAST_SAVE_MARGIN_S, SHARE_FOR_UNKNOWN * lead)

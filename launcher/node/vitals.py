@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from launcher import log
 from launcher.core.contract import (
     EMPTY_FOLDER,
     NO_SAVE,
@@ -82,7 +83,7 @@ class Vitals:
             durable_real_s=told.durable_s,
             failed_saves=told.failed_saves,
             unreadable=self.unreadable,
-            warnings=(*told.warnings, *self._own_warnings()),
+            warnings=tuple(map(log.redacted, (*told.warnings, *self._own_warnings()))),  # errors' words may be in them
         )
 
     def _restoring_s(self) -> Seconds:

@@ -18,7 +18,6 @@ from launcher.core.instance import (
     instance_name,
 )
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer
-from launcher.core.tempo import NOTICE_LEAD_MIN_S
 from launcher.sim.machine import SimMachine
 from launcher.sim.market import Fate, Market
 from launcher.sim.timeline import Timeline
@@ -265,5 +264,5 @@ class SimCloud:
 
 
 def notice_lead(spec: AttemptSpec) -> Seconds:
-    """How long before the end the cloud warns; in rehearsed time stretched, as the host of a local instance does."""
-    return max(NOTICE_LEAD.get(spec.placement.cloud, 0.0), NOTICE_LEAD_MIN_S * spec.speed)
+    """How long before the end the cloud warns; in rehearsed time stretched, as a local instance does."""
+    return max(NOTICE_LEAD.get(spec.placement.cloud, 0.0), spec.notice_lead_min)

@@ -16,6 +16,7 @@ import launcher
 from launcher import processes
 from launcher.adapters.cloud.local import LocalCloud
 from launcher.adapters.cloud.local_registry import clock_of, instance_of
+from launcher.core.contract import CommandProgram, TrainerProgram
 from launcher.core.instance import EndCause, InstancePhase
 from launcher.core.market.offer import Capacity
 from launcher.core.market.trace import generated
@@ -51,7 +52,22 @@ def test_an_instance_is_announced_before_it_runs(place: Place) -> None:
     assert seen["cwd"] == str(folder.work)
 
 
-def test_a_notice_comes_a_real_second_before_the_kill(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("program", "least_real_s"),
+    [(TrainerProgram(module="m", args={}), 1.0), (CommandProgram(setup=None, command="true"), 3.0)],
+)
+def test_a_notice_leaves_the_real_time_in_which_a_program_can_save_and_exit(
+    place: Place, program: TrainerProgram | CommandProgram, least_real_s: float
+) -> None:
+    cloud = place.cloud(OneLife(), "looks")
+    cloud.start(place.name(), replace(place.spec(), program=program))
+    place.becomes(cloud, InstancePhase.RUNNING)
+    order = instance_of(place.registry, place.name()).order()
+    assert order is not None
+    assert (order.notice_lead, order.notice_is_stretched) == (least_real_s * SPEED, True)
+
+
+def test_a_notice_says_when_the_machine_ends_and_that_it_was_stretched(place: Place) -> None:
     cloud = place.cloud(OneLife(up=1.5 * SPEED), "looks")
     place.start(cloud)
     noticed = json.loads(place.told("noticed").read_text())

@@ -90,4 +90,5 @@ def test_last_save_begins_so_early_that_it_lands() -> None:
     assert last_save_needs(TrainerProgress(stall_s=0.0, durable_s=0.01)) == pytest.approx(0.75)
     assert last_save_needs(TrainerProgress(stall_s=1.0, durable_s=9.0, step_s_median=2.0)) == pytest.approx(17.25)
     assert last_word_needs(lead=30.0, grace=10.0, publish=1.0) == pytest.approx(12.25)
-    assert last_word_needs(lead=1.0, grace=10.0, publish=1.0) == pytest.approx(0.75)
+    assert last_word_needs(lead=30.0, grace=10.0, publish=60.0) == pytest.approx(27.0), "of a notice that is too short nearly all"
+    assert last_word_needs(lead=3.0, grace=10.0, publish=1.0) == pytest.approx(2.7)

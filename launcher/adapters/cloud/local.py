@@ -113,12 +113,14 @@ class LocalCloud:
     def _order(self, spec: AttemptSpec, *, number: int) -> HostOrder:
         cloud, place = spec.placement.cloud, spec.placement.place
         life = self._trace.life(place, number)
+        lead = self._notice_lead.get(cloud, NOTICE_LEAD_OTHER)
         return HostOrder(
             place=place,
             number=number,
             up=life.up,
             down=life.down,
-            notice_lead=self._notice_lead.get(cloud, NOTICE_LEAD_OTHER) if life.notice else None,
+            notice_lead=max(lead, spec.notice_lead_min) if life.notice else None,
+            notice_is_stretched=lead < spec.notice_lead_min,
             notice_source=f"{cloud}, rehearsed",
             boot=self._boot,
             stop_grace_real=spec.kill_grace_real + REPORT_REAL_S,

@@ -30,7 +30,6 @@ from launcher.adapters.cloud.local_registry import (
 )
 from launcher.clock import ScaledClock
 from launcher.core.instance import EndCause
-from launcher.core.tempo import NOTICE_LEAD_MIN_S
 from launcher.units import Seconds, Utc
 
 LOOK_S: Seconds = 0.1  # real, between two looks at the stop file; a stop takes process time anyway
@@ -153,19 +152,11 @@ class Host:
         return (instant - self._clock.utc_s()) / self._clock.speed
 
     def _notice_at(self) -> Utc | None:
-        if self._order.notice_lead is None:
-            return None
-        return self._started.kill_at - max(self._order.notice_lead, self._notice_lead_min())
-
-    def _notice_lead_min(self) -> Seconds:
-        return NOTICE_LEAD_MIN_S * self._clock.speed
+        return None if self._order.notice_lead is None else self._started.kill_at - self._order.notice_lead
 
     def _give_notice(self) -> None:
-        assert self._order.notice_lead is not None, "a notice is given only where one was ordered"
         self._instance.write_notice(
-            ends_at=self._started.kill_at,
-            source=self._order.notice_source,
-            is_stretched=self._order.notice_lead < self._notice_lead_min(),
+            ends_at=self._started.kill_at, source=self._order.notice_source, is_stretched=self._order.notice_is_stretched
         )
 
     def _record(self, cause: EndCause, *, wait_status: str | None, survivors: tuple[processes.ProcessId, ...] = ()) -> None:

@@ -48,6 +48,7 @@ class HostOrder:
     up: Seconds
     down: Seconds  # the place refuses for so long after the kill
     notice_lead: Seconds | None  # None: taken away without a word
+    notice_is_stretched: bool = False  # it is longer than the market's
     notice_source: str
     boot: Seconds
     stop_grace_real: Seconds
