@@ -161,7 +161,8 @@ COMMANDS = (
     Command(
         "ckpt",
         "look after the checkpoints of a run",
-        (Word("action", "ls|verify|pin|unpin", choices=("ls", "verify", "pin", "unpin")), RUN, Word("ref", "REF", True)),
+        (Word("action", "ls|verify|pin|unpin", choices=("ls", "verify", "pin", "unpin")), ANY_RUN, Word("ref", "REF", True)),
+        (Flag(("--all",), "with ls: every checkpoint, not only the newest 20"),),
     ),
     Command("ssh", "a shell on the live machine", later=True),
     Command("gc", "machines and uploads that nobody wants any more", later=True),

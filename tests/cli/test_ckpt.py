@@ -97,6 +97,36 @@ def test_ls_lists_the_chain_newest_first_with_parents(capsys: pytest.CaptureFixt
     assert rows[-1]["age_s"] > rows[0]["age_s"] >= 0
 
 
+@pytest.mark.parametrize("action", ["ls", "verify"])
+def test_without_a_name_the_newest_run_is_meant_and_named(action: str, capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "old", age_s=60)
+    with_checkpoints("new")
+    assert launch("ckpt", action) == 0
+    told = capsys.readouterr()
+    assert "new" in told.err
+    assert "0001-0003" in told.out
+    assert document(capsys, "ckpt", action)["run"] == "new"
+
+
+@pytest.mark.parametrize("action", ["pin", "unpin"])
+def test_what_changes_a_run_asks_for_its_name(action: str, capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    for words in ([], ["newest"], ["1-1"]):
+        assert launch("ckpt", action, *words) == 2
+        assert "needs RUN and REF" in capsys.readouterr().err
+
+
+def test_ls_shows_the_newest_twenty_and_says_how_many_more_there_are(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints(steps=tuple(range(1, 26)))
+    assert launch("ckpt", "ls", "r") == 0
+    _, *rows, last = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == [f"0001-00{n:02}" for n in range(25, 5, -1)]
+    assert last == "and 5 older; `launch ckpt ls r --all` lists them too"
+    assert launch("ckpt", "ls", "r", "--all") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 25
+    assert len(document(capsys, "ckpt", "ls", "r")["checkpoints"]) == 25
+
+
 def test_ls_tells_what_retention_let_go_from_what_is_missing(capsys: pytest.CaptureFixture[str]):
     store, made = with_checkpoints(steps=(10, 20, 30, 40, 50))
     state = at(store.url).read().state
@@ -200,7 +230,13 @@ def test_nothing_is_pinned_whose_bytes_are_gone(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("action", ["pin", "unpin"])
 @pytest.mark.parametrize(
     ("ref", "remedy"),
-    [("", "needs a REF"), ("1-9", "ckpt ls"), ("15", "nearest are of 10 and 20"), ("last", "0003-0007"), ("1-x", "0003-0007")],
+    [
+        ("", "needs RUN and REF"),
+        ("1-9", "ckpt ls"),
+        ("15", "nearest are of 10 and 20"),
+        ("last", "0003-0007"),
+        ("1-x", "0003-0007"),
+    ],
 )
 def test_a_reference_to_nothing_names_the_remedy(action: str, ref: str, remedy: str, capsys: pytest.CaptureFixture[str]):
     with_checkpoints()

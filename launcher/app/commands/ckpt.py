@@ -1,4 +1,5 @@
-"""`launch ckpt ls|verify|pin|unpin RUN [REF]`: which checkpoints there are, whether they are whole, and keeping one for good."""
+"""`launch ckpt ls|verify [RUN [REF]]`, `launch ckpt pin|unpin RUN REF`: which checkpoints there are, whether they are whole, and
+keeping one for good."""
 
 import argparse
 import sys
@@ -19,11 +20,17 @@ from launcher.core.contract import Pin, pin_key
 from launcher.errors import KeyExists, KeyMissing, StoreError, UsageError
 from launcher.units import Utc, show_size
 
+NUM_LISTED_MOST = 20  # a long run has hundreds, and one asks about the newest
+
 Culprits = dict[CommitRef, list[str]]
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.action in ("pin", "unpin"):
+        _needed(args)  # before a run is looked for: what was typed as RUN may have been meant as REF
     found = looked_at(args)
+    if args.run is None and not args.quiet:
+        print(f"run {found.head.run}", file=sys.stderr)
     history = found.read()
     unit = unit_of(history.state) if history.is_created else "step"
     match args.action:
@@ -40,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
 def _needed(args: argparse.Namespace) -> str:
     if args.ref is None:
         raise UsageError(
-            f"`launch ckpt {args.action}` needs a REF such as 0003-0007, a step, or newest; `launch ckpt ls` lists them"
+            f"`launch ckpt {args.action}` needs RUN and REF, a REF such as 0003-0007, a step, or newest; "
+            "`launch ckpt ls RUN` lists them"
         )
     return str(args.ref)
 
@@ -56,7 +64,10 @@ def _ls(args: argparse.Namespace, found: Found, history: History, unit: str) -> 
     if not known and not args.quiet:
         print("no checkpoint yet", file=sys.stderr)
     head = ("REF", unit.upper(), "AGE", "SIZE", "PARENT", "STATE")
-    lines = table([head, *(_row(c, now, speed) for c in known)], right=frozenset({1, 3})) if known else []
+    listed = known if args.all else known[:NUM_LISTED_MOST]
+    lines = table([head, *(_row(c, now, speed) for c in listed)], right=frozenset({1, 3})) if known else []
+    if num_more := len(known) - len(listed):
+        lines.append(f"and {num_more} older; `{found.addressed(f'launch ckpt ls {found.head.run} --all')}` lists them too")
     print_answer(args, {"run": found.head.run, "checkpoints": [_json(c, now, speed, unit) for c in known]}, lines)
     return 0
 
