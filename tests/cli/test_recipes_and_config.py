@@ -17,6 +17,14 @@ def test_show_prints_the_file_as_it_is(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out.rstrip("\n") == recipe_file.load("tiny").text.rstrip("\n")
 
 
+def test_show_names_the_program_and_how_to_get_it_and_a_document_has_it(capsys: pytest.CaptureFixture[str]):
+    assert launch("recipes", "show", "any-program") == 0
+    told = capsys.readouterr()
+    assert told.out.rstrip("\n") == recipe_file.load("any-program").text.rstrip("\n"), "as it is, to be redirected into a file"
+    assert "any_program.py; `launch recipes cp any-program FOLDER/`" in told.err
+    assert "torch.save" in document(capsys, "recipes", "show", "any-program")["files"]["any_program.py"]
+
+
 @pytest.mark.parametrize("name", [name for name, _ in recipe_file.packaged()])
 def test_every_packaged_recipe_is_valid_and_says_so_in_one_line(name: str, capsys: pytest.CaptureFixture[str]):
     assert launch("recipes", "validate", name) == 0
@@ -63,10 +71,24 @@ def test_validate_refuses_what_plan_refuses(line: str, recipe_at, capsys: pytest
     assert validated == planned
 
 
-def test_a_recipe_for_clouds_is_valid_with_a_note(recipe_at, capsys: pytest.CaptureFixture[str]):
-    told = document(capsys, "recipes", "validate", recipe_at("run: echo a\nresources: {infra: aws}\n"))
-    assert told["valid"] is True
-    assert "resources.infra=local" in told["notes"][0]
+@pytest.mark.parametrize(
+    ("line", "exit_code", "said"),
+    [
+        ("resources: {infra: aws}", 5, "resources.infra=local"),
+        ("resources: {max_hourly_cost: 0.01}", 3, "the nearest is"),
+        ("secrets: [NO_SUCH_TOKEN]", 2, "export NO_SUCH_TOKEN="),
+    ],
+)
+def test_a_recipe_that_plan_refuses_for_no_fault_of_its_own_is_valid_and_the_verdict_says_so(
+    line: str, exit_code: int, said: str, recipe_at, capsys: pytest.CaptureFixture[str]
+):
+    name = recipe_at(f"run: echo a\n{line}\n")
+    told = document(capsys, "recipes", "validate", name)
+    assert (told["valid"], told["runs_here"]) == (True, False)
+    assert said in told["notes"][0]
+    assert launch("recipes", "validate", name) == 0
+    assert capsys.readouterr().out.startswith(f"valid, but `launch plan` ends with {exit_code}: {name}")
+    assert launch("plan", name) == exit_code
 
 
 @pytest.mark.parametrize("command", [["recipes", "validate"], ["plan"]])

@@ -8,9 +8,10 @@ from pathlib import Path
 from launcher.adapters import recipe_file
 from launcher.adapters.recipe_source import found, text_of
 from launcher.app.looking import print_answer
-from launcher.app.plans import checked, note_on_code
+from launcher.app.plans import check_secrets, checked, first_plan, note_on_code
 from launcher.app.show import table
-from launcher.errors import AccessError, UsageError
+from launcher.core.recipe import Recipe
+from launcher.errors import AccessError, LaunchError, NoCapacity, RecipeError, UsageError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,26 +44,49 @@ def _ls(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, name: str) -> int:
+    """The recipe as it is, so that it can be redirected into a file; its scripts are named beside it."""
     path = found(name)
     text = text_of(path, name)
-    print_answer(args, {"recipe": name, "path": str(path), "text": text}, text.rstrip("\n").splitlines())
+    scripts = _scripts(path, text)
+    if scripts and not args.quiet:
+        named = " and ".join(str(script) for script in scripts)
+        print(f"its program is {named}; `launch recipes cp {name} FOLDER/` copies both", file=sys.stderr)
+    files = {script.name: script.read_text(encoding="utf-8") for script in scripts}
+    document = {"recipe": name, "path": str(path), "text": text, "files": files}
+    print_answer(args, document, text.rstrip("\n").splitlines())
     return 0
 
 
 def _validate(args: argparse.Namespace, name: str) -> int:
-    """One line where it is good, and notes; what `plan` would refuse is raised, and ends in one line too."""
+    """One line where it is good, and notes. A wrong recipe is raised, and ends in one line too; one that is good but cannot be
+    trained here and now is valid, and the line says why `plan` refuses it."""
     recipe = recipe_file.load(name).recipe
     notes = [note] if (note := note_on_code(recipe)) else []
-    try:
-        checked(recipe)
-    except AccessError as error:  # a good recipe, for a version that has the clouds it names
-        notes.append(str(error))
+    obstacle = _obstacle(recipe)
     what = f"trainer {recipe.trainer['kind']}" if recipe.trainer else "run"
     where = ", ".join(recipe.resources.infra) or "anywhere"
-    said = f"ok: {name} is recipe {recipe.name} ({what}, on {where})"
-    document = {"recipe": recipe.name, "valid": True, "notes": notes}
+    verdict = "ok" if obstacle is None else f"valid, but `launch plan` ends with {obstacle.exit_code}"
+    said = f"{verdict}: {name} is recipe {recipe.name} ({what}, on {where})"
+    if obstacle is not None:
+        notes.append(str(obstacle))
+    document = {"recipe": recipe.name, "valid": True, "runs_here": obstacle is None, "notes": notes}
     print_answer(args, document, [said, *(f"note: {note}" for note in notes)])
     return 0
+
+
+def _obstacle(recipe: Recipe) -> LaunchError | None:
+    """Why a good recipe is not trained by this version, on what is on offer or in this environment. Raises RecipeError for what
+    is wrong with the recipe itself."""
+    try:
+        recipe = checked(recipe)
+        first_plan(recipe)
+    except (AccessError, NoCapacity) as error:
+        return error
+    try:
+        check_secrets(recipe)
+    except RecipeError as error:
+        return error
+    return None
 
 
 # --- copying -------------------------------------------------------------------------------------------------------------------
