@@ -113,7 +113,7 @@ COMMANDS = (
             Flag(("--sort",), "by which price; gpu-hour: the lower one, per GPU", "PRICE", choices=PRICES),
             Flag(("--group-by",), "only the cheapest of each", "WHAT", choices=GROUPS),
             Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe", later=True),
-            Flag(("--refresh",), "fetch the lists anew", later=True),
+            Flag(("--refresh",), "fetch the lists anew from SkyPilot's catalog"),
             Flag(("--history",), "what was seen before", later=True),
         ),
         formats=(*FORMATS, "csv"),

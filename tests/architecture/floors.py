@@ -68,10 +68,10 @@ PACKAGES = {
     "omegaconf": ("adapters.recipe_file",),
     "yaml": ("adapters.recipe_yaml", "app.show"),
     "tenacity": ("adapters.retry", "adapters.journal", "supervisor"),  # the journal takes a policy as an argument
-    "fsspec": ("adapters.store.calls", "adapters.market.catalog", "data"),
+    "fsspec": ("adapters.store.calls", "adapters.market.download", "data"),
     "s3fs": ("adapters.store.providers.s3",),
     "gcsfs": ("adapters.store.providers.gcs",),
-    "aiohttp": ("adapters.store.providers.gcs",),  # which gcsfs itself brings
+    "aiohttp": ("adapters.store.providers.gcs", "adapters.market.download"),  # by which gcsfs and fsspec speak HTTP
     "adlfs": ("adapters.store.providers.azure",),
     "azure": ("adapters.store.providers.azure",),
     "rich": ("app",),

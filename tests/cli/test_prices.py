@@ -13,7 +13,7 @@ import pytest
 from launcher.adapters.market.index import open_index
 from launcher.adapters.market.sources import Places
 from launcher.app.cli import main
-from launcher.app.pricing import ROWS_SHOWN, Row, Sort, answer_lines, ranked
+from launcher.app.pricing import ROWS_SHOWN, Row, Sort, age, answer_lines, ranked
 from tests.market import lists
 
 ROWS = (
@@ -117,6 +117,21 @@ def test_a_damaged_list_is_told_and_the_bundled_one_answers(capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "aws: bundled list, of unknown age" in said
     assert "cut short or damaged" in said
+
+
+def test_without_a_network_a_refresh_says_so_and_the_best_list_answers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAUNCH_CATALOG_URL", "http://127.0.0.1:9/v8")
+    assert main(["prices", "V100", "--refresh", "--cloud", "aws"]) == 0
+    heard = capsys.readouterr()
+    assert "not refreshed: aws, gcp, azure, lambda: 127.0.0.1:9 cannot be reached" in heard.err
+    assert "use1-az2" in heard.out
+
+
+@pytest.mark.parametrize(("fetched_at", "told"), [(None, "?"), (900.0, "1 min"), (2000.0, "?")])
+def test_an_age_that_nobody_knows_is_not_told_and_neither_is_one_of_tomorrow(fetched_at: float | None, told: str) -> None:
+    assert age(fetched_at, 960.0) == told
 
 
 def test_neither_skypilot_nor_torch_nor_fsspec_is_imported(tmp_path: Path) -> None:

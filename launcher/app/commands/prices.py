@@ -11,7 +11,7 @@ from typing import TypeVar
 from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
 from launcher.app.answer import print_answer
-from launcher.app.pricelists import price_index
+from launcher.app.pricelists import price_index, refresh
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
@@ -23,6 +23,8 @@ UNPRICED = ("k8s", "kubernetes", "slurm", "local")
 
 def run(args: argparse.Namespace) -> int:
     home = Path(args.home)
+    if args.refresh and not args.dry_run:
+        _refresh(args, home)
     index = price_index(home)
     if not index.is_kept and not args.quiet:
         print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
@@ -34,6 +36,19 @@ def run(args: argparse.Namespace) -> int:
     rows = [Row(listing=found) for found in listings] if group is None else grouped(listings, group)
     _print(args, rows, index, time.time())
     return 0
+
+
+def _refresh(args: argparse.Namespace, home: Path) -> None:
+    """A word for each list; one that cannot be fetched leaves the best that is there, which shows its age."""
+    fetched = refresh(home)
+    if args.quiet:
+        return
+    for word in dict.fromkeys(found.trouble for found in fetched if found.trouble):
+        clouds = ", ".join(found.cloud for found in fetched if found.trouble == word)
+        print(f"not refreshed: {clouds}: {word}; the best list there is answers", file=sys.stderr)
+    done = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in fetched if not found.trouble]
+    if done:
+        print(f"refreshed: {', '.join(done)}", file=sys.stderr)
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+"""SkyPilot's hosted price lists, fetched over HTTP into our own cache: bounded in time, checked, and whole or absent.
+
+Beside each list lie the digest of its bytes, whose time says when it was last confirmed, and the server's validator, so that an
+unchanged list is confirmed without being sent again. A list that is no list (half of one, an error page) replaces nothing.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+import fsspec
+
+from launcher.adapters import durable
+from launcher.adapters.market.catalog import CatalogUnusable, read_catalog
+from launcher.adapters.market.sources import CLOUDS, LAYOUT, meta_path
+from launcher.units import Seconds
+
+Answer = TypeVar("Answer")
+HOSTED = f"https://raw.githubusercontent.com/skypilot-org/skypilot-catalog/master/catalogs/{LAYOUT}"
+CONNECT_MOST_S: Seconds = 5.0
+READ_MOST_S: Seconds = 15.0  # without a byte
+FETCH_MOST_S: Seconds = 90.0  # of one list: the largest has 4 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What became of one cloud's list. `trouble` "": the cache holds what the server has."""
+
+    cloud: str
+    is_new: bool
+    trouble: str = ""
+
+
+def refresh(downloads: Path, *, base_url: str = HOSTED) -> list[Fetched]:
+    """Bring each cloud's list in `downloads` up to date. After a server that cannot be reached the others are not tried."""
+    timeout = aiohttp.ClientTimeout(total=FETCH_MOST_S, sock_connect=CONNECT_MOST_S, sock_read=READ_MOST_S)
+    web = fsspec.filesystem("https", client_kwargs={"timeout": timeout}, skip_instance_cache=True)
+    found: list[Fetched] = []
+    for cloud in CLOUDS:
+        path = downloads / cloud / "vms.csv"
+        try:
+            is_new = _fetch(web, f"{base_url}/{cloud}/vms.csv", cloud, path)
+            found.append(Fetched(cloud=cloud, is_new=is_new))
+        except CatalogUnusable as error:
+            found.append(Fetched(cloud=cloud, is_new=False, trouble=str(error)))
+        except OSError as error:
+            found.append(Fetched(cloud=cloud, is_new=False, trouble=f"{path} cannot be written: {error.strerror or error}"))
+        except _Unreachable as error:
+            return [*found, *(Fetched(cloud=c, is_new=False, trouble=str(error)) for c in CLOUDS[len(found) :])]
+    return found
+
+
+class _Unreachable(Exception):
+    """The server gives no answer; another list of the same server would get none either."""
+
+
+def _fetch(web: fsspec.AbstractFileSystem, url: str, cloud: str, path: Path) -> bool:
+    """Whether the list was new. Raises CatalogUnusable, _Unreachable, OSError."""
+    etag_path = meta_path(path).with_suffix(".etag")
+    etag = _asked(url, lambda: web.info(url)).get("ETag", "")
+    if etag and etag == _text(etag_path) and _is_whole(path):
+        _confirm(path, path.read_bytes())
+        return False
+    data = _asked(url, lambda: web.cat_file(url))
+    read_catalog(cloud, _decoded(data, url), name=url)
+    is_new = not path.is_file() or path.read_bytes() != data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.replace_durably(path, data)
+    _confirm(path, data)
+    durable.replace_atomically(etag_path, etag.encode())
+    return is_new
+
+
+def _asked(url: str, call: Callable[[], Answer]) -> Answer:
+    """The server's answer, or what is wrong in two words: nobody there, or not the list."""
+    try:
+        return call()
+    except FileNotFoundError as error:  # fsspec's for whatever went wrong; the cause tells
+        cause = error.__cause__ or error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        cause = error
+    if isinstance(cause, aiohttp.ClientResponseError):
+        raise CatalogUnusable(f"{url} answers {cause.status} {cause.message}") from cause
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        raise CatalogUnusable(f"{url} broke off in the middle") from cause
+    if isinstance(cause, FileNotFoundError):
+        raise CatalogUnusable(f"{url} is not there") from cause
+    raise _Unreachable(f"{url.split('/')[2]} cannot be reached ({str(cause) or type(cause).__name__})") from cause
+
+
+def _decoded(data: bytes, url: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CatalogUnusable(f"{url} is no text") from None
+
+
+def _confirm(path: Path, data: bytes) -> None:
+    """From now on the bytes at `path` count as fetched now."""
+    meta = meta_path(path)
+    meta.parent.mkdir(parents=True, exist_ok=True)
+    durable.replace_atomically(meta, _digest(data).encode())
+
+
+def _is_whole(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return _text(meta_path(path)) == _digest(path.read_bytes())
+    return False
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="ascii", errors="replace")
+    return ""
