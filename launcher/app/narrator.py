@@ -84,10 +84,10 @@ class Narrator:
             beat, writer = self._beat, state.last_writer
             # Only once its start is journaled, so that "resumed at step 100" is said before the line tells of step 103.
             trains = writer is not None and writer.is_alive and writer.training_at is not None
-            if beat is not None and trains and beat.attempt == state.writer:
-                self._screen.move(self._progress(state, beat, now))
-            else:
+            if writer is None or beat is None or not trains or beat.attempt != state.writer:
                 self._screen.move(_standing(state), is_progress=False)
+            elif beat.last_commit_step >= writer.commit_step:  # else it is from before what was told last
+                self._screen.move(self._progress(state, beat, now))
 
     def _newest_beat(self, state: RunState) -> Heartbeat | None:
         writer = state.last_writer
@@ -111,6 +111,8 @@ class Narrator:
             unit = "step" if tells_steps else unit_of(state)
             size = show_size(beat.last_commit_bytes)
             parts.append(f"saved {unit} {beat.last_commit_step} ({size}{_age(writer, now, state.speed)})")
+        elif beat.restored is None:
+            parts.append("nothing saved yet")
         parts.append(self._money(state, beat, now))
         return "  ".join(parts)
 
@@ -156,8 +158,7 @@ class Narrator:
     def _terminal(self, event: ev.Event, state: RunState) -> None:
         match event:
             case ev.RunSucceeded(step=step):
-                loss = f"  loss {self._beat.loss:.2f}" if self._beat is not None and self._beat.loss is not None else ""
-                self._screen.event("✓", "done", f"{_position(state, step)}{loss}")
+                self._screen.event("✓", "done", f"{_position(state, step)}{_last_loss(state, step)}")
             case ev.RunPaused(reason=reason):
                 self._screen.event("‖", "paused", f"{reason}; {_saved(state)}")
             case ev.RunFailed(reason=reason):
@@ -173,6 +174,13 @@ class Narrator:
 def _position(state: RunState, step: Step) -> str:
     """After "done": the steps alone, where there are some."""
     return at(step, unit_of(state), total_steps(state)).removeprefix("step ")
+
+
+def _last_loss(state: RunState, step: Step) -> str:
+    """Of the step that training ended with, where the last word of its machine tells it."""
+    end = state.last_writer.end if state.last_writer else None
+    beat = end.heartbeat if end else None
+    return f"  loss {beat.loss:.2f}" if beat is not None and beat.loss is not None and beat.step == step else ""
 
 
 def _saved(state: RunState) -> str:

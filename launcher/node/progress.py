@@ -65,5 +65,5 @@ def last_save_needs(progress: TrainerProgress) -> Seconds:
 
 
 def last_word_needs(lead: Seconds, grace: Seconds, publish: Seconds) -> Seconds:
-    """The same for a program we know nothing of: its grace, since it must have exited before its folder is published; then that."""
+    """The same for a program we know nothing of: its grace, for its folder is published once it has exited; then that."""
     return min(grace + 2 * publish + LAST_SAVE_MARGIN_S, SHARE_FOR_UNKNOWN * lead)

@@ -60,11 +60,11 @@ def state_after(sim: Sim, kind: type, *, before: bool = False) -> tuple[RunState
     return state, record.at
 
 
-def line(sim: Sim, state: RunState, now: Utc, *, step: int) -> str:
-    """The moving line while the first attempt's heartbeat tells of `step`."""
+def line(sim: Sim, state: RunState, now: Utc, **told: object) -> str:
+    """The moving line while the first attempt's heartbeat is as it was told last, but for `told`."""
     beat: Heartbeat = codec.loads_digested(Heartbeat, sim.store.get(heartbeat_key(1)))
     store = MemoryStore()
-    store.create(heartbeat_key(1), codec.dumps_digested(replace(beat, step=step, training_s=5.0)))
+    store.create(heartbeat_key(1), codec.dumps_digested(replace(beat, training_s=5.0, **told)))  # type: ignore[arg-type]
     screen = Lines()
     Narrator(screen, store, first_plan(state.recipe)[0]).look(state, now)
     return screen.moving
@@ -224,6 +224,33 @@ def test_an_attempt_that_has_ended_is_not_shown_as_training(sim: Sim):
 
 def test_a_program_that_tells_no_step_is_not_said_to_be_at_step_0(sim: Sim):
     assert "step 0" not in line(sim, *state_after(sim, ev.TrainingStarted), step=0)
+
+
+def test_a_heartbeat_from_before_a_checkpoint_that_was_told_is_not_shown_behind_it(sim: Sim):
+    state, now = state_after(sim, ev.CheckpointSeen)
+    saved = state.attempts[1].commit_step
+    assert line(sim, state, now, step=saved - 2, last_commit_step=0) == ""
+    assert line(sim, state, now, step=saved + 2, last_commit_step=saved).startswith(f"training    step {saved + 2}/")
+
+
+@pytest.mark.parametrize(("last", "said"), [({"step": 1000, "loss": 2.06}, "  loss 2.06"), ({"step": 990, "loss": 2.14}, "")])
+def test_the_loss_at_the_end_is_the_last_steps_or_none(last: dict[str, float], said: str):
+    report = replace(builders.report(1, ExitKind.FINISHED), last=replace(builders.heartbeat(1, 9, training_s=1.0), **last))  # type: ignore[arg-type]
+    end = [
+        ev.TrainingStarted(at=NOW + 1, attempt=1, heartbeat=builders.heartbeat(1, 2, step=1, training_s=0.1)),
+        builders.committed(1, 1, 1000, at=NOW + 3),
+        ev.AttemptExited(at=NOW + 4, attempt=1, report=report),
+        builders.sealed(1, CommitRef(1, 1), 1000, at=NOW + 4),
+        ev.RunSucceeded(at=NOW + 5, commit=CommitRef(1, 1), step=1000),
+    ]
+    assert told(end, builders.training_run())[0][-1].endswith(f"1000{said}")
+
+
+def test_while_nothing_is_durable_the_line_says_so(sim: Sim):
+    now = state_after(sim, ev.TrainingStarted)
+    assert "nothing saved yet" in line(sim, *now, step=3, last_commit=0, restored=None)
+    assert "nothing saved yet" not in line(sim, *now, step=3, last_commit=0, restored=CommitRef(1, 1))
+    assert "nothing saved yet" not in line(sim, *now, step=3, last_commit=1, restored=None)
 
 
 def test_the_total_is_as_planned_at_first_then_as_it_went_so_far(sim: Sim):
