@@ -129,7 +129,7 @@ def test_without_a_network_a_refresh_says_so_and_the_best_list_answers(
     assert "use1-az2" in heard.out
 
 
-@pytest.mark.parametrize(("fetched_at", "told"), [(None, "?"), (900.0, "1 min"), (2000.0, "?")])
+@pytest.mark.parametrize(("fetched_at", "told"), [(None, "?"), (900.0, "60 s"), (2000.0, "?")])
 def test_an_age_that_nobody_knows_is_not_told_and_neither_is_one_of_tomorrow(fetched_at: float | None, told: str) -> None:
     assert age(fetched_at, 960.0) == told
 
