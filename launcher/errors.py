@@ -4,6 +4,7 @@ LaunchError                     70 unless a branch says otherwise
 ├── UsageError                  2   the command line
 │   └── RecipeError             2   the recipe file
 ├── NoCapacity                  3   nothing fits within the limits
+├── LimitReached                4   a run whose budget or deadline ends it before it had a machine
 ├── AccessError                 5   credentials, quota or permission
 ├── StoreError                  6   the checkpoint store
 │   ├── KeyExists                   create() found the key taken
@@ -36,6 +37,10 @@ class RecipeError(UsageError):
 
 class NoCapacity(LaunchError):
     exit_code = 3
+
+
+class LimitReached(LaunchError):
+    exit_code = 4
 
 
 class AccessError(LaunchError):

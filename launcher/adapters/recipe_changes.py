@@ -10,7 +10,7 @@ from launcher.adapters.recipe_origin import nearest
 from launcher.adapters.recipe_skypilot import TASK_KEYS
 from launcher.errors import RecipeError
 
-NEVER = ("name", "checkpoint.dir", "local.seed", "local.trace")  # they say which run this is, and which lives it has
+NEVER = ("name", "checkpoint.dir", "local.seed", "local.trace", "local.speed")  # which run this is, and which lives it has
 MATHEMATICS = ("trainer", "run", "setup", "envs", "data", "workdir", "num_nodes", *TASK_KEYS)
 
 

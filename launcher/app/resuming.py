@@ -12,11 +12,17 @@ from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.code import frozen_code, key_of, packed
 from launcher.app.requests import withdraw_unseen
+from launcher.app.wiring import policy_of
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
 from launcher.core.plan.planner import deadline_of
+from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
+from launcher.core.run.deliberate import deliberate
+from launcher.core.run.evolve import evolve
+from launcher.core.run.observation import Watch
 from launcher.core.run.state import RunState
+from launcher.core.run.verdict import Verdict, judge
 from launcher.errors import UsageError
 from launcher.retention import chain_of
 from launcher.units import Step, Utc
@@ -53,6 +59,18 @@ def with_new_code(resumed: ev.RunResumed, history: History, allowed: Sequence[st
     if code is None or code == history.state.code:
         return resumed
     return replace(resumed, code=code, changes={**resumed.changes, "workdir": f"{resumed.recipe.workdir} (its files as of now)"})
+
+
+def ends_at_once(history: History, resumed: ev.RunResumed | None, at: Utc) -> Verdict | None:
+    """How the run would end before it had a machine, were it gone on with now, by the loop's own rules; None where it goes on."""
+    state = history.state if resumed is None else evolve(history.state, resumed)
+    verdict = judge(state, at)
+    if verdict is not None:
+        return None if verdict.phase is Phase.SUCCEEDED else verdict
+    for event in deliberate(state, policy_of(state), history.market, Watch(), at).events:
+        if isinstance(event, ev.RunPaused):
+            return Verdict(phase=Phase.PAUSED, reason=event.reason, exit_code=event.exit_code, needs=event.needs)
+    return None
 
 
 def go_on(history: History, resumed: ev.RunResumed | None) -> None:

@@ -44,7 +44,7 @@ def test_a_run_whose_supervisor_knows_it_all_says_nothing_of_that(capsys: pytest
         assert launch(*words) == 0
     said = capsys.readouterr().out
     assert not any(words in said for words in ("by the machine alone", "saved alone", "no supervisor saw it"))
-    assert "from step 20\n" in said
+    assert "from step 20, its newest checkpoint" in said
 
 
 def test_a_damaged_newest_save_and_a_seal_are_not_what_is_safe(capsys: pytest.CaptureFixture[str]):

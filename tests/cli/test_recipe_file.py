@@ -373,7 +373,7 @@ def test_money_time_places_and_patience_change_freely_and_are_told():
         "autostop=1h",
         "checkpoint.every=5m",
     ]
-    changed, told = change(FROZEN, [*overrides, "local.speed=20", "notify=[{url: u, on: [done]}]"])
+    changed, told = change(FROZEN, [*overrides, "notify=[{url: u, on: [done]}]"])
     assert changed.policy == Goal(budget=5, deadline=6 * 3600)
     assert told == {
         "policy.budget": "5.00",
@@ -382,7 +382,6 @@ def test_money_time_places_and_patience_change_freely_and_are_told():
         "retry.error": "9",
         "autostop": "1h",
         "checkpoint.every": "5m",
-        "local.speed": "20",
         "notify": "[{url: u, on: [done]}]",
     }
     assert changed.trainer == FROZEN.trainer
@@ -409,7 +408,7 @@ def test_what_changes_the_mathematics_needs_to_be_named(override, key):
     assert key in change(FROZEN, [override], [key.partition(".")[0]])[1]
 
 
-@pytest.mark.parametrize("override", ["name=y", "checkpoint.dir=s3://b/y", "local.seed=8", "local.trace=calm"])
+@pytest.mark.parametrize("override", ["name=y", "checkpoint.dir=s3://b/y", "local.seed=8", "local.trace=calm", "local.speed=20"])
 def test_what_makes_a_run_this_run_never_changes(override):
     key = override.partition("=")[0]
     with pytest.raises(RecipeError, match="cannot change within a run"):

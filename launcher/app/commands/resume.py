@@ -18,11 +18,11 @@ from launcher.app.output import finish, print_result, screen_for
 from launcher.app.plans import check_secrets
 from launcher.app.proof import proof_of
 from launcher.app.result import result_of
-from launcher.app.resuming import about_code, go_on, resumption, with_new_code
+from launcher.app.resuming import about_code, ends_at_once, go_on, resumption, with_new_code
 from launcher.app.session import Session
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
-from launcher.errors import UsageError
+from launcher.errors import LimitReached, UsageError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,9 +43,15 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
     check_secrets(recipe)
     intention = _intention(history, resumed, args.allow_change)
+    ends = ends_at_once(history, resumed, found.market_now(history)) if history.is_created else None
+    if ends is not None and resumed is not None:
+        remedy = f"; go on with `launch resume {found.head.run} {ends.needs}`" if ends.needs else ""
+        raise LimitReached(f"{found.head.run} would be paused again before it had a machine: {ends.reason}{remedy}")
     if args.dry_run:
-        print_answer(args, {"run": found.head.run, "would": f"go on {intention}"}, [f"would go on {intention}"])
-        return 0
+        # What never ended is ended in its journal first, so the command itself is not refused.
+        would = intention if ends is None else f"end at once: {ends.reason}"
+        print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
+        return 0 if ends is None else ends.exit_code
     check_create(found.store)  # the bucket may be reached by another address than where the run began
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
@@ -55,7 +61,7 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
 
     with screen_for(args) as screen:
         screen.say(first_line(recipe, found.head.run))
-        screen.say(f"goes on {intention}")
+        screen.say(f"will {intention}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
         return finish(args, screen, found, lambda: session.run(lambda opened: go_on(opened, resumed)))
 
@@ -69,14 +75,35 @@ def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.
 
 def _intention(history: History, resumed: ev.RunResumed | None, allowed: Sequence[str]) -> str:
     """From where a run goes on, with which changes and which code."""
-    if not history.is_created:
-        return "from its very start: it has no attempt yet"
-    unit = unit_of(history.state)
     if resumed is None:
-        alone = saved_alone(history)
-        if alone is None:
-            return f"from {at(history.state.newest_step, unit)}"
-        return f"from {at(alone.step, 'step' if alone.tells_steps else unit)}, which the machine saved alone"
-    step = resumed.step if resumed.branched else history.state.newest_step
+        return _unended(history)
     changes = "".join(f", {key}={value}" for key, value in resumed.changes.items())
-    return f"from {at(step, unit)}{changes}{about_code(resumed, history, allowed)}"
+    return f"{_from(history, resumed)}{changes}{about_code(resumed, history, allowed)}"
+
+
+def _from(history: History, resumed: ev.RunResumed) -> str:
+    unit = unit_of(history.state)
+    if resumed.branched:
+        return f"go on from {at(resumed.step, unit)}, which is whole" if resumed.parent else "start over from the beginning"
+    return _from_newest(history)
+
+
+def _unended(history: History) -> str:
+    """Where nothing is resumed, since the run never ended: its supervisor went away."""
+    if not history.is_created:
+        return "start from the beginning: it has no attempt yet"
+    alone = saved_alone(history)
+    if alone is None:
+        return _from_newest(history)
+    unit = "step" if alone.tells_steps else unit_of(history.state)
+    return f"go on from {at(alone.step, unit)}, which the machine saved alone"
+
+
+def _from_newest(history: History) -> str:
+    """To verify it here would be to read all of it; a restore does, and takes the one before where it is not whole."""
+    state = history.state
+    if state.newest_commit is not None:
+        return f"go on from {at(state.newest_step, unit_of(state))}, its newest checkpoint, verified when it is restored"
+    if state.living:
+        return "go on with the machine that is up: nothing is saved yet"
+    return "start from the beginning: nothing is saved yet"

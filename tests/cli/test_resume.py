@@ -1,0 +1,70 @@
+"""What `launch resume` says before it goes on is what it does: from where, and whether budget or deadline let it."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.run import events as ev
+from launcher.sim.world import START
+from launcher.units import MINUTE
+from tests.cli.past import cut, document, everything, keep, launch, local, number_of, out_of_budget, with_checkpoints
+from tests.simulation.worlds import FixedTrace, Sim
+
+
+def refused(capsys: pytest.CaptureFixture[str], *changes: str) -> str:
+    """What a resume that cannot help says, the same with and without --dry-run, and changes nothing."""
+    before = everything()
+    assert (launch("resume", "r", *changes, "--dry-run"), launch("resume", "r", *changes)) == (4, 4)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == second
+    assert everything() == before
+    return first
+
+
+def late() -> Sim:
+    """Paused at its deadline of 100 min, since two machines went without a warning."""
+    recipe = local()
+    recipe = replace(recipe, policy=replace(recipe.policy, deadline=100 * MINUTE))
+    trace = FixedTrace(up=40 * MINUTE, notice=lambda place, k: False)
+    sim = Sim(recipe=recipe, trace=trace, deadline_at=START + 100 * MINUTE)
+    sim.run()
+    return sim
+
+
+def test_a_budget_that_buys_no_attempt_is_refused_with_one_that_finishes_the_run(capsys: pytest.CaptureFixture[str]):
+    keep(out_of_budget())
+    said = refused(capsys)
+    assert "r would be paused again before it had a machine: $0.13 is left of the budget of $0.50, and the least attempt" in said
+    assert said.endswith("; go on with `launch resume r policy.budget=1.9`")
+    assert "$0.14 is left of the budget of $0.51" in refused(capsys, "policy.budget=0.51")
+    assert document(capsys, "resume", "r", "policy.budget=1.9", "--dry-run")["would"].startswith("go on from step ")
+
+
+def test_a_deadline_that_nothing_can_meet_is_refused_with_one_that_will_do(capsys: pytest.CaptureFixture[str]):
+    keep(late())
+    assert "the deadline has passed; go on with `launch resume r policy.deadline=2h`" in refused(capsys)
+    assert "the deadline is in 51 s, and 90 s to start and 92 s of work take 3 min" in refused(capsys, "policy.deadline=101m")
+    assert launch("resume", "r", "policy.deadline=2h", "--dry-run") == 0
+
+
+def test_a_run_that_never_ended_and_is_late_by_now_says_that_it_would_end(capsys: pytest.CaptureFixture[str]):
+    sim = late()
+    cut(keep(sim), number_of(sim, ev.RunPaused) - 1)
+    assert launch("resume", "r", "--dry-run") == 4
+    assert capsys.readouterr().out == "would end at once: the deadline has passed\n"
+
+
+def test_where_a_run_goes_on_from_is_said_as_far_as_it_is_known(capsys: pytest.CaptureFixture[str]):
+    with_checkpoints()
+    newest = document(capsys, "resume", "r", "--dry-run")["would"]
+    assert newest == "go on from step 30, its newest checkpoint, verified when it is restored"
+    assert document(capsys, "resume", "r", "--dry-run", "--from", "25")["would"] == "go on from step 20, which is whole"
+    assert document(capsys, "resume", "r", "--dry-run", "--from", "0")["would"] == "start over from the beginning"
+
+
+def test_a_run_that_saved_nothing_yet_starts_from_the_beginning(capsys: pytest.CaptureFixture[str]):
+    sim = Sim(recipe=local(budget=0.1))
+    sim.run()
+    keep(sim)
+    would = document(capsys, "resume", "r", "policy.budget=5", "--dry-run")["would"]
+    assert would == "start from the beginning: nothing is saved yet, policy.budget=5.00"
