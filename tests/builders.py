@@ -109,3 +109,12 @@ def barren(state: RunState) -> tuple[ev.Event, ...]:
     said = ev.WarningSeen(at=NOW, attempt=n, warning="model.pt kept changing")
     begun = (requested(state), started(n), claimed(n), granted(n, state.newest_commit), trained, said)
     return (*begun, lost(n), sealed(n))
+
+
+def short_lived(state: RunState, *, said: str = "", start_s: Seconds = 9.0, trains_s: Seconds = 3.0) -> tuple[ev.Event, ...]:
+    """One more of these: it lives so long (real) and, where no warning was `said`, tells the steps of `launcher.train`."""
+    n, begun_at, end_at = state.next_attempt, NOW + start_s * state.speed, NOW + (start_s + trains_s) * state.speed
+    beat = heartbeat(n, step=0 if said else 118, training_s=1.0)
+    trained = ev.TrainingStarted(at=begun_at, attempt=n, heartbeat=replace(beat, warnings=(said,) if said else ()))
+    ended = replace(lost(n, at=end_at), heartbeat=beat)
+    return (requested(state), started(n), claimed(n), granted(n, state.newest_commit), trained, ended, sealed(n))

@@ -53,14 +53,15 @@ class Report:
 def report_on(found: Found, history: History) -> Report:
     """Raises UsageError for a run that was never started."""
     state, now = history.state, found.market_now(history)
+    result = result_of(history, now, proof_of(history))
     return Report(
-        result=result_of(history, now, proof_of(history)),
+        result=result,
         books=ledger(state, now),
         lives=lives_of(state, now, {}),
         speed=state.speed,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
-        command=found.addressed(what_next(state, beacon.judge(beacon.read(found.store)))[1]),
+        command=found.addressed(what_next(state, result.resume, beacon.judge(beacon.read(found.store)))[1]),
     )
 
 

@@ -4,7 +4,9 @@ Seconds are real ones, money is the market's; in a rehearsal the one is faster t
 so `rehearsed_hours` and `simulated` stand beside them.
 """
 
+import shlex
 from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
 
 from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
@@ -14,15 +16,18 @@ from launcher.app.logbook import Logbook
 from launcher.app.proof import Proof, weight_files
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import Manifest
+from launcher.core.contract import RECIPE_KEY
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
+from launcher.core.run import barren
 from launcher.core.run.ledger import Ledger, ledger
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
 from launcher.units import HOUR, Seconds, Step, Usd, Utc
 
+EXIT_STORE = 6
 EXIT_PROOF = 8
 SCHEMA_VERSION = 1
 TAIL_LINES = 5  # the end of a traceback: where, what, why
@@ -78,7 +83,7 @@ class Result:
     reason: str
     program_exit_code: int | None
     log_tail: tuple[str, ...]  # the last lines that the program of a failed run printed
-    resume: str  # the command by which it goes on
+    resume: str  # the command by which it goes on, or a new run in its place
 
     @property
     def tells_steps(self) -> bool:
@@ -122,13 +127,33 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         reason=terminal.reason if terminal else "",
         program_exit_code=terminal.program_exit_code if terminal else None,
         log_tail=log_tail(history.store, state) if state.phase is Phase.FAILED else (),
-        resume=resume_command(state),
+        resume=resume_command(state, history.store.url),
     )
 
 
-def resume_command(state: RunState) -> str:
-    """What a person types to go on, with the change without which the same end would come again."""
+def resume_command(state: RunState, store: str) -> str:
+    """What a person types to go on, with the change without which the same end would come again.
+
+    A run keeps its speed, so one whose lives are too short is begun anew, from the recipe that was frozen into it.
+    """
+    if must_begin_anew(state):
+        return f"launch train {_frozen_recipe(store)} local.speed={barren.slower(state):g}"
     return " ".join((f"launch resume {state.run}", *_needed_to_go_on(state)))
+
+
+def must_begin_anew(state: RunState) -> bool:
+    return has_published_nothing(state) and barren.are_too_short(state)
+
+
+def has_published_nothing(state: RunState) -> bool:
+    """Whether that is what the run was paused for."""
+    return state.terminal is not None and state.terminal.exit_code == EXIT_STORE and barren.are_too_many(state)
+
+
+def _frozen_recipe(store: str) -> str:
+    """As `launch train` takes it: a file; of a store that is none, the recipe that a person has."""
+    url = urlsplit(store)
+    return shlex.quote(f"{unquote(url.path)}/{RECIPE_KEY}") if url.scheme == "file" else "RECIPE"
 
 
 def _needed_to_go_on(state: RunState) -> tuple[str, ...]:

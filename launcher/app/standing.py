@@ -12,7 +12,7 @@ from launcher.app.counting import at, told
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import moment, span, unreadable_records
-from launcher.app.result import Result, as_json, resume_command
+from launcher.app.result import Result, as_json, has_published_nothing, must_begin_anew
 from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder
 from launcher.clock import CLOCK_STALE_S
@@ -20,8 +20,9 @@ from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Beacon, Heartbeat
 from launcher.core.policy.base import Phase
+from launcher.core.run.barren import UNPUBLISHED_MOST, unpublished
 from launcher.core.run.state import RunState
-from launcher.core.run.verdict import UNPUBLISHED_MOST, unpublished
+from launcher.core.run.verdict import FROM_THE_START
 from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
 
 
@@ -63,9 +64,10 @@ def standing_of(found: Found, history: History) -> Standing:
     writer = state.last_writer
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
     silent_s = _silent_s(found, state, driver)
-    then, command = map(found.addressed, what_next(state, driver, silent_s))
+    result = result_so_far(history, now)
+    then, command = map(found.addressed, what_next(state, result.resume, driver, silent_s))
     return Standing(
-        result=result_so_far(history, now),
+        result=result,
         now=now,
         speed=state.speed,
         doing=_doing(state, silent_s),
@@ -138,10 +140,10 @@ def _doing(state: RunState, silent_s: Seconds | None) -> str:
             return state.terminal.reason or "training reached its end"
 
 
-def what_next(state: RunState, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
-    """What happens next, and the command to go on with."""
+def what_next(state: RunState, resume: str, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
+    """What happens next, and the command to go on with; `resume` is what starts an ended run again."""
     if state.phase.is_ended:
-        return _after_end(state)
+        return _after_end(state, resume)
     if driver is Holder.NOBODY:
         trains = state.phase is Phase.RUNNING and silent_s is None
         alone = "training goes on alone until the machine goes" if trains else "nothing happens until somebody does"
@@ -151,19 +153,25 @@ def what_next(state: RunState, driver: Holder, silent_s: Seconds | None = None) 
     return "its supervisor goes on by itself", f"launch status -w {state.run}"
 
 
-def _after_end(state: RunState) -> tuple[str, str]:
+def _after_end(state: RunState, resume: str) -> tuple[str, str]:
     assert state.terminal is not None
     run = state.run
     match state.terminal.phase, state.terminal.exit_code:
         case Phase.SUCCEEDED, _:
             return "nothing; it is done", f"launch report {run}"
         case Phase.FAILED, _:
-            return f"nothing until it is resumed; what the program said: launch logs {run}", resume_command(state)
+            return f"nothing until it is resumed; what the program said: launch logs {run}", resume
         case _, 4:
             what = "budget is raised" if "budget" in state.terminal.reason else "deadline is moved"
-            return f"nothing until the {what}", resume_command(state)
+            return f"nothing until the {what}", resume
+        case _, 6 if state.terminal.needs == FROM_THE_START:
+            return "nothing until it is resumed, from its very start: no checkpoint is whole", resume
+        case _ if must_begin_anew(state):
+            return "nothing: a run keeps its speed, and its lives are too short; begin anew with longer ones", resume
+        case _ if has_published_nothing(state):
+            return "nothing until it is resumed, its program mended: launch help contract", resume
         case _:
-            return "nothing until it is resumed; checkpoints stay", resume_command(state)
+            return "nothing until it is resumed; checkpoints stay", resume
 
 
 # --- shown ---------------------------------------------------------------------------------------------------------------------

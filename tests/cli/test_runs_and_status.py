@@ -9,6 +9,7 @@ import pytest
 from launcher import clock, codec
 from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
+from launcher.adapters.store.files import FileStore
 from launcher.app.home import Home, at
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.result import result_of, resume_command
@@ -19,6 +20,7 @@ from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.contract import Heartbeat
 from launcher.core.run import events as ev
+from launcher.core.run.verdict import judge
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
 from tests import builders
@@ -206,13 +208,13 @@ def test_what_is_told_at_the_end_of_a_run_out_of_budget_raises_it():
 
 def test_the_command_after_a_deadline_can_be_typed_as_it_stands():
     late = Sim(recipe=local(), deadline_at=START + HOUR).run()
-    assert resume_command(late) == "launch resume r policy.deadline=4h"
+    assert resume_command(late, "file:///runs/r") == "launch resume r policy.deadline=4h"
 
 
 def test_a_program_that_was_left_at_home_is_resumed_with_its_folder():
     state = failed().history.state
     bare = replace(state, recipe=replace(state.recipe, run="python train.py", trainer=None, workdir=None), code=None)
-    assert resume_command(bare) == "launch resume r workdir=. --allow-change workdir"
+    assert resume_command(bare, "file:///runs/r") == "launch resume r workdir=. --allow-change workdir"
 
 
 def test_a_run_is_not_resumed_without_its_secrets(capsys: pytest.CaptureFixture[str]):
@@ -297,6 +299,42 @@ def test_attempts_that_trained_and_published_nothing_are_a_warning():
         shown.append(warnings_of(history, builders.NOW, None))
     assert shown[0] == (), "one attempt may be too short for its first save"
     assert "2 attempts in a row trained and published nothing" in shown[1][0]
+
+
+def given_up(*, said: str, speed: float) -> FileStore:
+    """A run whose program published nothing in as many attempts as are given to it."""
+    program = replace(builders.new_run().recipe, trainer=None, run="python train.py")
+    store = note("r")
+    history = History(store, INCARNATION, writer="s1")
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s1", host="h", pid=1))
+    code = "code/0.tar"
+    created = ev.RunCreated(at=builders.NOW, run="r", incarnation=INCARNATION, recipe=program, deadline_at=None, code=code)
+    history.append(created)
+    history.append(ev.SpeedChosen(at=builders.NOW, speed=speed, startup_s=1.0, work_s=None, reason="test"))
+    while (verdict := judge(history.state, builders.NOW)) is None:
+        for event in builders.short_lived(history.state, said=said):
+            history.append(event)
+    history.append(ev.RunPaused(at=builders.NOW, exit_code=verdict.exit_code, reason=verdict.reason, needs=verdict.needs))
+    return store
+
+
+def test_a_rehearsal_whose_lives_are_too_short_is_begun_anew_since_a_run_keeps_its_speed(capsys: pytest.CaptureFixture[str]):
+    store = given_up(said="", speed=300)
+    told = document(capsys, "status", "r")
+    figures = "in lives of 12 s here starting took 9 s, and 3 s of training came to no whole save"
+    assert told["reason"] == f"10 attempts in a row published nothing: {figures}"
+    assert "a run keeps its speed" in told["then"]
+    assert told["next"] == f"launch train {store.url.removeprefix('file://')}/recipe.yaml local.speed=90"
+    assert launch("report", "r") == 0
+    assert capsys.readouterr().out.rstrip().endswith(told["next"])
+
+
+def test_a_program_that_keeps_its_folder_in_flux_is_mended_and_its_new_files_are_taken(capsys: pytest.CaptureFixture[str]):
+    given_up(said="no file published yet: model.pt open for writing; leave 5 s", speed=300)
+    told = document(capsys, "status", "r")
+    assert told["reason"] == "10 attempts in a row published nothing: model.pt open for writing"
+    assert "launch help contract" in told["then"]
+    assert told["next"] == "launch resume r --allow-change workdir"
 
 
 def test_watching_a_run_that_has_ended_prints_it_once(capsys: pytest.CaptureFixture[str]):

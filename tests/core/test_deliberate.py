@@ -5,18 +5,19 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.checkpoint.manifest import CommitRef
-from launcher.core.contract import ExitKind, Request, RequestKind
+from launcher.core.contract import EMPTY_FOLDER, ExitKind, Request, RequestKind
 from launcher.core.instance import EndCause
 from launcher.core.market.belief import MarketView
 from launcher.core.policy.base import Phase
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
+from launcher.core.run.barren import UNPUBLISHED_MOST, are_too_short, slower, unpublished
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.observation import Pulse, Watch
 from launcher.core.run.reconcile import SealCommits, StartInstance, StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
-from launcher.core.run.verdict import UNPUBLISHED_MOST, judge, unpublished
+from launcher.core.run.verdict import judge
 from launcher.units import HOUR
 from tests.builders import (
     NOW,
@@ -32,6 +33,7 @@ from tests.builders import (
     recipe,
     requested,
     sealed,
+    short_lived,
     started,
     training_run,
 )
@@ -107,6 +109,24 @@ def test_a_run_never_ends_before_its_last_writer_is_sealed():
     assert decide(state) == ()
     [event] = decide(after(state, sealed(1, CommitRef(1, 1), 1000)))
     assert event == ev.RunSucceeded(at=NOW, commit=CommitRef(1, 1), step=1000)
+
+
+@pytest.mark.parametrize("how", [(), (ask(RequestKind.STOP),)], ids=["lost", "stopped"])
+def test_a_run_whose_last_step_is_saved_buys_no_machine_to_find_that_out(how: tuple[ev.Event, ...]):
+    state = after(training_run(), commit(1, 1, 1000), *how, lost(1))
+    assert decide(state) == (), "the seal may show more"
+    [event] = decide(after(state, sealed(1, CommitRef(1, 1), 1000)))
+    assert event == ev.RunSucceeded(at=NOW, commit=CommitRef(1, 1), step=1000)
+
+
+def test_a_last_step_that_a_resume_went_back_behind_or_added_to_is_trained_again():
+    state = after(training_run(), commit(1, 1, 1000), lost(1), sealed(1, CommitRef(1, 1), 1000))
+    state = after(state, ev.RunPaused(at=NOW, exit_code=130, reason="test"))
+    longer = recipe(trainer={"kind": "launcher.trainers.gpt", "steps": 2000})
+    back = ev.RunResumed(at=NOW, recipe=state.recipe, deadline_at=None, branched=True, parent=None, step=0)
+    for resumed in (back, ev.RunResumed(at=NOW, recipe=longer, deadline_at=None)):
+        [event] = decide(after(state, resumed))
+        assert isinstance(event, ev.AttemptRequested)
 
 
 def test_cancel_does_not_wait_for_a_save_and_stop_does():
@@ -209,8 +229,7 @@ def test_nothing_valid_to_restore_pauses_and_names_the_way_out():
     state = after(training_run(), exited(1, ExitKind.NOTHING_VALID), sealed(1))
     verdict = judge(state, NOW)
     assert verdict is not None
-    assert verdict.exit_code == 6
-    assert "--from 0" in verdict.reason
+    assert (verdict.exit_code, verdict.reason, verdict.needs) == (6, "test", "--from 0")
 
 
 def preempted_unpublished(state: RunState, times: int) -> RunState:
@@ -228,9 +247,59 @@ def test_a_program_that_publishes_nothing_attempt_after_attempt_is_paused_with_t
     verdict = judge(preempted_unpublished(state, 1), NOW)
     assert verdict is not None
     assert (verdict.phase, verdict.exit_code) == (Phase.PAUSED, 6)
-    assert "10 attempts in a row" in verdict.reason
-    assert "model.pt kept changing" in verdict.reason
-    assert "launch resume r" in verdict.reason
+    assert verdict.reason == "10 attempts in a row published nothing: model.pt kept changing"
+
+
+def after_short_lives(state: RunState, said: str, *, trains_s: float = 3.0) -> RunState:
+    """As many as it takes; each second one trains a second longer."""
+    for turn in range(UNPUBLISHED_MOST):
+        state = after(state, *short_lived(state, said=said, trains_s=trains_s + turn % 2))
+    return state
+
+
+def rehearsed(speed: float = 300.0) -> RunState:
+    return replace(new_run(PROGRAM), speed=speed)
+
+
+EMPTY = f"no file published yet: {EMPTY_FOLDER}; write into $LAUNCH_CHECKPOINT_DIR"
+
+
+@pytest.mark.parametrize("said", ["", EMPTY])
+def test_lives_too_short_for_a_save_are_told_with_how_long_they_were(said: str):
+    state = after_short_lives(rehearsed(), said)
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    figures = "in lives of 12 to 13 s here starting took 9 s, and 3 to 4 s of training came to no whole save"
+    assert verdict.reason == f"10 attempts in a row published nothing: {figures}"
+    assert are_too_short(state)
+    assert slower(state) == 90, "39 s for a start and enough of training, in lives of an hour there"
+
+
+def test_a_file_in_the_way_is_the_cause_however_short_the_lives():
+    state = after_short_lives(rehearsed(), "no file published yet: model.pt open for writing; leave 5 s between saves")
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    assert verdict.reason == "10 attempts in a row published nothing: model.pt open for writing"
+    assert not are_too_short(state)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (EMPTY, "the program wrote nothing into $LAUNCH_CHECKPOINT_DIR in 60 to 61 s of training"),
+        ("", "launcher.train came to no save in 60 to 61 s of training"),
+    ],
+)
+def test_lives_that_were_long_enough_are_not_blamed(said: str, why: str):
+    state = after_short_lives(rehearsed(), said, trains_s=60.0)
+    verdict = judge(state, NOW)
+    assert verdict is not None
+    assert verdict.reason == f"10 attempts in a row published nothing: {why}"
+    assert not are_too_short(state)
+
+
+def test_nowhere_but_in_a_rehearsal_are_lives_called_too_short():
+    assert not are_too_short(after_short_lives(rehearsed(speed=1.0), EMPTY))
 
 
 def test_one_published_file_starts_the_count_of_barren_attempts_anew_and_so_does_a_resume():

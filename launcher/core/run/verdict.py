@@ -6,18 +6,22 @@ from launcher.core.contract import RequestKind
 from launcher.core.instance import FailureKind
 from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
+from launcher.core.run import barren
 from launcher.core.run.ledger import spent
 from launcher.core.run.purse import enough, time_enough
 from launcher.core.run.state import Attempt, EndKind, RunState
-from launcher.core.run.view import remaining_work, restart_cost
+from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.units import Utc, show_duration, show_usd
 
-UNPUBLISHED_MOST = 10  # a market in a bad mood may cut some lives short of the first save, but hardly so many in a row
+FROM_THE_START = "--from 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The phase to end in. Living attempts save first if `drain`."""
+    """The phase to end in. Living attempts save first if `drain`.
+
+    `reason` is one short sentence, the cause with its figures: it stands in tables. `needs` is what helps.
+    """
 
     phase: Phase
     reason: str
@@ -46,10 +50,19 @@ def _last_end(state: RunState) -> Attempt | None:
 
 
 def _finished(state: RunState, now: Utc) -> Verdict | None:
+    """By the last writer's own word, or by its last commit: a machine that came only to say so would cost a start."""
     writer = state.last_writer
-    if writer is not None and writer.end is not None and writer.end.end is EndKind.FINISHED and not state.branched:
+    if writer is None or writer.end is None or state.branched:
+        return None
+    if writer.end.end is EndKind.FINISHED or (writer.sealed and _holds_last_step(state)):
         return Verdict(phase=Phase.SUCCEEDED, reason="training reached its end", exit_code=0)
     return None
+
+
+def _holds_last_step(state: RunState) -> bool:
+    """A trainer of ours saves its last step once, as its end. What a program under `run:` does after that is not known."""
+    steps = total_steps(state)
+    return steps is not None and state.newest_step >= steps
 
 
 def _requested(state: RunState, now: Utc) -> Verdict | None:
@@ -96,43 +109,17 @@ def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
     if newest is None or newest.end is None:
         return None
     if newest.end.end is EndKind.NO_CHECKPOINT and not state.branched:
-        return _paused(6, f"{newest.end.reason}; `launch resume {state.run} --from 0` starts over")
+        return _paused(6, newest.end.reason, needs=FROM_THE_START)
     if newest.end.end is EndKind.STORE:
         return _paused(6, newest.end.reason)
     return None
 
 
 def _publishes_nothing(state: RunState, now: Utc) -> Verdict | None:
-    barren = unpublished(state)
-    if len(barren) < UNPUBLISHED_MOST or any(a.commit is not None for a in state.living):
+    if not barren.are_too_many(state) or any(a.commit is not None for a in state.living):
         return None
-    said = next((warning for attempt in barren for warning in reversed(attempt.warnings)), "")
-    why = f"{len(barren)} attempts in a row trained and published nothing{f' ({said})' if said else ''}"
-    mend = f"mend the program (`launch help contract`) and go on with `launch resume {state.run} --allow-change workdir`"
-    slower = "; or its lives are too short for a start and a save: begin anew with a lower local.speed" if state.speed > 1 else ""
-    return _paused(6, f"{why}; {mend}{slower}")
-
-
-def unpublished(state: RunState) -> tuple[Attempt, ...]:
-    """The newest attempts in a row that trained a program under `run:` and left no checkpoint, newest first, at most the limit.
-
-    Since the run was created or resumed; those that never trained do not count, nor does one whose last commit may yet show.
-    A recipe that wants no checkpoints (`checkpoint.every: never`) has none to miss.
-    """
-    if state.recipe.trainer is not None or state.recipe.checkpoint.every == "never":
-        return ()
-    found: list[Attempt] = []
-    for attempt in reversed(state.attempts.values()):
-        if attempt.commit is not None or attempt.number < state.first_attempt or len(found) == UNPUBLISHED_MOST:
-            break
-        if attempt.sealed and _trained(attempt):
-            found.append(attempt)
-    return tuple(found)
-
-
-def _trained(attempt: Attempt) -> bool:
-    beat = attempt.end.heartbeat if attempt.end is not None else None
-    return attempt.training_at is not None or (beat is not None and beat.training_s > 0)
+    # The frozen copy of a program would do the same again. Where lives are too short no resume helps, and none is suggested.
+    return _paused(6, barren.why(state), needs="--allow-change workdir" if state.code is not None else "")
 
 
 def _refused(state: RunState, now: Utc) -> Verdict | None:

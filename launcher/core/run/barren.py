@@ -1,0 +1,115 @@
+"""Attempts in a row that trained a program under `run:` and published nothing: which they are, what it lies in, what helps.
+
+From outside two causes look alike. Either the program never leaves its folder whole for two looks, or never writes there: then a
+mended program helps. Or, in a rehearsal, its lives are over before a first save: then longer lives do, and a run keeps its speed.
+What tells them apart is whether a look found something in the way, and how long the longest of them trained.
+"""
+
+import math
+from collections.abc import Iterable
+
+from launcher.core.contract import NO_SAVE, NOTHING_IN_THE_WAY
+from launcher.core.run.state import Attempt, RunState
+from launcher.units import Seconds
+
+UNPUBLISHED_MOST = 10  # a market in a bad mood may cut some lives short of the first save, but hardly so many in a row
+TRAINING_ENOUGH_S: Seconds = 30.0  # real; importing PyTorch, a first save and two looks at it take a busy machine about so long
+
+
+def unpublished(state: RunState) -> tuple[Attempt, ...]:
+    """The newest attempts in a row that trained a program under `run:` and left no checkpoint, newest first, at most the limit.
+
+    Since the run was created or resumed; those that never trained do not count, nor does one whose last commit may yet show.
+    A recipe that wants no checkpoints (`checkpoint.every: never`) has none to miss.
+    """
+    if state.recipe.trainer is not None or state.recipe.checkpoint.every == "never":
+        return ()
+    found: list[Attempt] = []
+    for attempt in reversed(state.attempts.values()):
+        if attempt.commit is not None or attempt.number < state.first_attempt or len(found) == UNPUBLISHED_MOST:
+            break
+        if attempt.sealed and _has_trained(attempt):
+            found.append(attempt)
+    return tuple(found)
+
+
+def are_too_many(state: RunState) -> bool:
+    return len(unpublished(state)) == UNPUBLISHED_MOST
+
+
+def are_too_short(state: RunState) -> bool:
+    """Whether the lives of `unpublished` were over before a save could be: nothing was in the way, and none trained for long."""
+    barren = unpublished(state)
+    longest_s = max((_trained_s(a) for a in barren), default=0.0) / state.speed
+    return state.speed > 1 and longest_s < TRAINING_ENOUGH_S and not _in_the_way(barren)
+
+
+def why(state: RunState) -> str:
+    """What it lies in, as far as can be seen, in one sentence with its figures (real seconds)."""
+    barren = unpublished(state)
+    head = f"{len(barren)} attempts in a row published nothing"
+    trained = [_trained_s(a) / state.speed for a in barren]
+    if are_too_short(state):
+        lived, starting = ([part(a) / state.speed for a in barren] for part in (_lived_s, _starting_s))
+        return (
+            f"{head}: in lives of {_range(lived)} here starting took {_range(starting)}, "
+            f"and {_range(trained)} of training came to no whole save"
+        )
+    if found := _in_the_way(barren):
+        return f"{head}: {found}"
+    if any(_tells_steps(a) for a in barren):
+        return f"{head}: {NO_SAVE} in {_range(trained)} of training"
+    return f"{head}: the program wrote nothing into $LAUNCH_CHECKPOINT_DIR in {_range(trained)} of training"
+
+
+def slower(state: RunState) -> float:
+    """A speed at which the shortest of these lives had had time to train and save, in one digit that counts."""
+    barren = unpublished(state)
+    needed_s = TRAINING_ENOUGH_S + max(_starting_s(a) for a in barren) / state.speed
+    speed = max(1.0, min(_lived_s(a) for a in barren) / needed_s)
+    digit: float = 10.0 ** math.floor(math.log10(speed))
+    return math.floor(speed / digit) * digit
+
+
+def _in_the_way(barren: Iterable[Attempt]) -> str:
+    """What the newest of the agents' warnings names as the obstacle, its remedy left out; empty where it names none."""
+    said = next((warning for attempt in barren for warning in reversed(attempt.warnings)), "")
+    cause = said.partition(";")[0]
+    found = cause.partition(": ")[2] or cause
+    return "" if found in NOTHING_IN_THE_WAY else found
+
+
+def _has_trained(attempt: Attempt) -> bool:
+    return attempt.training_at is not None or _trained_s(attempt) > 0
+
+
+def _tells_steps(attempt: Attempt) -> bool:
+    """Whether its program uses `launcher.train`, as far as its last heartbeat shows."""
+    beat = attempt.end.heartbeat if attempt.end is not None else None
+    return beat is not None and (beat.step > attempt.restored_step or beat.total_steps is not None)
+
+
+def _lived_s(attempt: Attempt) -> Seconds:
+    """Market seconds, as all of these."""
+    assert attempt.end is not None, "only what has ended is judged"
+    return max(0.0, (attempt.bill.likely if attempt.bill else attempt.end.at) - _since(attempt))
+
+
+def _starting_s(attempt: Attempt) -> Seconds:
+    return _lived_s(attempt) - _trained_s(attempt)
+
+
+def _trained_s(attempt: Attempt) -> Seconds:
+    beat = attempt.end.heartbeat if attempt.end is not None else None
+    if attempt.training_at is None:
+        return 0.0 if beat is None else beat.training_s
+    return max(0.0, _lived_s(attempt) - (attempt.training_at - _since(attempt)))
+
+
+def _since(attempt: Attempt) -> float:
+    return attempt.requested_at if attempt.billed_from is None else attempt.billed_from
+
+
+def _range(real: list[Seconds]) -> str:
+    low, high = (f"{found:.0f}" for found in (min(real), max(real)))
+    return f"{high} s" if low == high else f"{low} to {high} s"
