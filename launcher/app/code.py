@@ -41,7 +41,9 @@ def key_of(data: bytes) -> str:
 def packed(folder: Path) -> bytes:
     """A tar of everything below `folder` that a program may need. Raises UsageError where that is too much or unreadable."""
     if not folder.is_dir():
-        raise UsageError(f"workdir: {folder} is no folder any more; it is needed to freeze the program's code")
+        raise UsageError(
+            f"workdir: {folder} is no folder any more; go where the program's files are now, and add workdir=. to the command"
+        )
     size: Bytes = 0
     out = io.BytesIO()
     try:

@@ -31,11 +31,16 @@ from launcher.units import Utc
 def create(home: Home, recipe: Recipe, run: str) -> Found:
     """A new run of `recipe`, its journal not begun. Raises UsageError where the name is taken."""
     home.make()
+    refuse_taken(home, recipe, run)
     store = open_store(home.store_url(recipe, run))
-    if _is_born(store):
-        raise _taken(run)
     check_create(store)
     return _bear(home, store, run, recipe)
+
+
+def refuse_taken(home: Home, recipe: Recipe, run: str) -> None:
+    """Raises UsageError where a run of that name lies where this one would."""
+    if _is_born(open_store(home.store_url(recipe, run))):
+        raise _taken(run)
 
 
 def _is_born(store: ObjectStore) -> bool:

@@ -17,6 +17,7 @@ from launcher.app.opening import create
 from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
+from tests.cli.past import launch, note
 
 RECIPE = Recipe(name="r", run="true")
 
@@ -114,6 +115,13 @@ def test_a_name_is_taken_once_its_run_was_born(home: Home):
         create(home, RECIPE, "mine")
 
 
+def test_a_name_that_is_taken_is_refused_before_anything_is_said_of_a_run(capsys: pytest.CaptureFixture[str]):
+    note("mine")
+    assert launch("train", "tiny", "-n", "mine") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("launch: a run named mine exists already")
+
+
 def test_debris_of_a_run_that_was_never_born_is_no_run(home: Home):
     FileStore(home.path / "runs" / "mine").create("recipe.yaml", b"half of it")
     assert create(home, RECIPE, "mine").head.run == "mine"
@@ -148,6 +156,11 @@ def test_equal_code_gives_equal_archives_without_what_no_program_needs(tmp_path:
     with tarfile.open(fileobj=io.BytesIO(first)) as tar:
         assert tar.getnames() == ["lib", "lib/util.py", "train.py"]
         assert tar.getmember("train.py").mode == 0o755
+
+
+def test_a_folder_that_was_moved_is_refused_with_how_to_name_it_anew(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"gone is no folder any more; .* workdir=\."):
+        code.packed(tmp_path / "gone")
 
 
 def test_frozen_code_is_named_by_its_digest_and_made_once(tmp_path: Path):

@@ -21,6 +21,8 @@ def run(args: argparse.Namespace) -> int:
         return plan.run(args)
     name = checked_name(args.name) if args.name else random_name()
     _check_home(args.home)
+    if args.name:
+        _refuse_taken(args.home, recipe, name)
     with Screen(is_quiet=args.quiet) as screen:
         screen.say(first_line(recipe, name))
         return _train(args, recipe, name, screen)
@@ -35,6 +37,14 @@ def _check_home(home: str) -> None:
         raise UsageError(
             f"the home {home} cannot be used: {there} is no folder to write in; name another with --home or LAUNCH_HOME"
         )
+
+
+def _refuse_taken(home: str, recipe: Recipe, name: str) -> None:
+    """Before the first line too: of a run that there will not be nothing is said. A random name needs no look at the store."""
+    from launcher.app.home import Home
+    from launcher.app.opening import refuse_taken
+
+    refuse_taken(Home(Path(home)), recipe, name)
 
 
 def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) -> int:
