@@ -22,7 +22,7 @@ LaunchError                     70 unless a branch says otherwise
 
 
 class LaunchError(Exception):
-    """Base of all errors this package raises on purpose. `str()` is one sentence for a person."""
+    """Base of all errors this package raises on purpose. `str()` is one sentence for a person, of a RecipeError one a line."""
 
     exit_code = 70
 
@@ -32,7 +32,10 @@ class UsageError(LaunchError):
 
 
 class RecipeError(UsageError):
-    """A recipe that cannot be accepted; the message names key, line and remedy."""
+    """A recipe that cannot be accepted. Each argument is one problem: it names key, line and remedy."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class NoCapacity(LaunchError):

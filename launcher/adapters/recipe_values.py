@@ -2,7 +2,8 @@
 
 The dataclasses are the table: field names are the keys, types and metadata say how a value is read and bounded. Keys whose
 text has a shape of its own ("A100:8", "200 steps", "s3://…") have a reader in `SHAPES`. A reader raises ValueError whose
-message is the remedy; key, value and line are added here, in one place.
+message is the remedy; key, value and line are added here, in one place. What is wrong with one key says nothing of another, so
+all is told at once.
 """
 
 import dataclasses
@@ -18,13 +19,20 @@ from launcher.adapters.recipe_skypilot import RESOURCE_KEYS, TASK_KEYS
 from launcher.adapters.recipe_units import plain, without_none
 from launcher.codec import Json
 from launcher.core.recipe import Recipe
+from launcher.errors import RecipeError
+
+NUM_TOLD_MOST = 10  # problems; of a file that is no recipe every line is one
 
 _ALSO_KNOWN = {"": (*TASK_KEYS, "defaults"), "resources": (*RESOURCE_KEYS, "cloud", "region", "zone"), "data": ("residency",)}
 
 
 def read_values(tree: dict[str, Json], origins: Origins) -> dict[str, Json]:
     """`tree` with every value checked and in our units. Raises RecipeError naming key, line and remedy."""
-    return _block(Recipe, tree, "", origins)
+    try:
+        return _block(Recipe, tree, "", origins)
+    except RecipeError as error:
+        told, more = error.args[:NUM_TOLD_MOST], error.args[NUM_TOLD_MOST:]
+        raise RecipeError(*told, *([f"and {len(more)} more problems"] if more else [])) from None
 
 
 @functools.cache
@@ -51,13 +59,19 @@ def _block(kind: type, tree: Json, path: str, origins: Origins) -> dict[str, Jso
     if not isinstance(tree, dict):
         origins.refuse(path, tree, f"write a mapping with keys such as {', '.join(list(keys)[:3])}")
     values: dict[str, Json] = {}
+    problems: list[str] = []
     for key, value in tree.items():
         here = f"{path}.{key}" if path else key
-        if key not in keys:
-            origins.refuse_unknown(here, (*keys, *_ALSO_KNOWN.get(path, ())), paths_of())
-        if value is not None:
-            hint, metadata = keys[key]
-            values |= _read(here, hint, metadata, value, origins)
+        try:
+            if key not in keys:
+                origins.refuse_unknown(here, (*keys, *_ALSO_KNOWN.get(path, ())), paths_of())
+            if value is not None:
+                hint, metadata = keys[key]
+                values |= _read(here, hint, metadata, value, origins)
+        except RecipeError as error:
+            problems += error.args
+    if problems:
+        raise RecipeError(*problems)
     return values
 
 

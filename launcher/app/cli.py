@@ -2,8 +2,9 @@
 
 It must answer at once, so nothing here imports more than argparse and the table in `app/grammar.py`; a command's module is
 imported when it is dispatched. Global flags mean the same before and after the command, because the words before it are
-simply put behind it. Each failure ends in one sentence on stderr, the exit code of PRODUCT and, under `-o json`, a JSON
-document on stdout. What we did not foresee ends with 70 and a report file, never with a traceback on the terminal.
+simply put behind it. Each failure ends in one sentence on stderr (that of a recipe in one for each problem), the exit code of
+PRODUCT and, under `-o json`, a JSON document on stdout. What we did not foresee ends with 70 and a report file, never with a
+traceback on the terminal.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import NoReturn
 from launcher import __version__
 from launcher.app import grammar
 from launcher.app.grammar import Command, Flag, Word
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import LaunchError, RecipeError, UsageError
 
 HOME_DEFAULT = "~/.launch"
 EXIT_BUG = 70
@@ -35,14 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _fail(words, "interrupted", "Interrupted", EXIT_INTERRUPTED)
+        return _fail(words, ["interrupted"], "Interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whatever is still buffered must not raise again when Python closes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_PIPE_CLOSED
     except Exception as error:
         if isinstance(error, LaunchError) and error.exit_code != EXIT_BUG:
-            return _fail(words, str(error), type(error).__name__, error.exit_code)
+            problems = error.args if isinstance(error, RecipeError) else [str(error)]
+            return _fail(words, problems, type(error).__name__, error.exit_code)
         return _report_bug(words, error)
 
 
@@ -219,15 +221,16 @@ def _near(word: str, known: list[str]) -> str:
 # --- failures ----------------------------------------------------------------------------------------------------------------
 
 
-def _fail(words: list[str], message: str, kind: str, exit_code: int, **more: str) -> int:
+def _fail(words: list[str], problems: Sequence[str], kind: str, exit_code: int, **more: str) -> int:
+    """Each of `problems` is one line."""
     from launcher.log import redacted
 
-    message = redacted(" ".join(message.split()))
-    print(f"launch: {message}", file=sys.stderr)
+    lines = [redacted(" ".join(problem.split())) for problem in problems]
+    print("\n".join(f"launch: {line}" for line in lines), file=sys.stderr)
     if _wants_json(words):
         import json
 
-        error = {"kind": kind, "message": message, "exit_code": exit_code, **more}
+        error = {"kind": kind, "message": "\n".join(lines), "exit_code": exit_code, **more}
         print(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
     return exit_code
 
@@ -237,7 +240,7 @@ def _report_bug(words: list[str], error: BaseException) -> int:
 
     path = write_bug_report(words, error, _home_among(words))
     cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return _fail(words, f"a bug of ours ({cause}); the report is in {path}", "Bug", EXIT_BUG, report=path)
+    return _fail(words, [f"a bug of ours ({cause}); the report is in {path}"], "Bug", EXIT_BUG, report=path)
 
 
 def _wants_json(words: list[str]) -> bool:

@@ -1,14 +1,18 @@
-"""Recipes that cannot be accepted: each is refused in one line that names key, file, line and remedy."""
+"""Recipes that cannot be accepted: each is refused in one line a problem that names key, file, line and remedy."""
 
 import contextlib
+import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.adapters.recipe_file import leaves, load, parse
+from launcher.adapters.recipe_values import NUM_TOLD_MOST
 from launcher.core.recipe import Recipe
 from launcher.errors import RecipeError
+from tests.cli.past import launch
 
 RUN = "run: python train.py\n"
 TRAINER = "trainer: {kind: my.trainer, steps: 10}\n"
@@ -214,6 +218,24 @@ def test_a_wrong_override_is_refused_and_said_to_be_on_the_command_line(override
     assert "on the command line" in str(refused.value)
 
 
+def test_all_that_is_wrong_with_the_values_of_a_recipe_is_said_at_once(recipe_at, capsys):
+    wrong = "resources: {infra: local, cpu: 4}\npolicy:\n  budget: lots\n  dedline: 6h\nretry: {error: -1}\nzzzz: 1\n"
+    assert launch("plan", recipe_at(RUN + wrong), "-o", "json") == 2
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert [re.findall(r"recipe.yaml:\d+", line) for line in lines] == [[f"recipe.yaml:{n}"] for n in (2, 4, 5, 6, 7)]
+    assert all(line.startswith("launch: ") and "; " in line for line in lines)
+    error = json.loads(said.out)["error"]
+    assert (error["kind"], error["message"].splitlines()) == ("RecipeError", [line.removeprefix("launch: ") for line in lines])
+
+
+def test_a_file_that_is_no_recipe_at_all_is_told_in_a_few_lines(recipe_at):
+    with pytest.raises(RecipeError) as refused:
+        load(recipe_at("".join(f"service{n}: {{image: x}}\n" for n in range(50))))
+    assert len(refused.value.args) == NUM_TOLD_MOST + 1
+    assert refused.value.args[-1] == f"and {50 - NUM_TOLD_MOST} more problems"
+
+
 def test_a_missing_file_and_an_unknown_name_say_what_to_write_instead(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, expected in [
@@ -246,12 +268,12 @@ def test_never_saving_on_spot_must_be_written_in_the_recipe_itself(recipe_at):
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80))
-def test_any_text_is_a_recipe_or_a_recipe_error_of_one_line(text):
+def test_any_text_is_a_recipe_or_a_recipe_error_of_one_line_a_problem(text):
     try:
-        said = leaves(parse(text))["name"]
+        said = (leaves(parse(text))["name"],)
     except RecipeError as refused:
-        said = str(refused)
-    assert len(said.splitlines()) == 1
+        said = refused.args
+    assert all(len(line.splitlines()) == 1 for line in said)
 
 
 KEYS = [path for path in leaves(Recipe(name="x", run="y")) if path not in ("run", "trainer")]
