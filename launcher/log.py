@@ -37,13 +37,29 @@ class Sink:
 
 _HIDDEN = "***"
 _SECRET_CHARS_MIN = 4  # hiding every "1" would hide the log
-# "abfs://container@account" names no user; with a colon in it, it does.
-_USERINFO = re.compile(r"(?<=://)(?:(?<!abfs://)(?<!abfss://)[^/@\s\"']+|[^/@:\s\"']*:[^/@\s\"']*)@")
-# Query parameters of signed URLs: AWS, Google, Azure SAS, and what people call their tokens.
-_SIGNATURE = re.compile(
-    r"([?&](?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|token|access_token|key|password)=)"
-    r"[^&#\s\"']+",
-    re.IGNORECASE,
+_NAMES = (  # of what is a secret wherever it stands: in a header, a connection string, JSON, an environment
+    r"x-(?:amz|goog)-(?:signature|credential|security-token)|accountkey|sharedaccess(?:key|signature)"
+    r"|(?:aws_)?secret_?access_?key|(?:aws_)?session_?token|(?:access|refresh|id)_token|client_?secret|private_key"
+)
+_WORD = r"""[^\s"'<>;,)]+"""
+_LOOKS = (
+    # "abfs://container@account" names no user; with a colon in it, it does.
+    (re.compile(r"(?<=://)(?:(?<!abfs://)(?<!abfss://)[^/@\s\"']+|[^/@:\s\"']*:[^/@\s\"']*)@"), f"{_HIDDEN}@"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), _HIDDEN),
+    # The header that says who asks, whatever it says: a scheme, a word, and perhaps more of the form "name=word".
+    (
+        re.compile(
+            rf"""(authorization["']?\s*[:=]\s*(?:b?["'])?)(?:[A-Za-z][\w-]* +)?{_WORD}(?:, *\w+={_WORD})*""", re.IGNORECASE
+        ),
+        rf"\g<1>{_HIDDEN}",
+    ),
+    (re.compile(r"(\b(?:Bearer|SharedKey(?:Lite)?) )[\w.~+/=:-]{8,}"), rf"\g<1>{_HIDDEN}"),
+    (re.compile(rf"""({_NAMES})(["']?\s*[:=]\s*(?:b?["'])?|%3D)[^&\s"'<>;,]+""", re.IGNORECASE), rf"\g<1>\g<2>{_HIDDEN}"),
+    (re.compile(r"""((?<![a-z])(?:sig|signature)(?:=|%3D))[^&\s"'<>;,]+""", re.IGNORECASE), rf"\g<1>{_HIDDEN}"),
+    # In a URL only: elsewhere a "key" is one of the store's.
+    (re.compile(r"""([?&](?:token|key|password)=)[^&#\s"'<>]+""", re.IGNORECASE), rf"\g<1>{_HIDDEN}"),
+    # Google's tokens and everybody's JSON web tokens are known by their first letters.
+    (re.compile(r"\b(?:ya29\.[\w.-]{8,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"), _HIDDEN),
 )
 
 _lock = threading.Lock()
@@ -83,10 +99,12 @@ def redact(value: str) -> None:
 
 
 def redacted(text: str) -> str:
-    """`text` without the registered secrets, and without passwords and signatures in URLs."""
+    """`text` without the registered secrets, and without what looks like one: in URLs, headers, connection strings, keys."""
     for secret in _secrets:
         text = text.replace(secret, _HIDDEN)
-    return _SIGNATURE.sub(rf"\g<1>{_HIDDEN}", _USERINFO.sub(f"{_HIDDEN}@", text))
+    for look, shown in _LOOKS:
+        text = look.sub(shown, text)
+    return text
 
 
 def _write(level: Level, event: str, fields: dict[str, Json]) -> None:

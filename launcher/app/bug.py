@@ -1,6 +1,7 @@
 """The report of a bug of ours: what a maintainer needs, in a file, with nothing that the user would not want to send.
 
-Values of `key=value` words and the query parts of URLs may be secrets, so only their names are kept.
+Values of `key=value` words and the query parts of URLs may be secrets, so only their names are kept. A trace holds the words of
+other libraries too: `log.redacted` hides in it what it hides everywhere.
 """
 
 import os
@@ -11,14 +12,14 @@ import tempfile
 import time
 import traceback
 
-from launcher import __version__
+from launcher import __version__, log
 
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def write_bug_report(words: list[str], error: BaseException, home: str) -> str:
     """Write the report below `home`, or below the system's temporary folder where that cannot be written; gives its path."""
-    text = _report(words, error)
+    text = log.redacted(_report(words, error))
     name = f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (os.path.join(home, "reports"), tempfile.gettempdir()):
         path = os.path.join(folder, name)

@@ -185,7 +185,7 @@ def test_an_interrupt_is_130(failing, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_bug_is_70_and_leaves_a_report_without_secrets(failing, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    failing(AssertionError("the sum is off"))
+    failing(AssertionError("the sum is off; asked for s3://b/k?X-Amz-Signature=hush with Authorization: Bearer hush.hush"))
     words = ["train", "r", "-e", "TOKEN=hush", "checkpoint.dir=s3://key:hush@bucket/x", "--home", str(tmp_path), "-o", "json"]
     assert cli.main(words) == 70
     said = capsys.readouterr()

@@ -1,5 +1,7 @@
 """Credentials belong to the provider's own chain: whatever is written or said is free of them."""
 
+import io
+import logging
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,26 @@ def test_a_secret_that_a_library_repeats_in_its_error_is_not_repeated_by_us(monk
         RemoteStore("az://c/runs", provider, deadline=0.0).create("a", b"x")
     assert "cannot sign with ***" in str(told.value)
     assert SECRET not in str(told.value)
+
+
+def test_of_a_secret_at_the_end_of_what_is_told_no_half_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(log, "_secrets", ())
+    said = "." * 190 + SECRET
+    provider = MemoryProvider(before=times(9, "create", failing(RuntimeError, said)))
+    with pytest.raises(StoreUnknown) as told:
+        RemoteStore("s3://b/runs", provider, deadline=0.0).create("a", b"x")
+    assert SECRET[:4] not in str(told.value)
+
+
+def test_what_a_library_logs_by_itself_is_free_of_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert logging.lastResort is not None
+    said = io.StringIO()
+    last = logging.StreamHandler(said)
+    monkeypatch.setattr(logging, "lastResort", last)
+    RemoteStore("s3://b/runs", MemoryProvider()).create("a", b"x")
+    last.handle(logging.makeLogRecord({"msg": "retrying %s", "args": ("https://b/k?sig=hunter2",)}))
+    assert said.getvalue() == "retrying https://b/k?sig=***\n"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,56 @@ def test_passwords_and_signatures_in_urls_are_hidden() -> None:
     assert hidden == "s3://***@host/b?X-Amz-Signature=***&part=1 https://a.blob/x?sv=1&sig=***"
 
 
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (
+            "Authorization: AWS4-HMAC-SHA256 Credential=AKIA1/20261128/r/s3/aws4_request, Signature=hunter2\nHost: h",
+            "Authorization: ***\nHost: h",
+        ),
+        (
+            "<CIMultiDictProxy('Authorization': 'Bearer hunter2.hunter2', 'Host': 'h')>",
+            "<CIMultiDictProxy('Authorization': '***', 'Host': 'h')>",
+        ),
+        ("asked as Bearer hunter2.hunter2 of h", "asked as Bearer *** of h"),
+        ("x-ms-version:2021 SharedKey acct:hunter2== done", "x-ms-version:2021 SharedKey *** done"),
+        ("x-amz-security-token:hunter2//x== host:h", "x-amz-security-token:*** host:h"),
+        ("AccountName=acct;AccountKey=hunter2==;EndpointSuffix=e", "AccountName=acct;AccountKey=***;EndpointSuffix=e"),
+        ("SharedAccessSignature=sv=2024&se=1&sig=hunter2%3D;X=1", "SharedAccessSignature=***&se=1&sig=***;X=1"),
+        (
+            "/b?X-Amz-Credential=hunter2&X-Amz-Security-Token=hunter2&part=1",
+            "/b?X-Amz-Credential=***&X-Amz-Security-Token=***&part=1",
+        ),
+        ("next=%3Fsv%3D1%26sig%3Dhunter2", "next=%3Fsv%3D1%26sig%3D***"),
+        (
+            '{"access_token": "hunter2", "refresh_token": "hunter2", "expires_in": 3}',
+            '{"access_token": "***", "refresh_token": "***", "expires_in": 3}',
+        ),
+        ("aws_secret_access_key = hunter2", "aws_secret_access_key = ***"),
+        ("'SecretAccessKey': 'hunter2', 'SessionToken': 'hunter2'", "'SecretAccessKey': '***', 'SessionToken': '***'"),
+        ("a token of Google's, ya29.hunter2-hunter2, and no more", "a token of Google's, ***, and no more"),
+        ("eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2 is a JSON web token", "*** is a JSON web token"),
+        ("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY----- too", "*** too"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_looks_like_a_secret_is_hidden_whoever_says_it(text: str, hidden: str) -> None:
+    assert log.redacted(text) == hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "object_unreadable key=journal/0001.json error=short",
+        "train.py got signal=9 after tokens=12; the signature: f(x: int)",
+        "no answer for abfs://container@account/runs/x",
+        "the bearer of this design=3",
+    ],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert log.redacted(text) == text
+
+
 def test_a_closed_stream_stops_nothing() -> None:
     stream = text_of()
     stream.close()

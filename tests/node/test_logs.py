@@ -52,6 +52,14 @@ def test_secrets_are_not_in_it() -> None:
     assert text_in(store) == b"token=[HF_TOKEN]!"
 
 
+def test_what_an_error_says_of_a_request_is_said_without_its_signature() -> None:
+    store = MemoryStore("memory://logs")
+    pump = LogPump(store, 1, {})
+    pump.say("Traceback: GET https://bkt/key?X-Amz-Signature=hunter2")
+    pump.close(5.0)
+    assert text_in(store) == b"launch: Traceback: GET https://bkt/key?X-Amz-Signature=***\n"
+
+
 def test_program_is_never_held_up_and_what_is_dropped_is_said() -> None:
     store = Away("memory://logs")
     store.is_away = True

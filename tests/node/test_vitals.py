@@ -46,6 +46,12 @@ def test_a_program_in_whose_way_nothing_is_known_to_be_has_time() -> None:
     assert "none was whole" in warnings_after(31, "")[0]
 
 
+def test_a_warning_that_repeats_a_library_holds_none_of_its_secrets() -> None:
+    told = vitals(0, "", SPEC)
+    told.progress = replace(told.progress, warnings=("a save failed: Authorization: Bearer hunter2",))
+    assert told.compose(1).warnings == ("a save failed: Authorization: ***",)
+
+
 def test_never_silences_it() -> None:
     assert warnings_after(1000, spec=replace(SPEC, save=SaveRule(never=True))) == ()
 

@@ -1,7 +1,8 @@
 """What may become of one request between a client and a server, and which requests it happens to.
 
 action           what happens                                                         told by
-status           answered here; the server never sees the request                     status, body
+status           answered here; the server never sees the request. A body may be made  status, body
+                 of the request's head
 drop_response    the server executes it; the client sees a reset (AMBIGUOUS COMMIT)
 reset_request    a reset after some bytes of the request's body; the server sees a    after
                  request that was cut
@@ -26,6 +27,7 @@ import random
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -63,7 +65,7 @@ class Fault:
     dice: random.Random = field(default_factory=lambda: random.Random(0))
     until: Seconds | None = None  # on the monotonic clock
     status: int = 503
-    body: bytes = SLOW_DOWN
+    body: bytes | Callable[[str], bytes] = SLOW_DOWN
     after: Bytes = 0
     seconds: Seconds = 3600.0
     rate_bytes_per_s: float = 1e6

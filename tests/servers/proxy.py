@@ -151,7 +151,8 @@ async def _answered_here(request: _Request, fault: Fault | None, entry: Entry) -
         return False
     match fault.action:
         case Action.STATUS:
-            await _answer(request, entry, fault.status, fault.body)
+            body = fault.body if isinstance(fault.body, bytes) else fault.body(request.head.decode("latin1"))
+            await _answer(request, entry, fault.status, body)
         case Action.SKEW:
             now = time.time() + fault.seconds
             if abs(_time_of(request, now) - now) <= _SKEW_MOST_S:

@@ -13,7 +13,7 @@ from launcher.adapters.store.providers.azure import Azure
 from launcher.adapters.store.providers.base import Provider
 from launcher.adapters.store.providers.gcs import Gcs
 from launcher.adapters.store.providers.s3 import S3
-from launcher.errors import StoreError, UsageError
+from launcher.errors import UsageError
 
 _LOCAL = ("file", "memory")
 _REMOTE: dict[str, Callable[[], Provider]] = {"s3": S3, "gs": Gcs, "az": Azure, "abfs": Azure}
@@ -44,7 +44,7 @@ def is_remote(url: str | None) -> bool:
 def prepare(url: str) -> None:
     """Load beforehand what opening the store at `url` and asking it takes. What goes wrong shows when it is asked."""
     if is_remote(url):
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(Exception):  # a library may raise anything of an environment that it does not like
             _REMOTE[url.partition("://")[0]]().connect(urlsplit(url).netloc)
 
 

@@ -7,6 +7,7 @@ those that no retry mends.
 
 import email.utils
 import errno
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -164,9 +165,16 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
 
 
 def keep_back_credentials() -> None:
-    """Never write those of this process's environment, in no log and no error."""
+    """Never write those of this process's environment, in no log and no error, nor let a library log them by itself."""
     for secret in secrets_in(os.environ).values():
         log.redact(secret)
+    if logging.lastResort is not None:  # what prints the warnings of a library in a program that configures no logging
+        logging.lastResort.setFormatter(_Redacting())
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return log.redacted(super().format(record))
 
 
 def no_bucket(url: str, bucket: str) -> StoreUnusable:
@@ -208,4 +216,4 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _said(error: BaseException) -> str:
     """The library's own words in one line; some begin with the path alone, and say why in the second."""
-    return log.redacted(" ".join(str(error).split("\n")[:2]).strip()[:200])
+    return " ".join(log.redacted(str(error)).split("\n")[:2]).strip()[:200]  # cut last: of a secret in two no half is known
