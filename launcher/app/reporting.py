@@ -94,6 +94,7 @@ def report_json(report: Report) -> dict[str, Json]:
     """`train`'s document and more; keys are only ever added."""
     spent = report.books.spent
     saved = report.saved_usd
+    created_at, ended_at = moment(report.created_at), None if report.ended_at is None else moment(report.ended_at)
     return {
         **as_json(report.result),
         "goodput": round(report.goodput, 4),
@@ -103,7 +104,9 @@ def report_json(report: Report) -> dict[str, Json]:
         "spent_usd_range": [round(spent.low, 4), round(spent.high, 4)],
         "saved_usd": None if saved is None else round(saved, 4),
         "speed": report.speed,
-        "created_at": moment(report.created_at),
-        "ended_at": None if report.ended_at is None else moment(report.ended_at),
+        "created_at": created_at,
+        "ended_at": ended_at,
+        "created_at_market": created_at,  # both clocks show it: the market's begins at the run's creation
+        "ended_at_market": ended_at,
         "attempts_detail": [life_json(life, report.speed) for life in report.lives],
     }

@@ -1,6 +1,7 @@
 """What a run was worth, in text and as a document that holds all that `train` says and more."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -18,6 +19,14 @@ def test_the_document_holds_all_of_trains_and_more(capsys: pytest.CaptureFixture
     told = document(capsys, "report", "r")
     assert {key: told[key] for key in trains if key != "proof"} == {key: trains[key] for key in trains if key != "proof"}
     assert told["goodput"] == pytest.approx(1 - (2 * 180 - 120) / 5655, abs=1e-3), "two starts, the second behind a notice"
+
+
+def test_beginning_and_end_are_told_on_one_clock_whose_name_is_in_the_key(capsys: pytest.CaptureFixture[str]):
+    keep(preempted())
+    told = document(capsys, "report", "r")
+    began, ended = (datetime.fromisoformat(told[key]) for key in ("created_at_market", "ended_at_market"))
+    assert (ended - began).total_seconds() == pytest.approx(told["rehearsed_hours"] * 3600, abs=2)
+    assert told["ended_at"] == told["ended_at_market"]
 
 
 def test_attempts_are_told_with_place_life_steps_cost_and_cause(capsys: pytest.CaptureFixture[str]):
