@@ -103,7 +103,17 @@ def warnings_of(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str
     aside = tuple(f"checkpoint {found.ref} was set aside: {found.culprit}" for found in beat.set_aside) if beat else ()
     barren = len(unpublished(history.state))
     vain = (f"{barren} attempts in a row trained and published nothing; at {UNPUBLISHED_MOST} the run pauses",) * (barren > 1)
-    return (*bad, *aside, *vain, *(beat.warnings if beat else ()))
+    return (*bad, *aside, *vain, *said_by_machines(history.state, beat))
+
+
+def said_by_machines(state: RunState, beat: Heartbeat | None) -> tuple[str, ...]:
+    """What the newest writer warns of, whose heartbeat is `beat`, and the newest that trained, be it at its end."""
+    trained = next((attempt for attempt in reversed(state.attempts.values()) if attempt.training_at is not None), None)
+    said = beat.warnings if beat else ()
+    if trained is not None and (beat is None or beat.attempt != trained.number):
+        last = trained.end.heartbeat if trained.end else None
+        said += trained.warnings if last is None else last.warnings
+    return tuple(dict.fromkeys(said))
 
 
 # --- what happens next ---------------------------------------------------------------------------------------------------------

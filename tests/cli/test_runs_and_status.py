@@ -14,7 +14,7 @@ from launcher.app.home import Home, at
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.result import result_of, resume_command
 from launcher.app.show import BRIEF_MOST, final_block
-from launcher.app.standing import warnings_of
+from launcher.app.standing import said_by_machines, warnings_of
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
@@ -297,8 +297,25 @@ def test_attempts_that_trained_and_published_nothing_are_a_warning():
         for event in builders.barren(history.state):
             history.append(event)
         shown.append(warnings_of(history, builders.NOW, None))
-    assert shown[0] == (), "one attempt may be too short for its first save"
+    assert shown[0] == ("model.pt kept changing",), "one attempt may be too short for its first save"
     assert "2 attempts in a row trained and published nothing" in shown[1][0]
+
+
+def test_a_machines_last_warnings_stay_until_another_has_trained():
+    busy = "no file published yet: w changed"
+    state = builders.training_run()
+    trains = ev.TrainingStarted(at=builders.NOW, attempt=1, heartbeat=builders.heartbeat(1, 2, training_s=1.0))
+    last = replace(builders.heartbeat(1, 3, training_s=9.0), warnings=(busy,))
+    state = builders.after(state, trains, replace(builders.lost(1), heartbeat=last), builders.sealed(1))
+    assert said_by_machines(state, None) == (busy,)
+    second = (builders.requested(state), builders.started(2), builders.claimed(2), builders.granted(2))
+    state = builders.after(state, *second)
+    restores = replace(builders.heartbeat(2), warnings=("other GPU",))
+    assert said_by_machines(state, restores) == ("other GPU", busy)
+    ended = builders.after(state, replace(builders.lost(2), heartbeat=restores), builders.sealed(2))
+    assert said_by_machines(ended, restores) == ("other GPU", busy), "it never came to train"
+    trained = replace(trains, attempt=2, heartbeat=builders.heartbeat(2, 2, training_s=1.0))
+    assert said_by_machines(builders.after(state, trained), builders.heartbeat(2, 2, training_s=1.0)) == ()
 
 
 def given_up(*, said: str, speed: float) -> FileStore:
