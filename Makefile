@@ -18,7 +18,7 @@ help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 quickstart: $(VENV)/stamp-train  ## train a small GPT through real preemptions on this machine; no account needed
-	@$(VENV)/bin/launch train recipes/quickstart.yaml
+	@$(VENV)/bin/launch train recipes/quickstart.yaml $(ARGS)
 
 test: $(VENV)/stamp-test  ## all tests; no network, no cloud account, no GPU
 	@scripts/test -n 2 --dist loadgroup

@@ -4,13 +4,14 @@ A bundled trace is another market with each seed. A file is one market; the seed
 ends are announced. A run that is replayed is one market altogether.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.app import wiring
-from launcher.core.market.offer import Offer
+from launcher.core.market.offer import Capacity, Offer
 from launcher.core.market.recording import Quote, Recording, quotes
 from launcher.core.market.trace import GENERATED, Trace, typical_life
 from launcher.core.plan.limits import accepted, nearest_miss
@@ -21,7 +22,7 @@ from launcher.errors import NoCapacity, UsageError
 from launcher.sim.market import DeckMarket, Market, TimelineMarket
 from launcher.sim.replay import replayed
 from launcher.sim.world import START
-from launcher.units import HOUR, UsdPerHour
+from launcher.units import HOUR, Seconds, UsdPerHour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Source:
     recipe: Recipe
     market: Callable[[int], Market]
     on_demand_price: UsdPerHour | None
+    life: Seconds  # of a spot machine on average, where it is shortest; inf where none may be bought
     note: str
 
 
@@ -89,7 +91,9 @@ def _timeline(recipe: Recipe, recording: Recording) -> Source:
 def _source(name: str, recipe: Recipe, offers: tuple[Offer, ...], market: Callable[[int], Market], note: str) -> Source:
     if not accepted(recipe, offers):
         raise NoCapacity(f"nothing on offer in {name} fits the recipe; the nearest is {nearest_miss(recipe, offers)}")
-    return Source(name=name, recipe=recipe, market=market, on_demand_price=on_demand_price(recipe, offers), note=note)
+    life = min((o.mean_life for o in accepted(recipe, offers) if o.placement.capacity is Capacity.SPOT), default=math.inf)
+    price = on_demand_price(recipe, offers)
+    return Source(name=name, recipe=recipe, market=market, on_demand_price=price, life=life, note=note)
 
 
 def _gpu(offer: Offer) -> str:

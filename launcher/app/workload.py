@@ -54,11 +54,12 @@ def workload_of(recipe: Recipe, home: Home, *, work: Seconds | None, of: History
     history = of or _earlier(recipe, home)
     found = None if history is None else learnt(history, otherwise=_assumed_start(recipe))
     if history is not None and found is not None:
-        here = f" here, 1 s of it {history.state.speed:.0f} s there" if history.state.speed != 1 else ""
+        speed = history.state.speed if history is of else _speed(recipe, history, found)
+        here = f" here, 1 s of it {speed:.0f} s there" if speed != 1 else ""
         steps = "" if history.state.counts_commits else f", {found.step:.3g} s a step"
         start = show_duration(found.delay + found.boot + found.startup)
         note = f"pace measured in run {history.state.run}: {start} to start{steps}{here}"
-        return _with_work(recipe, found, history.state.speed, work, note, startup_s=history.state.startup_s)
+        return _with_work(recipe, found, speed, work, note, startup_s=history.state.startup_s)
     measured, speed = _assumed(recipe, work)
     note = f"pace assumed: {show_duration(measured.boot + measured.startup)} to start"
     if work is None:
@@ -66,6 +67,13 @@ def workload_of(recipe: Recipe, home: Home, *, work: Seconds | None, of: History
     return _with_work(
         recipe, measured, speed, work, note, startup_s=measured.startup if recipe.is_local else RESTART_UNMEASURED_S
     )
+
+
+def _speed(recipe: Recipe, history: History, found: Measured) -> float:
+    """Of the next run of `recipe`: the earlier one's, unless that was told another speed."""
+    if recipe.local.speed == history.state.recipe.local.speed:
+        return history.state.speed
+    return speed_of(recipe, timing(recipe, startup_s=found.startup, step_s=found.step, is_measured=True))[0]
 
 
 def _with_work(

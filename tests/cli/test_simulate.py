@@ -125,6 +125,26 @@ def test_the_pace_of_an_earlier_run_of_the_same_recipe_is_used(recipe_at, capsys
     assert found.pace.total_steps == 5400
 
 
+def test_an_earlier_run_at_a_speed_of_its_own_tells_the_pace_and_not_the_speed():
+    keep(preempted_silently(), "slow-otter")
+    told = past.local()
+    told = replace(told, local=replace(told.local, speed=100.0))
+    assert workload_of(past.local(), Home(past.home()), work=None, of=None).speed == 1.0
+    known = workload_of(told, Home(past.home()), work=None, of=None)
+    assert known.speed == 100.0
+    assert "1 s of it 100 s there" in known.note
+
+
+@pytest.mark.parametrize(("speed", "is_calm"), [("100", True), ("900", False), ("auto", False)])
+def test_work_that_ends_before_a_life_does_is_said_to_show_no_restarts(
+    recipe_at, capsys: pytest.CaptureFixture[str], speed: str, is_calm: bool
+):
+    words = ("simulate", recipe_at(TRAINER), "--seeds", "1", f"local.speed={speed}")
+    found = document(capsys, *words)
+    assert any("few restarts are to be seen; a higher local.speed shows more" in note for note in found["notes"]) is is_calm
+    assert (found["policies"][0]["restarts"]["median"] == 0) is is_calm
+
+
 OTHERS = {
     "another name": {"name": "another"},
     "other arguments": {"trainer": {"kind": "launcher.trainers.gpt", "steps": 5400, "width": 999}},

@@ -4,6 +4,7 @@ Nothing is trained, bought or written: each run is made in simulated time, in me
 """
 
 import argparse
+import math
 import sys
 import time
 from dataclasses import replace
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     sources = [replay_of(recipe, replayed.state)] if replayed else [source_of(recipe, t) for t in args.trace or [None]]
     deadline = _deadline(recipe, replayed)
     cases = [_case(s, policy, seed, known, deadline) for s in sources for policy in policies for seed in seeds]
-    notes = [known.note, *(s.note for s in sources)]
+    notes = [known.note, *(s.note for s in sources), *filter(None, (_calm(s, known) for s in sources))]
     if deadline is not None:
         notes.append(f"the deadline is {show_duration(deadline)} after the start")
     recorded = None if replayed is None else _recorded(replayed, sources[0])
@@ -64,6 +65,16 @@ def run(args: argparse.Namespace) -> int:
     }
     print_answer(args, document, summary_lines(found, recorded))
     return 0
+
+
+def _calm(source: Source, known: Workload) -> str:
+    """Why a simulation shows hardly a restart, where a rehearsal's speed is why; else empty."""
+    if known.speed == 1 or known.work >= source.life or source.life == math.inf:
+        return ""
+    return (
+        f"at local.speed={known.speed:.4g} all the work takes {show_duration(known.work)} there, and a machine of {source.name} "
+        f"lives {show_duration(source.life)} on average: few restarts are to be seen; a higher local.speed shows more"
+    )
 
 
 def _say(args: argparse.Namespace, line: str) -> None:
