@@ -70,7 +70,7 @@ def standing_of(found: Found, history: History) -> Standing:
         result=result,
         now=now,
         speed=state.speed,
-        doing=_doing(state, silent_s),
+        doing=_doing(state, driver, silent_s),
         loss=beat.loss if beat else None,
         steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
@@ -127,7 +127,7 @@ def _silent_s(found: Found, state: RunState, driver: Holder) -> Seconds | None:
     return still_s if still_s is not None and still_s > CLOCK_STALE_S else None
 
 
-def _doing(state: RunState, silent_s: Seconds | None) -> str:
+def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
     if silent_s is not None and state.living:
         last = state.living[-1]
         return f"attempt {last.number} at {last.offer.placement} was not heard of for {show_duration(silent_s)}"
@@ -143,6 +143,10 @@ def _doing(state: RunState, silent_s: Seconds | None) -> str:
             return f"attempt {leaving.number} saves and ends: {why}"
         case Phase.PROVISIONING:
             return f"attempt {coming[-1].number} starts at {coming[-1].offer.placement}"
+        case Phase.WAITING if driver is Holder.NOBODY:
+            return "no machine, and nobody to ask for one"
+        case Phase.WAITING if not state.attempts and state.startup_s is None:
+            return "start-up and work are being measured, before the first attempt"
         case Phase.WAITING:
             return "no machine; waiting for one"
         case _:

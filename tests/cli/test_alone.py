@@ -1,11 +1,14 @@
 """What a machine saved while no supervisor looked is shown as saved, though no record tells of it."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
-from launcher import codec
+from launcher import clock, codec
+from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.store.files import FileStore
+from launcher.app.wiring import registry_of
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
 from launcher.core.contract import commit_key, heartbeat_key
 from tests import builders
@@ -55,3 +58,17 @@ def test_a_damaged_newest_save_and_a_seal_are_not_what_is_safe(capsys: pytest.Ca
     store.create(commit_key(end), write(Sealed(run="r", incarnation=INCARNATION, ref=end, supervisor="s1", nonce="n")))
     beating(store, 4)
     assert document(capsys, "status", "r")["newest_checkpoint"]["ref"] == "0001-0003"
+
+
+def test_a_machine_that_is_heard_of_is_supervised_again_and_not_begun_anew(capsys: pytest.CaptureFixture[str]):
+    """Its training was never interrupted: to say that it goes on from the last save would be untrue."""
+    _, writer = unsupervised(seen=2)
+    commit_on(writer, 10, 20)
+    folder = registry_of(INCARNATION)
+    folder.mkdir(parents=True)
+    clock.create(clock_of(folder), speed=1.0, market_start=0.0)
+    told = document(capsys, "resume", "r", "--dry-run")["would"]
+    assert told == "supervise it again: attempt 1 is up and goes on by itself; saved so far: step 20"
+    clock_of(folder).unlink()
+    clock.create(clock_of(folder), speed=1.0, market_start=0.0, monotonic=lambda: time.monotonic() - 40)
+    assert document(capsys, "resume", "r", "--dry-run")["would"].startswith("go on from step 20")

@@ -247,6 +247,15 @@ def test_a_run_whose_supervisor_and_machine_are_gone_says_how_long_nothing_was_h
     assert told["steps_per_s"] is None
 
 
+def test_a_run_that_nobody_drives_and_that_has_no_machine_waits_for_nothing(capsys: pytest.CaptureFixture[str]):
+    """Its supervisor went away while it measured, say."""
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.SpeedChosen) - 1)
+    assert document(capsys, "status", "r")["doing"] == "no machine, and nobody to ask for one"
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    assert document(capsys, "status", "r")["doing"] == "start-up and work are being measured, before the first attempt"
+
+
 def test_a_report_on_a_supervised_run_does_not_send_anybody_to_resume_it(capsys: pytest.CaptureFixture[str]):
     store = keep(preempted())
     cut(store, number_of(preempted(), ev.CheckpointSeen))

@@ -20,6 +20,8 @@ from launcher.app.proof import proof_of
 from launcher.app.result import result_of
 from launcher.app.resuming import about_code, ends_at_once, go_on, resumption, with_new_code
 from launcher.app.session import Session
+from launcher.app.wiring import clock_still_s
+from launcher.clock import CLOCK_STALE_S
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.errors import LimitReached, UsageError
@@ -92,11 +94,14 @@ def _unended(history: History) -> str:
     """Where nothing is resumed, since the run never ended: its supervisor went away."""
     if not history.is_created:
         return "start from the beginning: it has no attempt yet"
-    alone = saved_alone(history)
-    if alone is None:
-        return _from_newest(history)
-    unit = "step" if alone.tells_steps else unit_of(history.state)
-    return f"go on from {at(alone.step, unit)}, which the machine saved alone"
+    state, alone = history.state, saved_alone(history)
+    unit = "step" if alone is not None and alone.tells_steps else unit_of(state)
+    saved = at(state.newest_step if alone is None else alone.step, unit)
+    writer, still_s = state.last_writer, clock_still_s(history.incarnation)
+    if writer is not None and writer.is_alive and still_s is not None and still_s <= CLOCK_STALE_S:
+        safe = "nothing is saved yet" if alone is None and state.newest_commit is None else f"saved so far: {saved}"
+        return f"supervise it again: attempt {writer.number} is up and goes on by itself; {safe}"
+    return _from_newest(history) if alone is None else f"go on from {saved}, which the machine saved alone"
 
 
 def _from_newest(history: History) -> str:
