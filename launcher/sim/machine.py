@@ -108,7 +108,7 @@ class SimMachine:
         """Looks show nothing new until something happens to it: it boots as it should, or trains, unwarned and untold."""
         if self.claimed_at is None:
             return not self.is_over and not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
-        return self.is_training and self._trainer.ending is None and self._notice_ends is None and not self._will_look
+        return self.is_training and self._trainer.ending is None and self._notice_ends is None
 
     def step_at(self, now: Utc) -> Step:
         return self._trainer.step_at(now)
@@ -120,7 +120,7 @@ class SimMachine:
         if self.claimed_at is not None and not self.is_over and not self._will_look and not self.is_deaf:
             self._will_look = True
             pause = self._tempo.grant_poll if self._orders.grant is None else self._tempo.journal_poll
-            self._body.after(pause, self._look)
+            self._body.after(pause, self._look, is_news=False)
 
     def warn(self, ends_at: Utc, *, withdrawn: bool = False) -> None:
         """The cloud announces the end of this machine, or takes that back. It stands there for an agent that has yet to begin."""
