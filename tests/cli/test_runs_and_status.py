@@ -347,7 +347,7 @@ def given_up(*, said: str, speed: float) -> FileStore:
 def test_a_rehearsal_whose_lives_are_too_short_is_begun_anew_since_a_run_keeps_its_speed(capsys: pytest.CaptureFixture[str]):
     store = given_up(said="", speed=300)
     told = document(capsys, "status", "r")
-    figures = "in lives of 12 s here starting took 9 s, and 3 s of training came to no whole save"
+    figures = "in lives of 12 s here starting took 9 s, and the program's 3 s came to no whole save"
     assert told["reason"] == f"10 attempts in a row published nothing: {figures}"
     assert "a run keeps its speed" in told["then"]
     assert told["next"] == f"launch train {store.url.removeprefix('file://')}/recipe.yaml local.speed=90"

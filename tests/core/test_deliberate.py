@@ -269,7 +269,7 @@ def test_lives_too_short_for_a_save_are_told_with_how_long_they_were(said: str):
     state = after_short_lives(rehearsed(), said)
     verdict = judge(state, NOW)
     assert verdict is not None
-    figures = "in lives of 12 to 13 s here starting took 9 s, and 3 to 4 s of training came to no whole save"
+    figures = "in lives of 12 to 13 s here starting took 9 s, and the program's 3 to 4 s came to no whole save"
     assert verdict.reason == f"10 attempts in a row published nothing: {figures}"
     assert are_too_short(state)
     assert slower(state) == 90, "39 s for a start and enough of training, in lives of an hour there"

@@ -53,7 +53,7 @@ def why(state: RunState) -> str:
         lived, starting = ([part(a) / state.speed for a in barren] for part in (_lived_s, _starting_s))
         return (
             f"{head}: in lives of {_range(lived)} here starting took {_range(starting)}, "
-            f"and {_range(trained)} of training came to no whole save"
+            f"and the program's {_range(trained)} came to no whole save"
         )
     if found := _in_the_way(barren):
         return f"{head}: {found}"
