@@ -15,6 +15,7 @@ from launcher.app.lives import was_announced
 from launcher.app.result import log_tail
 from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
+from launcher.core.plan.goal import TELLING_FRACTION
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import is_told, spent, toll
@@ -24,7 +25,6 @@ from launcher.errors import StoreError
 from launcher.units import Seconds, Step, Utc, show_duration, show_rate, show_size, show_usd
 
 LOOK_EVERY_S: Seconds = 0.4  # real; heartbeats come twice a second at most
-TELLING_FRACTION = 0.1  # of the work; before that one start-up or one loss would sway the estimate
 
 _ENDS = {
     EndKind.KILLED: ("✗", "killed"),

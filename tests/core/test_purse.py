@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.market.belief import MarketView
+from launcher.core.plan.estimate import Task
+from launcher.core.plan.planner import plan
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Goal
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.observation import Watch
-from launcher.core.run.purse import budget_ends_at, committed, reserve
+from launcher.core.run.purse import budget_ends_at, committed, enough, reserve
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
 from launcher.units import HOUR
-from tests.builders import NOW, after, lost, new_run, recipe, requested, started
+from tests.builders import NOW, after, lost, new_run, recipe, requested, started, training_run
+from tests.builders import committed as commit
 from tests.core.markets import market, spot
 
 MARKET = market(spot("us-east-1a", 0.9), spot("us-east-1b", 1.0), spot("us-west-2a", 1.1))
@@ -79,3 +82,18 @@ def test_a_deadline_that_nothing_can_meet_pauses_before_a_machine_is_bought():
     resumed = after(resumed, ev.RunResumed(at=NOW, recipe=resumed.recipe, deadline_at=NOW + 10 * HOUR))
     [event] = decide(resumed)
     assert isinstance(event, ev.RunPaused)
+
+
+def test_what_is_asked_for_counts_with_the_load_that_the_plan_was_made_under():
+    state = after(new_run(), ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=HOUR, reason=""))
+    task = Task(work=3 * HOUR, restart_cost=300.0, stall=1.0, durable=10.0)
+    made = plan(state.recipe, MARKET.offers, task, MARKET, POLICIES["spot"](), NOW)
+    assert enough(state, spot("a", 1.0), NOW) == "policy.budget=1.7"
+    assert enough(after(state, ev.PlanMade(at=NOW, plan=made)), spot("a", 1.0), NOW) == "policy.budget=4.3"
+
+
+def test_what_a_run_has_cost_so_far_tells_what_the_rest_will_cost_once_enough_is_done():
+    state = after(training_run(), ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=HOUR, reason=""))
+    later = NOW + 5 * HOUR  # at 1 $/h, for an hour of work by the estimate
+    asked = {step: enough(after(state, commit(1, 1, step)), spot("a", 1.0), later) for step in (100, 500)}
+    assert asked == {100: "policy.budget=6.6", 500: "policy.budget=12"}

@@ -9,6 +9,7 @@ import math
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, show_duration, show_rate, show_usd
 
+TELLING_FRACTION = 0.1  # of the work, before which one start or one loss would sway what the run's own cost tells of the rest
 MARGIN = 1.25  # on an estimate of money, which is an average: half of all runs come to more
 
 

@@ -74,7 +74,9 @@ def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
             return replace(state, supervisor=supervisor)
         case ev.SpeedChosen(speed=speed, startup_s=startup_s, work_s=work_s):
             return replace(state, speed=speed, startup_s=startup_s, work_s=work_s)
-        case ev.PlanMade() | ev.MarketSighted():
+        case ev.PlanMade(plan=plan):
+            return replace(state, planned=plan.task)
+        case ev.MarketSighted():
             return state
         case ev.RunResumed():
             return _resume(state, event)

@@ -1,14 +1,16 @@
 """What is left of a run's budget, what that buys, and how much more money or time it takes to go on to the end."""
 
+from dataclasses import replace
+
 from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.offer import Offer
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
-from launcher.core.plan.goal import enough_money, enough_time, least_usd, reserved, show_least
+from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least
 from launcher.core.plan.planner import interval_of
 from launcher.core.run.billing import cost_cap
 from launcher.core.run.ledger import spent
 from launcher.core.run.state import RunState
-from launcher.core.run.view import remaining_work, restart_cost
+from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_usd
 
@@ -51,17 +53,27 @@ def shortfall(state: RunState, offer: Offer, now: Utc) -> str:
 
 
 def enough(state: RunState, offer: Offer, now: Utc) -> str:
-    """The change by which the rest can be done in that place."""
-    tempo, rule = Tempo(state.speed), save_rule(state.recipe.checkpoint, offer.mean_life)
-    task = Task(
-        work=remaining_work(state) if state.work_s is not None else WORK_UNKNOWN,
-        restart_cost=restart_cost(state),
-        stall=tempo.market(max((a.stall_s for a in state.attempts.values()), default=0.0)),
-        durable=tempo.market(_durable_s(state)),
-        num_nodes=state.recipe.num_nodes,
-    )
-    rest = estimate(task, price=offer.price_cap, life=offer.mean_life, interval=interval_of(rule, task)).usd
-    return enough_money(committed(state, now), rest, least_usd(_rate(state, offer), task.restart_cost, reserve(state)))
+    """The change by which the rest can be done: in that place by the plan's estimate, and at the cost that the run had so far."""
+    paid, done, task = committed(state, now), _done(state), _planned(state)
+    left = replace(task, work=task.work * (1 - done))
+    interval = interval_of(save_rule(state.recipe.checkpoint, offer.mean_life), left)
+    rest = estimate(left, price=offer.price_cap, life=offer.mean_life, interval=interval).usd
+    if done > TELLING_FRACTION:
+        rest = max(rest, paid / done * (1 - done))
+    return enough_money(paid, rest, least_usd(_rate(state, offer), restart_cost(state), reserve(state)))
+
+
+def _done(state: RunState) -> float:
+    """The part of the work that is saved; 0 where nobody knows."""
+    total = total_steps(state)
+    return min(1.0, state.newest_step / total) if total else 0.0
+
+
+def _planned(state: RunState) -> Task:
+    """All of the work, as the plan counts it; a run without a plan saves for nothing."""
+    work = WORK_UNKNOWN if state.work_s is None else Tempo(state.speed).market(state.work_s)
+    free = Task(work=work, restart_cost=restart_cost(state), stall=0.0, durable=0.0, num_nodes=state.recipe.num_nodes)
+    return state.planned or free
 
 
 def time_enough(state: RunState, now: Utc) -> str:

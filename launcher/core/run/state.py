@@ -14,6 +14,7 @@ from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitReport, Heartbeat, Notice, RequestKind
 from launcher.core.instance import EndCause, StartFailure
 from launcher.core.market.offer import Capacity, Offer, Placement
+from launcher.core.plan.estimate import Task
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
 from launcher.units import Bytes, Seconds, Step, Utc
@@ -187,6 +188,7 @@ class RunState:
     speed: float = 1.0
     startup_s: Seconds | None = None  # real seconds, measured before the start
     work_s: Seconds | None = None  # real seconds of the whole training
+    planned: Task | None = None  # what the plan's totals are for: with the load of the machine that it was made on
     attempts: dict[int, Attempt] = field(default_factory=dict)  # by number, in order
     next_attempt: int = 1
     writer: int | None = None  # the newest granted attempt, alive or not
