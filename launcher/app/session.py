@@ -50,7 +50,7 @@ class Session:
                 self._supervise(history, supervisor, signals)
                 return result_of(history, self.found.market_now(history), self._proof(history, signals))
             except Detached:
-                log.info("detached", resume=f"launch resume {self.found.head.run}")
+                log.info("detached", resume=self.found.addressed(f"launch resume {self.found.head.run}"))
                 raise
 
     def _supervise(self, history: History, supervisor: str, signals: Signals) -> None:

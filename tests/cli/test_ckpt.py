@@ -243,3 +243,13 @@ def test_a_reference_to_nothing_names_the_remedy(action: str, ref: str, remedy: 
     assert launch("ckpt", action, "r", *([ref] if ref else [])) == 2
     err = capsys.readouterr().err
     assert remedy in err or (action == "unpin" and "is not pinned" in err)
+
+
+def test_what_helps_names_a_run_by_its_url_where_it_was_named_so(capsys: pytest.CaptureFixture[str]):
+    store, made = with_checkpoints()
+    assert launch("ckpt", "unpin", store.url, "0001-0001") == 2
+    assert f"`launch ckpt ls {store.url}`" in capsys.readouterr().err
+    for manifest in made:
+        flip(store, manifest)
+    assert launch("ckpt", "verify", store.url) == 6
+    assert f"`launch resume {store.url} --from 0`" in capsys.readouterr().out

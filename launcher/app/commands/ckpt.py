@@ -148,9 +148,7 @@ def _verify(args: argparse.Namespace, found: Found, known: tuple[Checkpoint, ...
         "newest_good": str(good.ref) if good else None,
         "checkpoints": [{"ref": str(c.ref), **told(_step(c), unit), "culprits": culprits[c.ref]} for c in chosen],
     }
-    print_answer(
-        args, document, [*_verdicts(chosen, culprits, unit), *_fallback(found.head.run, chosen[0], good, culprits, args, unit)]
-    )
+    print_answer(args, document, [*_verdicts(chosen, culprits, unit), *_fallback(found, chosen[0], good, culprits, args, unit)])
     return StoreError.exit_code if culprits[chosen[0].ref] else 0
 
 
@@ -179,12 +177,12 @@ def _verdicts(chosen: list[Checkpoint], culprits: Culprits, unit: str) -> Iterat
 
 
 def _fallback(
-    run: str, first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace, unit: str
+    found: Found, first: Checkpoint, good: Checkpoint | None, culprits: Culprits, args: argparse.Namespace, unit: str
 ) -> list[str]:
     if not culprits[first.ref] or args.ref is not None:
         return []
     if good is None:
-        return [f"no checkpoint is whole; `launch resume {run} --from 0` starts over"]
+        return [found.addressed(f"no checkpoint is whole; `launch resume {found.head.run} --from 0` starts over")]
     return [f"the newest is bad; a resume sets it aside and goes on from {good.ref}, {unit} {_step(good)}, which is whole"]
 
 
@@ -223,7 +221,8 @@ def _unpin(args: argparse.Namespace, found: Found, history: History) -> int:
     try:
         found.store.get(pin_key(ref))
     except KeyMissing:
-        raise UsageError(f"{ref} is not pinned; `launch ckpt ls {found.head.run}` shows what is") from None
+        shows = found.addressed(f"`launch ckpt ls {found.head.run}` shows what is")
+        raise UsageError(f"{ref} is not pinned; {shows}") from None
     if not args.dry_run:
         found.store.delete(pin_key(ref))
     said = f"{'would unpin' if args.dry_run else 'unpinned'} {ref}: checkpoint.keep decides about it now"
