@@ -19,7 +19,7 @@ from launcher.core.run.state import RunState
 from launcher.errors import LaunchError, Overtaken
 from launcher.sim.cloud import Start
 from launcher.sim.faults import Fault, FaultPlan
-from launcher.sim.faulty import FaultyCloud, FaultyFeed, FaultyStore, Process
+from launcher.sim.faulty import NUM_OF_BIRTH, FaultyCloud, FaultyFeed, FaultyStore, Process
 from launcher.sim.timeline import Actor, Dismissed
 from launcher.sim.world import INCARNATION, SimWorld, Supervisor
 from launcher.units import HOUR, MINUTE, Seconds, Utc
@@ -215,7 +215,7 @@ class FaultyWorld(SimWorld):
             case Fault.CHECKPOINT_DAMAGED:
                 self._rot(fault, [key for key in self._keys("attempts/") if "/saves/" in key or "/commits/" in key])
             case Fault.RECORD_DAMAGED:
-                self._rot(fault, self._keys("journal/")[4:])
+                self._rot(fault, self._keys("journal/")[NUM_OF_BIRTH:])
 
     def _rot(self, fault: Fault, keys: list[str]) -> None:
         if keys:

@@ -58,6 +58,7 @@ class Fault(enum.Enum):
     STORE_STORM = "503 storm"
     READ_TRUNCATED = "read truncated"
     READ_CORRUPTED = "read corrupted"
+    WRITE_CORRUPTED = "record corrupted on its way"
     STORE_AWAY = "store unreachable"
     # machines
     SKEW = "machine's clock skewed"
@@ -91,6 +92,7 @@ CALLS = {
     Fault.STORE_SLOW: 0.02,
     Fault.READ_TRUNCATED: 0.005,
     Fault.READ_CORRUPTED: 0.005,
+    Fault.WRITE_CORRUPTED: 0.01,
 }
 STARTS = {
     Fault.START_REPEATED: 0.4,

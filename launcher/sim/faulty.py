@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.market.base import Feed
 from launcher.adapters.store.base import Chunks, ObjectMeta, Span
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, journal_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
+from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
 from launcher.sim.faults import Fault, FaultPlan
 from launcher.sim.store import SimStore
@@ -23,6 +24,8 @@ LIST_LAG: Seconds = 60.0
 CREATE_LATE: Seconds = 60.0
 POLL_LAG: Seconds = 30.0
 SLOW: Seconds = 20.0
+NUM_OF_BIRTH = 4  # records without which there is no run: where one of them is damaged, a person begins anew
+SILENCE: Seconds = STORE_DEADLINE_S  # what a store that cannot be reached costs each call
 
 
 @dataclass(kw_only=True)
@@ -70,11 +73,12 @@ class Process:
 
 @dataclass(kw_only=True)
 class FaultyStore:
-    """The store as one process reaches it."""
+    """The store as one process reaches it: what a bucket's adapter gives once it has repeated what it may (`store/remote`)."""
 
     inner: SimStore
     process: Process
     _on_their_way: dict[str, Utc] = field(default_factory=dict)  # creates that take effect late: until when nobody answers
+    _unheard: dict[str, bytes] = field(default_factory=dict)  # created by this process, without an answer: it knows them again
 
     @property
     def url(self) -> str:
@@ -95,8 +99,17 @@ class FaultyStore:
             self._on_their_way[key] = process.now + CREATE_LATE
             process.timeline.after(CREATE_LATE, lambda: self._land(key, whole))
             raise StoreUnknown(f"{key}: no answer in time")
-        self.inner.create(key, whole)
+        unheard = self._unheard.pop(key, None)
+        try:
+            self.inner.create(key, whole)
+        except KeyExists:
+            if unheard != whole:
+                raise
+        else:
+            if is_record and key > journal_key(NUM_OF_BIRTH) and process.is_hit(Fault.WRITE_CORRUPTED):
+                self.inner.damage(key, self._bent(whole))  # three of the four servers that were tried store it so
         if process.is_hit(Fault.CREATE_UNANSWERED):
+            self._unheard[key] = whole
             raise StoreUnknown(f"{key}: its answer was lost")
         if is_record:
             process.crash(Fault.CRASH_AT_APPEND)
@@ -106,6 +119,11 @@ class FaultyStore:
             self.inner.create(key, data)
         except KeyExists:
             return
+        self._unheard[key] = data
+
+    def _bent(self, data: bytes) -> bytes:
+        place = self.process.plan.choice(len(data))
+        return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
 
     def replace(self, key: str, data: bytes) -> None:
         self._reach()
@@ -121,10 +139,7 @@ class FaultyStore:
         plan = self.process.plan
         if data and self.process.is_hit(Fault.READ_TRUNCATED):
             return data[: plan.choice(len(data))]
-        if data and self.process.is_hit(Fault.READ_CORRUPTED):
-            place = plan.choice(len(data))
-            return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
-        return data
+        return self._bent(data) if data and self.process.is_hit(Fault.READ_CORRUPTED) else data
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         self._reach()
@@ -141,7 +156,7 @@ class FaultyStore:
         process, plan = self.process, self.process.plan
         process.live()
         if plan.during(Fault.STORE_AWAY, process.now):
-            process.rest(SLOW)
+            process.rest(SILENCE)
             raise StoreUnknown("the store cannot be reached")
         if plan.in_storm(process.now):
             raise StoreUnknown("503 Slow Down")

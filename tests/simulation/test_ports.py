@@ -9,9 +9,9 @@ import pytest
 from launcher.core.contract import AttemptSpec, journal_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
-from launcher.errors import CloudUnreachable, FeedStale, StoreUnknown
+from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
 from launcher.sim.faults import CALLS, MOMENTS, SPANS, STARTS, Fault, FaultPlan
-from launcher.sim.faulty import CREATE_LATE, LIST_LAG, POLL_LAG, SLOW, FaultyCloud, FaultyFeed, FaultyStore, Process
+from launcher.sim.faulty import CREATE_LATE, LIST_LAG, POLL_LAG, SILENCE, SLOW, FaultyCloud, FaultyFeed, FaultyStore, Process
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Dismissed, Timeline
 from launcher.units import HOUR, MINUTE, Utc
@@ -80,6 +80,38 @@ def test_a_create_whose_answer_is_lost_took_effect() -> None:
         scene.store.replace("b", b"y")
     assert (scene.inside.get("a"), scene.inside.get("b")) == (b"x", b"y")
     assert scene.fired(Fault.CREATE_UNANSWERED) == 2
+
+
+def test_a_create_without_an_answer_is_known_again_by_the_next_one_of_the_same_bytes() -> None:
+    """And by no other, as with the adapter of a bucket (`tests/conformance/test_remote.py`)."""
+    scene = Scene(Fault.CREATE_UNANSWERED)
+    with pytest.raises(StoreUnknown):
+        scene.store.create("a", b"same")
+    scene.process.plan = always()
+    other = FaultyStore(inner=scene.inside, process=process(scene.timeline, always(), can_stop=True))
+    with pytest.raises(KeyExists):
+        other.create("a", b"same")
+    scene.store.create("a", b"same")
+    with pytest.raises(KeyExists):
+        scene.store.create("a", b"same")
+
+
+def test_other_bytes_after_a_create_without_an_answer_lose_against_it() -> None:
+    scene = Scene(Fault.CREATE_UNANSWERED)
+    with pytest.raises(StoreUnknown):
+        scene.store.create("a", b"one")
+    with pytest.raises(KeyExists):
+        scene.store.create("a", b"two")
+    assert scene.inside.get("a") == b"one"
+
+
+def test_a_record_that_is_bent_on_its_way_stands_bent_and_nothing_else_is_bent() -> None:
+    scene = Scene(Fault.WRITE_CORRUPTED)
+    scene.store.create(journal_key(5), b"record")
+    scene.store.create("attempts/0001/spec.json", b"no record")
+    assert sum(a != b for a, b in zip(scene.inside.get(journal_key(5)), b"record", strict=True)) == 1
+    assert scene.inside.get("attempts/0001/spec.json") == b"no record"
+    assert scene.fired(Fault.WRITE_CORRUPTED) == 1
 
 
 def test_a_late_create_lands_a_minute_after_it_was_given_up() -> None:
@@ -153,7 +185,7 @@ def test_while_the_store_is_away_no_call_reaches_it_and_afterwards_all_do() -> N
         with pytest.raises(StoreUnknown):
             call()
     assert scene.fired(Fault.STORE_AWAY) == len(calls)
-    assert scene.timeline.now == span.start + len(calls) * SLOW, "each waits for an answer that does not come"
+    assert scene.timeline.now == span.start + len(calls) * SILENCE, "each waits for an answer that does not come"
     scene.timeline.pass_until(span.end)
     assert scene.store.get("a") == b"x"
 

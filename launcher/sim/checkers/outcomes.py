@@ -22,6 +22,7 @@ STORE_FAULTS = frozenset(
         Fault.CREATE_UNANSWERED,
         Fault.READ_TRUNCATED,
         Fault.READ_CORRUPTED,
+        Fault.WRITE_CORRUPTED,
         Fault.CHECKPOINT_DAMAGED,
         Fault.RECORD_DAMAGED,
     )

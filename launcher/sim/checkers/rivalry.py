@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from launcher.core.contract import journal_key
 from launcher.core.tempo import Tempo
 from launcher.sim.checkers.tale import life_of, openings, stretches, writers
 from launcher.sim.disaster import FaultyWorld
@@ -31,7 +32,8 @@ def turns(world: FaultyWorld) -> Iterator[str]:
     for name in dict.fromkeys(name for _, name in writers(world)):
         if not any(opener == name for _, _, opener in opened):
             yield f"{name} wrote to the journal and never said that it had opened the run"
-    for name, count in Counter(name for _, _, name in opened).items():
+    damaged = {key for _, key in world.store.damaged}  # one that did not arrive whole is said again
+    for name, count in Counter(name for _, number, name in opened if journal_key(number) not in damaged).items():
         if count > 1:
             yield f"{name} opened the run {count} times"
     for (_, _, before), (at, _, name) in pairwise(opened):
