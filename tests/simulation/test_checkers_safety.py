@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 
 from launcher import codec
-from launcher.adapters.records import Record
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, SetAside
 from launcher.core.contract import (
@@ -80,7 +79,7 @@ def tell(world: FaultyWorld, kind: type[ev.Event], change: Callable[[ev.Event], 
 
     def told(written: Written) -> Written:
         assert written.data is not None
-        record: Record = world.decode(written.data, ev.Event)
+        record, _ = world.decode(written.data, ev.Event)
         return replace(written, data=codec.dumps_digested(replace(record, event=change(record.event))))
 
     rewrite(world, journal_key(number), told)
