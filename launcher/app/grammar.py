@@ -114,7 +114,7 @@ COMMANDS = (
             Flag(("--group-by",), "only the cheapest of each", "WHAT", choices=GROUPS),
             Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe", later=True),
             Flag(("--refresh",), "fetch the lists anew from SkyPilot's catalog"),
-            Flag(("--history",), "what was seen before", later=True),
+            Flag(("--history",), "what spot prices did over all refreshes"),
         ),
         formats=(*FORMATS, "csv"),
     ),

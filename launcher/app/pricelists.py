@@ -1,11 +1,14 @@
 """Which price lists this user has, and the index over them."""
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.adapters.market.history import PriceHistory
 from launcher.adapters.market.index import PriceIndex, open_index
 from launcher.adapters.market.sources import LAYOUT, Places
+from launcher.errors import UsageError
 
 if TYPE_CHECKING:
     from launcher.adapters.market.download import Fetched
@@ -24,6 +27,17 @@ def refresh(home: Path) -> "list[Fetched]":
     from launcher.adapters.market import download  # only here: nothing else of prices needs a network
 
     return download.refresh(places(home).downloads, base_url=os.environ.get(URL_VARIABLE) or download.HOSTED)
+
+
+def history(home: Path) -> PriceHistory:
+    """What prices were at each refresh. Raises UsageError where it cannot be kept in the home."""
+    path = home / "history/prices.sqlite"
+    try:
+        return PriceHistory(path)
+    except (OSError, sqlite3.Error) as error:
+        raise UsageError(
+            f"the price history {path} cannot be used: {error}; move it away, or name another home with --home"
+        ) from None
 
 
 def places(home: Path) -> Places:

@@ -142,3 +142,29 @@ def test_neither_skypilot_nor_torch_nor_fsspec_is_imported(tmp_path: Path) -> No
     for _ in range(2):  # cold, then warm
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stderr.strip() == "[]"
+
+
+def test_history_tells_what_each_refresh_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAUNCH_CATALOG_URL", "http://127.0.0.1:9/v8")
+    assert main(["prices", "V100", "--history"]) == 0
+    assert "no price was noted yet" in capsys.readouterr().out
+    assert main(["prices", "V100", "--refresh", "-q"]) == 0
+    dearer = [
+        (instance, gpu, count, price, 0.7 if spot == 0.5 else spot, zone) for instance, gpu, count, price, spot, zone in ROWS
+    ]
+    lists.folder(tmp_path / "lists", aws=lists.aws(*dearer))
+    assert main(["prices", "V100", "--refresh"]) == 0
+    assert "price history: 1 price changed" in capsys.readouterr().err
+    assert main(["prices", "V100", "--history", "-o", "json"]) == 0
+    first, *others = json.loads(capsys.readouterr().out)["history"]
+    assert (first["place"], first["lowest"], first["now"], first["num_changes"]) == ("use1-az2", 0.5, 0.7, 1)
+    assert all(other["num_changes"] == 0 for other in others)
+
+
+def test_a_history_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "home/history").mkdir(parents=True)
+    (tmp_path / "home/history/prices.sqlite").write_bytes(b"no database, but long enough to be read as one" * 9)
+    assert main(["prices", "V100", "--history"]) == 2
+    assert "the price history" in capsys.readouterr().err

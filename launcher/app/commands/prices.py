@@ -11,8 +11,9 @@ from typing import TypeVar
 from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
 from launcher.app.answer import print_answer
-from launcher.app.pricelists import price_index, refresh
+from launcher.app.pricelists import history, price_index, refresh
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
+from launcher.app.pricing_history import past_json, past_lines
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
 from launcher.units import Utc
@@ -28,7 +29,11 @@ def run(args: argparse.Namespace) -> int:
     index = price_index(home)
     if not index.is_kept and not args.quiet:
         print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
+    if args.refresh and not args.dry_run:
+        _remember(args, home, index)
     name, _, count = (args.gpu or "*").partition(":")
+    if args.history:
+        return _history(args, home, _meant(name, index))
     found = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
     sort = _choice("--sort", args.sort, Sort) or (Sort.ON_DEMAND if args.on_demand else Sort.SPOT)
     group = _choice("--group-by", args.group_by, Group) or (None if args.gpu else Group.GPU)
@@ -49,6 +54,22 @@ def _refresh(args: argparse.Namespace, home: Path) -> None:
     done = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in fetched if not found.trouble]
     if done:
         print(f"refreshed: {', '.join(done)}", file=sys.stderr)
+
+
+def _remember(args: argparse.Namespace, home: Path, index: PriceIndex) -> None:
+    past = history(home)
+    num = past.add((found.quote for found in index.listings(index.accelerators())), time.time())
+    past.close()
+    if not args.quiet:
+        print(f"price history: {num} price{'' if num == 1 else 's'} changed", file=sys.stderr)
+
+
+def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...]) -> int:
+    past = history(home)
+    found = past.past(names)
+    past.close()
+    print_answer(args, {"history": [past_json(one) for one in found]}, past_lines(found, time.time()))
+    return 0
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""The price history notes changes, once each, through two writers at once and a writer that is killed; and it forgets in time."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher.adapters.market.catalog import read_catalog
+from launcher.adapters.market.history import KEPT, PriceHistory
+from launcher.core.market.quote import Quote
+from tests.market import lists
+
+QUOTES = read_catalog(
+    "aws",
+    lists.aws(*[("p3.2xlarge", "V100", 1, 3.06, 0.5 + n / 10, f"use1-az{n}") for n in range(3)]),
+    name="aws.csv",
+).quotes
+
+
+def dearer(quote: Quote) -> Quote:
+    return replace(quote, spot=None if quote.spot is None else 2 * quote.spot)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> PriceHistory:
+    return PriceHistory(tmp_path / "history/prices.sqlite")
+
+
+def test_only_what_changed_is_noted(history: PriceHistory) -> None:
+    first, *others = QUOTES
+    assert history.add(QUOTES, 100.0) == 3
+    assert history.add(QUOTES, 200.0) == 0
+    assert history.add([dearer(first), *others], 300.0) == 1
+    assert history.add(QUOTES, 400.0) == 1
+    newest = history.past(["V100"])[0]
+    assert (newest.place, newest.num_changes, newest.now, newest.lowest, newest.highest) == ("use1-az0", 2, 0.5, 0.5, 1.0)
+    assert (newest.first_at, newest.changed_at) == (100.0, 400.0)
+    assert [past.num_changes for past in history.past(["V100"])[1:]] == [0, 0]
+    assert history.past(["H100"]) == []
+
+
+def test_spot_that_goes_and_comes_is_two_changes(history: PriceHistory) -> None:
+    history.add(QUOTES[:1], 100.0)
+    history.add([replace(QUOTES[0], spot=None)], 200.0)
+    assert history.past(["V100"])[0].now is None
+    history.add(QUOTES[:1], 300.0)
+    assert history.past(["V100"])[0].num_changes == 2
+
+
+def test_old_rows_go_and_the_price_that_holds_stays(history: PriceHistory) -> None:
+    for at, quote in ((100.0, QUOTES[0]), (200.0, dearer(QUOTES[0])), (300.0, QUOTES[0])):
+        history.add([quote], at)
+    history.add(QUOTES[1:2], 250.0 + KEPT)
+    (kept,) = [past for past in history.past(["V100"]) if past.place == "use1-az0"]
+    assert (kept.first_at, kept.num_changes) == (200.0, 1)
+
+
+def test_two_refreshes_at_once_note_each_change_once(history: PriceHistory, tmp_path: Path) -> None:
+    added: list[int] = []
+
+    def refresh() -> None:
+        added.append(PriceHistory(tmp_path / "history/prices.sqlite").add(QUOTES, 100.0))
+
+    threads = [threading.Thread(target=refresh) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(added) == [0, 0, 0, 3]
+
+
+def test_a_writer_that_is_ended_in_the_middle_leaves_nothing(history: PriceHistory) -> None:
+    def broken() -> list[Quote]:
+        yield QUOTES[0]  # type: ignore[misc]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        history.add(broken(), 100.0)
+    assert history.past(["V100"]) == []
+    assert history.add(QUOTES, 200.0) == 3
