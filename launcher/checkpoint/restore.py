@@ -19,10 +19,11 @@ from launcher.errors import Damaged, KeyMissing, StoreError
 
 
 class NothingValid(StoreError):
-    """The grant names a parent, and neither it nor any ancestor is whole. The supervisor tells the remedy."""
+    """The grant names a parent, and neither it nor any ancestor is whole. It tells of the newest; `launch ckpt verify` of all."""
 
     def __init__(self, set_aside: tuple[SetAside, ...], num_let_go: int) -> None:
-        what = "; ".join(f"{bad.ref}: {bad.culprit}" for bad in set_aside)
+        newest, num_more = set_aside[0], len(set_aside) - 1
+        what = f"{newest.ref}: {newest.culprit}{f', and {num_more} more' if num_more else ''}"
         older = f"; {num_let_go} older {'was' if num_let_go == 1 else 'were'} let go" if num_let_go else ""
         super().__init__(f"no checkpoint of this run is whole ({what}{older})")
         self.set_aside = set_aside

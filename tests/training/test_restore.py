@@ -107,15 +107,16 @@ def test_ancestors_are_found_across_attempts_whose_manifests_are_gone():
     assert [bad.ref for bad in found.set_aside] == [newer.ref]
 
 
-def test_where_nothing_is_whole_the_error_names_every_culprit():
+def test_where_nothing_is_whole_the_error_is_short_and_holds_every_culprit():
     store, newest = store_with_two_commits()
     lose_a_shard(store, newest)
     store.delete(commit_key(CommitRef(1, 1)))
 
-    with pytest.raises(NothingValid, match=r"0001-0002.*missing.*0001-0001.*manifest is missing") as caught:
+    with pytest.raises(NothingValid, match=r"is whole \(0001-0002: .*missing, and 1 more\)$") as caught:
         scene.restored(store, newest.ref)
 
-    assert len(caught.value.set_aside) == 2
+    assert [bad.ref for bad in caught.value.set_aside] == [newest.ref, CommitRef(1, 1)]
+    assert "manifest is missing" in caught.value.set_aside[1].culprit
 
 
 def test_a_failed_read_is_retried_and_not_taken_for_damage():
@@ -168,8 +169,9 @@ def test_an_ancestor_is_refused_where_its_child_was_built_on_another():
     store.replace(commit_key(CommitRef(1, 1)), manifests.write(replace(first, step=11)))
     lose_a_shard(store, newest)
 
-    with pytest.raises(NothingValid, match="not the manifest that the commit after it was built on"):
+    with pytest.raises(NothingValid) as caught:
         scene.restored(store, newest.ref)
+    assert "not the manifest that the commit after it was built on" in caught.value.set_aside[1].culprit
 
 
 def test_a_whole_manifest_by_a_newer_launch_is_never_taken_for_damage():
