@@ -20,12 +20,12 @@ from launcher import codec
 from launcher.adapters.cloud import local_reference
 from launcher.adapters.cloud.local_registry import instances_of, locked
 from launcher.adapters.history import read_head_or_removal
-from launcher.adapters.store.base import ObjectMeta, ObjectStore
+from launcher.adapters.store.base import Bucket, ObjectMeta, ObjectStore
 from launcher.app.holding import holder
 from launcher.app.home import Found, Home, ambiguous, named
 from launcher.app.wiring import is_remote, open_store, registry_of
 from launcher.core.contract import JOURNAL_PREFIX, PINS_PREFIX, RUN_KEY, SEGMENTS_PREFIX, RunHead, RunRemoval
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import LaunchError, StoreUnusable, UsageError
 from launcher.units import Bytes
 
 
@@ -134,6 +134,9 @@ def remove(home: Home, remains: Remains, *, passed: Callable[[str], None] = lamb
         for meta in _in_order(store):
             store.delete(meta.key)
             passed(meta.key)
+        if isinstance(store, Bucket):
+            with contextlib.suppress(StoreUnusable):  # who may not list them leaves them to the bucket's own rule
+                store.abandon_uploads()
         if registry is not None:
             shutil.rmtree(registry, ignore_errors=True)
         passed("registry")

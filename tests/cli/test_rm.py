@@ -2,11 +2,13 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from launcher import codec
 from launcher.adapters.cloud.local_registry import instance_of, locked
+from launcher.adapters.store.files import FileStore
 from launcher.app.home import Home, at, find
 from launcher.app.removal import Remains, remains_of, remove
 from launcher.app.wiring import registry_of
@@ -207,6 +209,30 @@ def test_the_journal_goes_after_the_checkpoints():
     first = next(i for i, key in enumerate(deleted) if key.startswith("journal/"))
     assert not any(key.startswith(("attempts/", "pins/")) for key in deleted[first:])
     assert deleted[-1] == RUN_KEY
+
+
+class HalfSent(FileStore):
+    """A folder that behaves as a bucket does where something was begun to be sent."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.uploads = ["attempts/0001/saves/0001/shard"]
+
+    def written_at(self, key: str) -> float:
+        raise NotImplementedError
+
+    def lifecycle(self) -> None:
+        raise NotImplementedError
+
+    def abandon_uploads(self) -> None:
+        self.uploads.clear()
+
+
+def test_what_a_killed_machine_had_begun_to_send_goes_too():
+    with_checkpoints()
+    store = HalfSent(home() / "runs" / "r")
+    remove(Home(home()), replace(remains_of(Home(home()), "r"), store=store))
+    assert store.uploads == []
 
 
 def test_a_half_deleted_run_is_finished_by_name_or_by_url(capsys: pytest.CaptureFixture[str]):

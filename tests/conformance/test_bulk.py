@@ -18,7 +18,7 @@ from launcher.adapters.store.remote import RemoteStore
 from launcher.checkpoint import format as layout
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import FileEntry
-from launcher.errors import Damaged, KeyExists, KeyMissing, StoreUnknown
+from launcher.errors import Damaged, KeyExists, KeyMissing, StoreUnknown, StoreUnusable
 from tests.conformance.provider import Coded, MemoryProvider, Upload, failing, silence, times
 
 MIB = 2**20
@@ -44,7 +44,8 @@ def slots_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_a_terabyte_fits_into_the_parts_that_every_provider_allows() -> None:
-    sizes = [bulk.part_bytes(number) for number in range(1, 10_001)]
+    sizes = [bulk.part_bytes(number) for number in range(1, bulk.NUM_PARTS_MOST + 1)]
+    assert len(sizes) <= 10_000
     assert sum(sizes) >= 500 * 2**30
     assert sizes == sorted(sizes)
     assert min(sizes) >= 5 * MIB, "Amazon takes no smaller one, the last excepted"
@@ -137,9 +138,9 @@ def test_what_is_larger_goes_in_parts(chunks: Any, slots_of_ten: None) -> None:
     store = store_over(provider)
     store.create("a", chunks)
     assert store.get("a") == DATA
-    assert provider.requests[:3] == ["connect", "abandoned", "begin"]
-    assert provider.requests[3:8] == ["send"] * 5
-    assert provider.requests[8] == "finish"
+    assert provider.requests[:4] == ["connect", "abandoned", "stamp", "begin"]
+    assert provider.requests[4:9] == ["send"] * 5
+    assert provider.requests[9] == "finish"
     assert provider.uploads == {}
 
 
@@ -160,10 +161,19 @@ def test_an_upload_whose_last_answer_was_lost_is_ours(slots_of_ten: None) -> Non
     assert provider.requests[-4:-1] == ["finish", "finish", "stamp"]
 
 
-def test_an_upload_to_a_taken_key_is_refused_and_thrown_away(slots_of_ten: None) -> None:
+def test_an_upload_to_a_taken_key_is_refused_before_anything_is_sent(slots_of_ten: None) -> None:
     provider = MemoryProvider()
     store = store_over(provider)
     store.create("a", b"first")
+    with pytest.raises(KeyExists):
+        store.create("a", stream())
+    assert "send" not in provider.requests
+
+
+def test_an_upload_whose_key_is_taken_meanwhile_is_refused_and_thrown_away(slots_of_ten: None) -> None:
+    provider = MemoryProvider()
+    store = store_over(provider)
+    provider.before = times(1, "finish", lambda: provider.objects.update({"runs/a": (b"first", "another's")}))
     with pytest.raises(KeyExists):
         store.create("a", stream())
     assert store.get("a") == b"first"
@@ -215,6 +225,22 @@ def test_abandoned_uploads_of_this_place_are_swept_before_the_first_of_a_writer(
     store.create("b", stream())
     assert set(provider.uploads) == {"young", "elsewhere"}
     assert provider.requests.count("abandoned") == 1
+
+
+def test_what_is_left_of_uploads_goes_with_the_place_however_young(slots_of_ten: None) -> None:
+    left = {name: Upload(Place("bkt", name), time.time(), "m") for name in ("runs/x", "runs/y", "other/x")}
+    provider = MemoryProvider(uploads=dict(left))
+    store_over(provider).abandon_uploads()
+    assert set(provider.uploads) == {"other/x"}
+
+
+def test_what_no_number_of_parts_holds_is_refused_by_name(slots_of_ten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "NUM_PARTS_MOST", 4)
+    provider = MemoryProvider()
+    with pytest.raises(StoreUnusable, match=r"s3://bkt/runs/a is larger than 40 B, .*split it"):
+        store_over(provider).create("a", stream())
+    assert provider.requests.count("send") == 4
+    assert provider.uploads == {}
 
 
 def test_a_writer_that_may_not_list_uploads_writes_all_the_same(slots_of_ten: None) -> None:

@@ -80,6 +80,13 @@ class Bucket(Protocol):
         """The rules that concern keys of this store; None where they may not be read."""
         ...
 
+    def abandon_uploads(self) -> None:
+        """Throw away what was begun to be sent here and is not there yet: parts cost money, and no listing shows them.
+
+        Only where nobody writes any more.
+        """
+        ...
+
 
 @runtime_checkable
 class ReadsAhead(Protocol):

@@ -26,7 +26,8 @@ from launcher.units import Bytes, Seconds, Utc
 
 SLOT_BYTES: Bytes = 16 * 2**20  # of a part, and of what is read at once: the piece that has a digest of its own
 BUDGET_BYTES: Bytes = 80 * 2**20  # of all slots of one transfer
-PARTS_PER_SIZE = 1500  # parts of one size: with ten thousand, the least that a provider allows, 640 GB
+NUM_PARTS_MOST = 10_000  # the least that a provider allows
+PARTS_PER_SIZE = 1500  # parts of one size: 640 GB in all
 NUM_SLOTS_MIN = 2  # one to fill while the other is sent, however large
 ABANDONED_AFTER_S: Seconds = 86400.0  # nobody uploads one object for a day
 
@@ -37,6 +38,11 @@ R = TypeVar("R")
 def part_bytes(number: int) -> Bytes:
     """The size of the part of this number, from 1."""
     return SLOT_BYTES * (1 + (number - 1) // PARTS_PER_SIZE)
+
+
+def size_most() -> Bytes:
+    """Of an object in parts."""
+    return sum(part_bytes(number) for number in range(1, NUM_PARTS_MOST + 1))
 
 
 def num_slots(number: int) -> int:

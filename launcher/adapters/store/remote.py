@@ -22,10 +22,10 @@ from launcher.adapters import retry
 from launcher.adapters.store import bulk
 from launcher.adapters.store.base import Buffer, Chunks, LifecycleRule, ObjectMeta, Span
 from launcher.adapters.store.calls import Calls, Work
-from launcher.adapters.store.providers.base import BeyondEnd, Part, Place, Provider, Receipt, Stamp
+from launcher.adapters.store.providers.base import Abandoned, BeyondEnd, Part, Place, Provider, Receipt, Stamp
 from launcher.core.tempo import STORE_DEADLINE_S
 from launcher.errors import KeyExists, KeyMissing, StoreError, StoreUnknown, StoreUnusable, UsageError
-from launcher.units import Bytes, Seconds, Utc
+from launcher.units import Bytes, Seconds, Utc, show_size
 
 CALL_S: Seconds = 30.0  # the libraries alone may wait for ever for a server that does not answer
 PIECE_BYTES: Bytes = 16 * 2**20  # read with one request, so that each has its own deadline and is repeated alone
@@ -110,6 +110,9 @@ class RemoteStore:
             return None
         return None if rules is None else tuple(rule for found in rules for rule in self._touching(found))
 
+    def abandon_uploads(self) -> None:
+        self._throw_away(self._unfinished())
+
     def _touching(self, rule: LifecycleRule) -> Iterator[LifecycleRule]:
         """The rule as this store's keys see it, where it concerns them."""
         if self._base.startswith(rule.prefix):
@@ -153,8 +156,14 @@ class RemoteStore:
         self._unsettled.pop(key, None)
 
     def _upload(self, key: str, chunks: Iterator[Buffer]) -> None:
-        """In parts; nothing is visible before the last act, which is the create."""
+        """In parts; nothing is visible before the last act, which is the create.
+
+        Where the key is taken, it may take hours to get there: so that is asked first.
+        """
         self._sweep_once()
+        with contextlib.suppress(KeyMissing):
+            self.written_at(key)
+            raise KeyExists(key)
         provider, place, mark = self._provider, self._place(key), uuid.uuid4().hex
         upload: str = self._calls.ask(key, self._calls.in_bucket(lambda fs: provider.begin(fs, place, mark)))
         try:
@@ -169,6 +178,9 @@ class RemoteStore:
 
     def _send(self, key: str, upload: str, part: Part) -> Receipt:
         place = self._place(key)
+        if part.number > bulk.NUM_PARTS_MOST:
+            most = show_size(bulk.size_most())
+            raise StoreUnusable(f"{self._url}/{key} is larger than {most}, the most that an upload holds; split it in two")
         try:
             receipt: Receipt = self._calls.ask(key, lambda fs: self._provider.send(fs, place, upload, part), size=len(part.data))
         except KeyMissing:
@@ -197,6 +209,13 @@ class RemoteStore:
             return
         self._is_swept = True
         with contextlib.suppress(StoreError):
-            found = self._calls.once("", lambda fs: self._provider.abandoned(fs, self._container, self._base))
-            for left in bulk.old(found, time.time()):
+            self._throw_away(bulk.old(self._unfinished(), time.time()))
+
+    def _unfinished(self) -> Iterable[Abandoned]:
+        found: Iterable[Abandoned] = self._calls.once("", lambda fs: self._provider.abandoned(fs, self._container, self._base))
+        return found
+
+    def _throw_away(self, uploads: Iterable[Abandoned]) -> None:
+        for left in uploads:
+            with contextlib.suppress(KeyMissing):  # another was faster
                 self._calls.once(left.place.name, functools.partial(self._provider.abandon, place=left.place, upload=left.upload))

@@ -123,12 +123,17 @@ class S3:
         await fs._call_s3("abort_multipart_upload", Bucket=place.bucket, Key=place.name, UploadId=upload)
 
     async def abandoned(self, fs: Any, bucket: str, prefix: str) -> list[Abandoned]:
-        """The first thousand: the next writer finds the others."""
-        found = await fs._call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
-        return [
-            Abandoned(place=Place(bucket, one["Key"]), upload=one["UploadId"], began_at=one["Initiated"].timestamp())
-            for one in found.get("Uploads", ())
-        ]
+        found: list[Abandoned] = []
+        more: dict[str, str] = {}
+        while True:
+            page = await fs._call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
+            found += [
+                Abandoned(place=Place(bucket, one["Key"]), upload=one["UploadId"], began_at=one["Initiated"].timestamp())
+                for one in page.get("Uploads", ())
+            ]
+            if not page.get("IsTruncated"):
+                return found
+            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     async def stamp(self, fs: Any, place: Place) -> Stamp:
         head = await fs._call_s3("head_object", Bucket=place.bucket, Key=place.name)
