@@ -1,7 +1,10 @@
 """The pages say what is there: every key, exit code and module, and nothing that is gone."""
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 import tomllib
 import typing
 from collections.abc import Iterable, Iterator
@@ -143,6 +146,26 @@ def test_the_simulation_page_has_every_fault_and_every_checker_once_and_no_other
     page = text("docs/simulation.md")
     assert sorted(first_cells(page, "Faults")) == of_pairs(fault.value for fault in Fault)
     assert first_cells(page, "Checkers") == list(CHECKERS)
+
+
+# --- README.md ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_program_of_the_readme_saves_and_goes_on_from_what_it_saved(tmp_path: Path):
+    program = re.findall(r"^```python\n# train.py\n(.*?)^```", text("README.md"), re.MULTILINE | re.DOTALL)[0]
+    saved = tmp_path / "state.pt"
+
+    def train(num_steps: int) -> int:
+        """Train until then; when the file was written last."""
+        shorter = program.replace("60_000", str(num_steps))
+        environment = {**os.environ, "LAUNCH_CHECKPOINT_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", shorter], env=environment, check=True, timeout=120)
+        return saved.stat().st_mtime_ns
+
+    assert len(program.splitlines()) <= 12
+    written_at = train(2000)
+    assert train(2000) == written_at, "it is at its end already"
+    assert [path.name for path in tmp_path.iterdir()] == [saved.name]
 
 
 # --- all pages ---------------------------------------------------------------------------------------------------------------
