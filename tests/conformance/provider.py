@@ -51,6 +51,8 @@ class MemoryProvider:
     extra: str = "memory"
     remedies: Mapping[str, str] = field(default_factory=lambda: {"NoSuchBucket": "there is no bucket {bucket}"})
     denials: Mapping[str, str] = field(default_factory=lambda: {"AccessDenied": "access denied ({said})"})
+    unreached: tuple[str, ...] = ()
+    address: str = "nothing"
 
     def connect(self, bucket: str) -> MemoryFileSystem:
         self.requests.append("connect")

@@ -10,8 +10,9 @@ import pytest
 
 from launcher.adapters.store.base import Span
 from launcher.adapters.store.open import open_store
-from launcher.errors import StoreDenied, StoreError, StoreUnusable
-from tests.e2e.conftest import Faulty, Remote
+from launcher.adapters.store.remote import RemoteStore
+from launcher.errors import StoreDenied, StoreError, StoreUnknown, StoreUnusable
+from tests.e2e.conftest import PROVIDERS, Faulty, Remote
 
 AT_ONCE_S = 30.0  # half the deadline: what is tried until then is not told at once; two busy cores
 
@@ -96,6 +97,55 @@ def test_no_credentials_at_all(remote: Remote, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(StoreDenied, match=r"aws sso login|az login"):
         open_store(remote.url).create("a", b"x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typo:
+    """In what says where a store is, and with what right."""
+
+    name: str
+    value: str
+    kind: type[StoreError]
+    says: str
+
+
+TYPOS = {
+    "s3": (
+        Typo(name="AWS_DEFAULT_REGION", value="us east", kind=StoreUnusable, says="AWS_REGION .* names no region"),
+        Typo(name="AWS_ENDPOINT_URL_S3", value="nonsense", kind=StoreUnusable, says="AWS_ENDPOINT_URL_S3 .* is no URL"),
+        Typo(
+            name="AWS_ENDPOINT_URL_S3",
+            value="http://127.0.0.1:1",
+            kind=StoreUnknown,
+            says="check the network and the region and add",
+        ),
+        Typo(name="AWS_PROFILE", value="nope", kind=StoreDenied, says="profile .nope. could not be found.*set AWS_PROFILE"),
+    ),
+    "gs": (
+        Typo(name="STORAGE_EMULATOR_HOST", value="http://127.0.0.1:1", kind=StoreUnknown, says="check the network and the add"),
+    ),
+    "az": (
+        Typo(name="AZURE_STORAGE_CONNECTION_STRING", value="nonsense", kind=StoreDenied, says="cannot be read; copy it anew"),
+        Typo(name="AZURE_STORAGE_CONNECTION_STRING", value="", kind=StoreDenied, says="which storage account"),
+        Typo(
+            name="AZURE_STORAGE_CONNECTION_STRING",
+            value="AccountName=a;AccountKey=aHVudGVyMg==;BlobEndpoint=http://127.0.0.1:1/a",
+            kind=StoreUnknown,
+            says="check the network and the account's name",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("remote", "typo"), [(store, typo) for store, typos in TYPOS.items() for typo in typos], indirect=["remote"]
+)
+def test_a_typo_in_the_environment_is_told_with_its_variable(remote: Remote, typo: Typo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(typo.name, typo.value)
+    store = RemoteStore(remote.url, PROVIDERS[remote.kind.scheme](), deadline=0.0)
+    with pytest.raises(typo.kind, match=typo.says) as told:
+        store.create("a", b"x")
+    assert type(told.value) is typo.kind
 
 
 def test_a_wrong_key_to_azure(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,10 @@ class Azure:
         "AuthorizationSourceIPMismatch": "access denied from this address; the account's firewall must let it in",
         "CredentialUnavailableError": _NONE,
         "ClientAuthenticationError": _NONE,
+        "BadConnectionString": f"{_CONNECTION} cannot be read; copy it anew from the account's access keys",
     }
+    unreached = ("ServiceRequestError",)
+    address = f"the account's name ({_ACCOUNT}, {_CONNECTION})"
 
     def connect(self, bucket: str) -> Any:
         try:
@@ -123,6 +126,8 @@ class Azure:
         return None  # a matter of the account, told only to its administrators
 
     def code(self, error: BaseException) -> str:
+        if "Connection string" in str(error):
+            return "BadConnectionString"
         code = getattr(error, "error_code", None)
         return str(getattr(code, "value", code) or type(error).__name__)
 

@@ -70,7 +70,8 @@ class Provider(Protocol):
     """One scheme.
 
     `remedies` and `denials` say what to do, by code; denials are about who we are. "{bucket}", "{region}" and "{said}", the
-    library's own words, are filled in. The requests are coroutines for the loop of the file system `fs` and raise whatever
+    library's own words, are filled in. `unreached` are the codes where nobody was reached at all, and `address` is what says
+    where to reach somebody. The requests are coroutines for the loop of the file system `fs` and raise whatever
     the library does.
     """
 
@@ -78,6 +79,8 @@ class Provider(Protocol):
     parts_at_once: int  # of one upload
     remedies: Mapping[str, str]
     denials: Mapping[str, str]
+    unreached: tuple[str, ...]
+    address: str
 
     def connect(self, bucket: str) -> Any:
         """An fsspec AsyncFileSystem of this process, without caches and with bounded retries and time-outs.
@@ -161,7 +164,8 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
         return StoreUnusable(f"cannot use {url}: {IGNORES_CREATE}")
     if any(isinstance(cause, PermissionError) for cause in chain):
         return StoreDenied(f"cannot use {url}: permission denied ({words['said']}); allow reading and writing there")
-    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {words['said']}")
+    remedy = f"; check the network and {provider.address}" if any(code in provider.unreached for code in codes) else ""
+    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {words['said']}{remedy}")
 
 
 def keep_back_credentials() -> None:

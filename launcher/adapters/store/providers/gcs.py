@@ -46,6 +46,8 @@ class Gcs:
         "401": _EXPIRED,
         "403": "access denied ({said}); the account needs Storage Object Admin on {bucket}",
     }
+    unreached = ("ClientConnectorError", "ClientConnectorDNSError", "ConnectionTimeoutError")
+    address = "the address, where STORAGE_EMULATOR_HOST sets one"
 
     def connect(self, bucket: str) -> Any:
         # Else gcsfs loads, and asks, much for zonal buckets: over a minute where the endpoint is not Google's.

@@ -39,7 +39,8 @@ class S3:
         "301": _ELSEWHERE,
         "AuthorizationHeaderMalformed": _ELSEWHERE,
         "IllegalLocationConstraintException": _ELSEWHERE,
-        "InvalidRegionError": "AWS_REGION names no region ({said}); mend it",
+        "InvalidRegionError": "AWS_REGION (or AWS_DEFAULT_REGION) names no region ({said}); mend it",
+        "InvalidEndpoint": "AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL) is no URL ({said}); write https://HOST",
         "QuotaExceeded": _FULL,
         "XMinioStorageFull": _FULL,
         "InsufficientStorage": _FULL,
@@ -66,6 +67,8 @@ class S3:
         "SSOTokenLoadError": _NONE,
         "UnauthorizedSSOTokenError": _NONE,
     }
+    unreached = ("EndpointConnectionError", "ConnectTimeoutError")
+    address = "the region and address (AWS_REGION, AWS_ENDPOINT_URL_S3)"
 
     def connect(self, bucket: str) -> Any:
         try:
@@ -169,7 +172,7 @@ class S3:
         response = getattr(error, "response", None)
         if isinstance(response, Mapping):
             return str(response.get("Error", {}).get("Code", ""))
-        return type(error).__name__
+        return "InvalidEndpoint" if "Invalid endpoint" in str(error) else type(error).__name__
 
 
 def _wants_checksums(s3: Any) -> bool:
