@@ -162,7 +162,7 @@ def test_the_program_of_the_readme_saves_and_goes_on_from_what_it_saved(tmp_path
         subprocess.run([sys.executable, "-c", shorter], env=environment, check=True, timeout=120)
         return saved.stat().st_mtime_ns
 
-    assert len(program.splitlines()) <= 12
+    assert len([line for line in program.splitlines() if line]) <= 12
     written_at = train(2000)
     assert train(2000) == written_at, "it is at its end already"
     assert [path.name for path in tmp_path.iterdir()] == [saved.name]
