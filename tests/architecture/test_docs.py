@@ -148,6 +148,13 @@ def test_the_simulation_page_has_every_fault_and_every_checker_once_and_no_other
     assert first_cells(page, "Checkers") == list(CHECKERS)
 
 
+def test_each_fault_of_the_port_to_a_store_is_set_beside_what_servers_do():
+    table = text("docs/simulation.md").partition("## A store's faults")[2].partition("\n## ")[0]
+    named = {name for row in table.splitlines() if row.startswith("|") for name in row.split("|")[3].strip().split(", ")}
+    of_store = list(Fault)[list(Fault).index(Fault.LIST_LATE) : list(Fault).index(Fault.STORE_AWAY) + 1]
+    assert named - {"simulated by", "---", "–"} == {fault.value for fault in of_store}
+
+
 # --- README.md ----------------------------------------------------------------------------------------------------------------
 
 
