@@ -143,10 +143,17 @@ class Observer:
                 last = self._newest.get(number)
                 if last is None and at > 0:
                     last = _as_manifest(read_commit(self._store, CommitRef(number, at)))
-                self._seals[number] = SealSighted(last=CommitRef(number, at) if at else None, step=last.step if last else None)
+                self._seals[number] = _sighted(CommitRef(number, at) if at else None, last)
             elif isinstance(found, Manifest):
                 self._newest[number] = found
             at += 1
+
+
+def _sighted(newest: CommitRef | None, read: Manifest | None) -> SealSighted:
+    """`read` is the newest commit that could be."""
+    if read is None:
+        return SealSighted(last=newest, step=None)
+    return SealSighted(last=newest, step=read.step, finished=read.finished)
 
 
 def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:

@@ -60,8 +60,10 @@ def lost(n: int, cause: EndCause = EndCause.PREEMPTED, *, at: Utc = NOW) -> ev.A
     return ev.AttemptLost(at=at, attempt=n, cause=cause, evidence="test", heartbeat=None)
 
 
-def sealed(n: int, last: CommitRef | None = None, step: int | None = None, *, at: Utc = NOW) -> ev.AttemptSealed:
-    return ev.AttemptSealed(at=at, attempt=n, last=last, step=step)
+def sealed(
+    n: int, last: CommitRef | None = None, step: int | None = None, *, at: Utc = NOW, finished: bool = False
+) -> ev.AttemptSealed:
+    return ev.AttemptSealed(at=at, attempt=n, last=last, step=step, finished=finished)
 
 
 def exited(n: int, outcome: ExitKind, *, at: Utc = NOW, exit_code: int | None = None) -> ev.AttemptExited:

@@ -115,12 +115,19 @@ def test_a_run_never_ends_before_its_last_writer_is_sealed():
 def test_a_run_whose_last_step_is_saved_buys_no_machine_to_find_that_out(how: tuple[ev.Event, ...]):
     state = after(training_run(), commit(1, 1, 1000), *how, lost(1))
     assert decide(state) == (), "the seal may show more"
-    [event] = decide(after(state, sealed(1, CommitRef(1, 1), 1000)))
+    [event] = decide(after(state, sealed(1, CommitRef(1, 1), 1000, finished=True)))
     assert event == ev.RunSucceeded(at=NOW, commit=CommitRef(1, 1), step=1000)
 
 
+def test_only_a_commit_that_says_so_is_an_end_and_only_a_trainer_of_ours_is_believed():
+    for of, finished in ((recipe(), False), (PROGRAM, True)):
+        state = after(training_run(of), commit(1, 1, 1000), lost(1), sealed(1, CommitRef(1, 1), 1000, finished=finished))
+        [event] = decide(state)
+        assert isinstance(event, ev.AttemptRequested)
+
+
 def test_a_last_step_that_a_resume_went_back_behind_or_added_to_is_trained_again():
-    state = after(training_run(), commit(1, 1, 1000), lost(1), sealed(1, CommitRef(1, 1), 1000))
+    state = after(training_run(), commit(1, 1, 1000), lost(1), sealed(1, CommitRef(1, 1), 1000, finished=True))
     state = after(state, ev.RunPaused(at=NOW, exit_code=130, reason="test"))
     longer = recipe(trainer={"kind": "launcher.trainers.gpt", "steps": 2000})
     back = ev.RunResumed(at=NOW, recipe=state.recipe, deadline_at=None, branched=True, parent=None, step=0)

@@ -326,6 +326,15 @@ def test_whichever_record_rots_the_run_is_opened_again_and_ends_well(victim: int
     assert fresh.state == state
 
 
+def test_a_seal_tells_whether_the_commit_before_it_is_the_end_of_the_training():
+    sim = Sim(trace=FixedTrace(up=HOUR))
+    sim.run()
+    *earlier, last = [record.event for record in sim.history.records if isinstance(record.event, ev.AttemptSealed)]
+    assert last.finished
+    assert earlier
+    assert not any(event.finished for event in earlier)
+
+
 def test_an_outage_of_the_store_is_nobodys_silence():
     class CutOff(Sim):
         """The supervisor reaches no store for a while; the machines do."""

@@ -262,6 +262,7 @@ class AttemptSealed:
     attempt: int
     last: CommitRef | None
     step: Step | None
+    finished: bool = False  # `last` says that it is the end of the training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,7 +225,8 @@ def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
         state = _imply_ends(state, event.at, [state.attempts[old.number]])
     old = state.attempts[old.number]
     is_new = event.last is not None and event.last != old.commit
-    sealed = replace(old, sealed=True, commit=event.last, num_commits=event.last.commit if event.last else 0)
+    num_commits = event.last.commit if event.last else 0
+    sealed = replace(old, sealed=True, finished=event.finished, commit=event.last, num_commits=num_commits)
     failures = state.failures
     if event.step is not None:
         sealed = replace(sealed, commit_step=event.step)

@@ -184,7 +184,7 @@ def _ended(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now
         yield ev.AttemptExited(at=now, attempt=number, report=report)
     seal = seen.seals.get(number)
     if seal is not None and not attempt.sealed:
-        yield ev.AttemptSealed(at=now, attempt=number, last=seal.last, step=seal.step)
+        yield ev.AttemptSealed(at=now, attempt=number, last=seal.last, step=seal.step, finished=seal.finished)
     if attempt.bill is None and seen.instances is not None:
         yield from _bill(attempt, status, watch, state, now)
 

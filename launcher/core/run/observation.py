@@ -19,10 +19,11 @@ from launcher.units import Seconds, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealSighted:
-    """An attempt's commits end in `Sealed`; `last` is the commit before it."""
+    """An attempt's commits end in `Sealed`; `last` is the commit before it, which may be the end of the training."""
 
     last: CommitRef | None
     step: Step | None
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

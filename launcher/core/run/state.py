@@ -129,6 +129,7 @@ class Attempt:
     drain: bool = True
     end: End | None = None
     sealed: bool = False
+    finished: bool = False  # its last commit is the end of the training
     bill: Bill | None = None
     derived: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of `once`
 

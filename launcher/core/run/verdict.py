@@ -54,15 +54,18 @@ def _finished(state: RunState, now: Utc) -> Verdict | None:
     writer = state.last_writer
     if writer is None or writer.end is None or state.branched:
         return None
-    if writer.end.end is EndKind.FINISHED or (writer.sealed and _holds_last_step(state)):
+    if writer.end.end is EndKind.FINISHED or _holds_the_end(state, writer):
         return Verdict(phase=Phase.SUCCEEDED, reason="training reached its end", exit_code=0)
     return None
 
 
-def _holds_last_step(state: RunState) -> bool:
-    """A trainer of ours saves its last step once, as its end. What a program under `run:` does after that is not known."""
+def _holds_the_end(state: RunState, writer: Attempt) -> bool:
+    """For a trainer of ours, whose end is its last commit: what a program under `run:` does after that is not known.
+
+    A resume may have asked for more steps since.
+    """
     steps = total_steps(state)
-    return steps is not None and state.newest_step >= steps
+    return state.recipe.trainer is not None and writer.finished and (steps is None or state.newest_step >= steps)
 
 
 def _requested(state: RunState, now: Utc) -> Verdict | None:
