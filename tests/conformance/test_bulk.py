@@ -50,14 +50,12 @@ def test_half_a_terabyte_fits_into_the_parts_that_every_provider_allows() -> Non
     assert sizes == sorted(sizes)
     assert min(sizes) >= 5 * MIB, "Amazon takes no smaller one, the last excepted"
     assert all(size % (256 * 1024) == 0 for size in sizes), "Google wants multiples of 256 KiB"
-    assert max(sizes) <= 128 * MIB
 
 
-def test_slots_stay_within_the_budget_as_long_as_two_fit() -> None:
-    for number in (1, 1500, 1501, 3000, 3001, 9999):
-        size, num = bulk.part_bytes(number), bulk.num_slots(number)
-        assert num >= 2, "one is filled while another is sent"
-        assert num * size <= max(bulk.BUDGET_BYTES, 2 * size)
+def test_slots_take_80_mib_and_128_at_most_however_large_the_object() -> None:
+    sizes_and_slots = {(bulk.part_bytes(number), bulk.num_slots(number)) for number in range(1, bulk.NUM_PARTS_MOST + 1)}
+    assert all(num >= 2 for _, num in sizes_and_slots), "one is filled while another is sent"
+    assert max(size * num for size, num in sizes_and_slots) <= 128 * MIB
     assert bulk.num_slots(1) * bulk.part_bytes(1) <= 80 * MIB
 
 

@@ -27,7 +27,8 @@ from launcher.units import Bytes, Seconds, Utc
 SLOT_BYTES: Bytes = 16 * 2**20  # of a part, and of what is read at once: the piece that has a digest of its own
 BUDGET_BYTES: Bytes = 80 * 2**20  # of all slots of one transfer
 NUM_PARTS_MOST = 10_000  # the least that a provider allows
-PARTS_PER_SIZE = 1500  # parts of one size: 640 GB in all
+PARTS_PER_SIZE = 700  # parts of one size, before the next is a slot larger
+SLOTS_PER_PART_MOST = 4  # and no larger: two such parts take 128 MiB, and ten thousand hold 600 GB
 NUM_SLOTS_MIN = 2  # one to fill while the other is sent, however large
 ABANDONED_AFTER_S: Seconds = 86400.0  # nobody uploads one object for a day
 
@@ -37,7 +38,7 @@ R = TypeVar("R")
 
 def part_bytes(number: int) -> Bytes:
     """The size of the part of this number, from 1."""
-    return SLOT_BYTES * (1 + (number - 1) // PARTS_PER_SIZE)
+    return SLOT_BYTES * min(1 + (number - 1) // PARTS_PER_SIZE, SLOTS_PER_PART_MOST)
 
 
 def size_most() -> Bytes:
