@@ -151,6 +151,16 @@ def test_only_the_part_that_failed_is_sent_again(slots_of_ten: None) -> None:
     assert provider.requests.count("begin") == 1
 
 
+def test_an_upload_that_nobody_heard_begin_is_begun_anew_and_left_to_be_swept(slots_of_ten: None) -> None:
+    provider = MemoryProvider(after=times(1, "begin", failing(*LOST)))
+    store = store_over(provider)
+    store.create("a", stream())
+    assert store.get("a") == DATA
+    assert len(provider.uploads) == 1
+    store.abandon_uploads()
+    assert provider.uploads == {}
+
+
 def test_an_upload_whose_last_answer_was_lost_is_ours(slots_of_ten: None) -> None:
     provider = MemoryProvider(after=times(1, "finish", failing(*LOST)))
     store = store_over(provider)
