@@ -6,10 +6,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from launcher.app.answer import table
 from launcher.app.counting import told, unit_of
 from launcher.app.looking import moment, span
 from launcher.app.narrative import ended_by
-from launcher.app.show import brief, table
+from launcher.app.show import brief
 from launcher.codec import Json
 from launcher.core.contract import SOURCE_SIGTERM, Heartbeat
 from launcher.core.market.offer import Placement

@@ -1,4 +1,4 @@
-"""What the commands that only look share: which run is meant, how the answer is printed, and when looking on makes sense.
+"""What the commands that only look share: which run is meant, and when looking on makes sense.
 
 Looking changes nothing: no beacon, no record, no touch of a rehearsal's clock. So anybody may look at any run at any time.
 """
@@ -6,20 +6,17 @@ Looking changes nothing: no beacon, no record, no touch of a rehearsal's clock. 
 import argparse
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from launcher import beacon
 from launcher.adapters.history import History
-from launcher.app import show
 from launcher.app.home import Found, Home, at, find
 from launcher.beacon import Holder
-from launcher.codec import Json
 from launcher.errors import StoreError, UsageError
 from launcher.units import Seconds, Utc, show_duration
 
-SCHEMA_VERSION = 1
 LOOK_EVERY_S: Seconds = 0.5  # real, between two looks of a command that goes on looking
 UNDRIVEN_MOST_S: Seconds = 30.0  # real; a run that nobody has driven for so long is not watched any further
 
@@ -36,14 +33,6 @@ def looked_at(args: argparse.Namespace) -> Found:
             with contextlib.suppress(UsageError, StoreError):
                 return home.called(at(entry.store))
     return find(home, args.run)
-
-
-def print_answer(args: argparse.Namespace, document: dict[str, Json], lines: Sequence[str]) -> None:
-    """The answer on stdout: `lines` for people, or `document` as JSON or YAML, its schema's version in front."""
-    if args.output != "table":
-        print(show.document({"schema_version": SCHEMA_VERSION, **document}, args.output))
-    elif lines:
-        print("\n".join(lines))
 
 
 def moment(at_utc: Utc) -> str:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from launcher.app import show
+from launcher.app.answer import as_document
 from launcher.app.home import Found
 from launcher.app.live import Screen
 from launcher.app.result import Result, as_json
@@ -30,5 +31,5 @@ def print_result(args: argparse.Namespace, found: Found, result: Result) -> int:
     if args.output == "table":
         print("\n".join(["", *map(found.addressed, show.final_block(result))]))
     else:
-        print(show.document(as_json(result), args.output))
+        print(as_document(as_json(result), args.output))
     return result.exit_code

@@ -1,10 +1,8 @@
-"""Values as text for people and as documents for programs: tables, the lines before and after a run, JSON and YAML."""
+"""What a person reads before and after a run: the plan, the end, and the documents of both for programs."""
 
-import json
-from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
-from launcher.adapters.recipe_yaml import write_yaml
+from launcher.app.answer import table
 from launcher.app.proof import Proof
 from launcher.app.result import Parts, Result
 from launcher.codec import Json, encode
@@ -18,28 +16,10 @@ CANDIDATES_SHOWN = 6
 BRIEF_MOST = 160  # characters of a text in a table; the whole of it stands where one run is looked at
 
 
-def document(value: dict[str, Json], output: str) -> str:
-    """One JSON or YAML document, without the newline at its end."""
-    if output == "yaml":
-        return write_yaml(value).rstrip("\n")
-    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-
-
 def brief(text: str) -> str:
     """A text for a cell: in one line, and cut where it is too long for one."""
     line = " ".join(text.split())
     return line if len(line) <= BRIEF_MOST else f"{line[: BRIEF_MOST - 2].rpartition(' ')[0]} …"
-
-
-def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows in aligned columns, two blanks apart; the columns in `right` flush right."""
-    rows = [tuple(row) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
-    return ["  ".join(_cell(cell, widths[i], i in right) for i, cell in enumerate(row)).rstrip() for row in rows]
-
-
-def _cell(text: str, width: int, is_right: bool) -> str:
-    return text.rjust(width) if is_right else text.ljust(width)
 
 
 # --- before the run ------------------------------------------------------------------------------------------------------------

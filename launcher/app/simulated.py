@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from launcher.app.show import table
+from launcher.app.answer import table
 from launcher.codec import Json
 from launcher.core.policy.base import Phase
 from launcher.sim.outcome import Outcome

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from launcher import beacon
 from launcher.adapters.history import History
+from launcher.app.answer import print_answer
 from launcher.app.holding import holder
 from launcher.app.home import Found, Home, find
 from launcher.app.live import Screen
-from launcher.app.looking import print_answer
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.requests import ask, withdraw_unseen
 from launcher.app.result import Result, result_of, with_exit_code

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.app import show
+from launcher.app.answer import table
 from launcher.app.plans import (
     AGENT_START_S,
     BUCKET_START_S,
@@ -118,4 +119,4 @@ def test_the_plan_is_a_table_with_the_chosen_place_marked():
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
-    assert show.table([("A", "B"), ("long", "1"), ("x", "100")], right=frozenset({1})) == ["A       B", "long    1", "x     100"]
+    assert table([("A", "B"), ("long", "1"), ("x", "100")], right=frozenset({1})) == ["A       B", "long    1", "x     100"]

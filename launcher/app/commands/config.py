@@ -3,8 +3,7 @@
 import argparse
 
 from launcher.adapters import recipe_file
-from launcher.app.looking import print_answer
-from launcher.app.show import table
+from launcher.app.answer import print_answer, table
 
 UNSET_MEANS = {"resources.accelerators": "none (any A100)", "checkpoint.dir": "none (in the home)"}
 

@@ -3,9 +3,8 @@
 import argparse
 import sys
 
+from launcher.app.answer import print_answer, table
 from launcher.app.checkup import Checkup, Finding, Verdict
-from launcher.app.looking import print_answer
-from launcher.app.show import table
 from launcher.app.wiring import open_store
 from launcher.codec import Json
 from launcher.errors import UsageError

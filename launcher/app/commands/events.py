@@ -4,10 +4,10 @@ import argparse
 
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
+from launcher.app.answer import print_answer, table
 from launcher.app.counting import unit_of
-from launcher.app.looking import looked_at, moment, print_answer, unreadable_records
+from launcher.app.looking import looked_at, moment, unreadable_records
 from launcher.app.narrative import sentence
-from launcher.app.show import table
 from launcher.codec import Json, encode
 from launcher.units import Seconds, show_duration
 

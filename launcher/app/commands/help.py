@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "table":
         print(text)
         return 0
-    from launcher.app.looking import print_answer  # only here: help must load nothing heavy
+    from launcher.app.answer import print_answer  # only here: help must load nothing heavy
 
     print_answer(args, {"topic": args.topic, "text": text}, [])
     return 0

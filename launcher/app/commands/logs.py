@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from launcher.adapters.history import History
+from launcher.app.answer import print_answer
 from launcher.app.home import Found
 from launcher.app.logbook import Logbook, Piece
-from launcher.app.looking import home_of, looked_at, looks, print_answer
+from launcher.app.looking import home_of, looked_at, looks
 from launcher.errors import UsageError
 from launcher.units import Seconds
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from launcher.adapters import recipe_file
 from launcher.adapters.recipe_source import found, text_of
-from launcher.app.looking import print_answer
+from launcher.app.answer import print_answer, table
 from launcher.app.plans import check_secrets, checked, first_plan, note_on_code
-from launcher.app.show import table
 from launcher.core.recipe import Recipe
 from launcher.errors import AccessError, LaunchError, NoCapacity, RecipeError, UsageError
 

@@ -4,12 +4,12 @@ import argparse
 import sys
 import time
 
+from launcher.app.answer import print_answer, table
 from launcher.app.home import Found
-from launcher.app.looking import home_of, looked_at, print_answer
+from launcher.app.looking import home_of, looked_at
 from launcher.app.reporting import Report, report_json, report_lines, report_on
 from launcher.app.result import EXIT_PROOF
 from launcher.app.roster import Readable, Unreadable, rows_of
-from launcher.app.show import table
 from launcher.errors import LaunchError, UsageError
 from launcher.units import Utc, parse_duration, show_excess, show_usd
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from launcher.adapters.history import History
 from launcher.adapters.store.probe import check_create
 from launcher.app.alone import saved_alone
+from launcher.app.answer import print_answer
 from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
 from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
-from launcher.app.looking import print_answer
 from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
 from launcher.app.plans import check_secrets

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from launcher.app.looking import home_of, print_answer
+from launcher.app.answer import print_answer
+from launcher.app.looking import home_of
 from launcher.app.removal import Remains, refuse_if_alive, remains_of, remove
 from launcher.errors import UsageError
 from launcher.units import show_size

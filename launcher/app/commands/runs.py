@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from launcher.app.looking import home_of, print_answer
+from launcher.app.answer import print_answer, table
+from launcher.app.looking import home_of
 from launcher.app.roster import cells, row_json, rows_of
-from launcher.app.show import table
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,8 +12,9 @@ from dataclasses import replace
 from launcher import log
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History
+from launcher.app.answer import print_answer
 from launcher.app.home import find
-from launcher.app.looking import home_of, print_answer
+from launcher.app.looking import home_of
 from launcher.app.simulated import outcome_json, summaries, summary_json, summary_lines
 from launcher.app.traces import Source, replay_of, source_of
 from launcher.app.wiring import policy_names

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Iterator
 
 from launcher.adapters.history import History
+from launcher.app.answer import print_answer
 from launcher.app.home import Found
-from launcher.app.looking import looked_at, looks, print_answer
+from launcher.app.looking import looked_at, looks
 from launcher.app.output import screen_for
 from launcher.app.standing import Standing, standing_json, standing_lines, standing_of, summary_line
 from launcher.app.wiring import wants_colour
