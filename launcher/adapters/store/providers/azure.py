@@ -45,7 +45,7 @@ class Azure:
         "ClientAuthenticationError": _NONE,
         "BadConnectionString": f"{_CONNECTION} cannot be read; copy it anew from the account's access keys",
     }
-    unreached = ("ServiceRequestError",)
+    unreached: tuple[str, ...] = ("ServiceRequestError",)
     address = f"the account's name ({_ACCOUNT}, {_CONNECTION})"
 
     def connect(self, bucket: str) -> Any:

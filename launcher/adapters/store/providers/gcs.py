@@ -46,7 +46,7 @@ class Gcs:
         "401": _EXPIRED,
         "403": "access denied ({said}); the account needs Storage Object Admin on {bucket}",
     }
-    unreached = ("ClientConnectorError", "ClientConnectorDNSError", "ConnectionTimeoutError")
+    unreached: tuple[str, ...] = ("ClientConnectorError", "ClientConnectorDNSError", "ConnectionTimeoutError")
     address = "the address, where STORAGE_EMULATOR_HOST sets one"
 
     def connect(self, bucket: str) -> Any:

@@ -67,7 +67,7 @@ class S3:
         "SSOTokenLoadError": _NONE,
         "UnauthorizedSSOTokenError": _NONE,
     }
-    unreached = ("EndpointConnectionError", "ConnectTimeoutError")
+    unreached: tuple[str, ...] = ("EndpointConnectionError", "ConnectTimeoutError")
     address = "the region and address (AWS_REGION, AWS_ENDPOINT_URL_S3)"
 
     def connect(self, bucket: str) -> Any:
