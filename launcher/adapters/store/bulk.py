@@ -5,14 +5,14 @@ that dies in the middle leaves nothing that anybody reads. Its parts are paid fo
 `RemoteStore` does so before its first upload, `launch rm` with the run, Google and Azure do so by themselves after a week.
 
 Each part is sent from a slot, a buffer that is filled, sent, sent again where it did not arrive, and filled anew; so a failure
-costs one part, and memory does not grow with the object. Reading is the mirror image. The size of an upload is not known before
+costs one part, and memory has a bound. Reading is the mirror image. The size of an upload is not known before
 its end and providers bound the number of its parts, hence parts grow with their number.
 
 The requests are the providers' own (s3fs and its like), driven part by part. Their one thread encrypts and decrypts all that
 passes, and is what limits a transfer. Measured with 1 GB on two cores by `scripts/bench store`, as ratios to a bare HTTP client's
-time and CPU (2026-11-28): over TLS, to a server that costs nothing, up 1.3 and 1.6, down and verified 1.2 and 1.1; to ministack up
-1.1 and 2.0, down 0.9 and 2.1. s3fs's own `put` and `get` take twice our time over TLS, and 0.6 and 1.4 GB of memory. obstore took
-half the CPU, but it finishes no upload create-only, and hangs after a fork.
+time and CPU (2026-11-28): over TLS, to a server that costs nothing, up 1.3 and 1.6, down and verified 1.2 and 1.1; to ministack
+up 1.1 and 2.0, down 0.9 and 2.1. s3fs's own `put` and `get` take twice our time over TLS, and 0.6 and 1.4 GB of memory. obstore
+took half the CPU, but it finishes no upload create-only, and hangs after a fork.
 """
 
 import itertools
