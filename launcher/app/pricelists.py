@@ -41,7 +41,10 @@ def history(home: Path) -> PriceHistory:
 
 
 def places(home: Path) -> Places:
+    """Raises UsageError where the person names a folder that is none."""
     named = os.environ.get(FOLDER_VARIABLE)
+    if named and not Path(named).expanduser().is_dir():
+        raise UsageError(f"{FOLDER_VARIABLE} is {named}, and that is no folder; name one with price lists, or unset it")
     return Places(
         named=Path(named).expanduser() if named else None,
         skypilot=Path("~/.sky/catalogs").expanduser() / LAYOUT,

@@ -119,6 +119,14 @@ def test_a_damaged_list_is_told_and_the_bundled_one_answers(capsys: pytest.Captu
     assert "cut short or damaged" in said
 
 
+def test_a_named_folder_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAUNCH_CATALOG", str(tmp_path / "gone"))
+    assert main(["prices", "V100"]) == 2
+    assert f"LAUNCH_CATALOG is {tmp_path / 'gone'}, and that is no folder" in capsys.readouterr().err
+
+
 def test_without_a_network_a_refresh_says_so_and_the_best_list_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
