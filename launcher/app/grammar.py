@@ -15,7 +15,7 @@ REPORT_FORMATS = (*FORMATS, "html", "md")
 TOPICS = ("recipe", "exit-codes", "rehearsal", "contract", "environment")
 SHELLS = ("bash", "zsh", "fish")
 POLICIES = ("all", "auto", "greedy", "spot", "on-demand", "cheapest")
-PRICES = ("spot", "on-demand", "gpu-hour")
+PRICES = ("total", "spot", "on-demand", "gpu-hour")
 GROUPS = ("gpu", "cloud", "region", "zone")
 
 
@@ -112,7 +112,7 @@ COMMANDS = (
             Flag(("--region",), "only this region", "REGION", is_repeatable=True),
             Flag(("--sort",), "by which price; gpu-hour: the lower one, per GPU", "PRICE", choices=PRICES),
             Flag(("--group-by",), "only the cheapest of each", "WHAT", choices=GROUPS),
-            Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe", later=True),
+            Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe"),
             Flag(("--refresh",), "fetch the lists anew from SkyPilot's catalog"),
             Flag(("--history",), "what spot prices did over all refreshes"),
         ),

@@ -1,15 +1,14 @@
 """The answer of `launch prices`: which listings are meant, in which order, and how much of them fits on a screen."""
 
 import enum
-import shutil
 import string
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launcher.adapters.market.index import Listing
-from launcher.app.answer import table
+from launcher.app.columns import Column, fitted
 from launcher.codec import Json
+from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc, show_duration
 
@@ -57,11 +56,11 @@ def grouped(listings: Sequence[Listing], group: Group) -> list[Row]:
     """The first of each group, in the order of `listings`."""
     members: dict[str, list[Listing]] = {}
     for found in listings:
-        members.setdefault(_group_of(found.quote, group), []).append(found)
+        members.setdefault(group_of(found.quote, group), []).append(found)
     return [Row(listing=those[0], num=len(those)) for those in members.values()]
 
 
-def _group_of(quote: Quote, group: Group) -> str:
+def group_of(quote: Quote | Placement, group: Group) -> str:
     match group:
         case Group.GPU:
             return quote.accelerator
@@ -90,59 +89,32 @@ def _price(quote: Quote, sort: Sort) -> tuple[float | None, bool]:
 # --- for people ----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
-    """`rank`: the higher, the earlier it is left out where the screen is too narrow."""
-
-    head: str
-    cell: Callable[[Row], str]
-    rank: int = 0
-    is_right: bool = False
-
-
 def answer_lines(rows: Sequence[Row], now: Utc, *, width: int | None = None) -> list[str]:
     """The table, what the letters in it mean, and how old the lists are. `width` None: that of the terminal, or any."""
     if not rows:
         return ["nothing is listed that fits"]
     shown = rows[:ROWS_SHOWN]
     letters = _letters(shown)
-    lines = _fitting(shown, letters, now, screen_width() if width is None else width)
+    lines = fitted(_columns(any(row.num > 1 for row in shown), letters, now), shown, width)
     if len(rows) > len(shown):
         lines.append(f"and {len(rows) - len(shown)} more; -o json or -o csv has them all")
     lines += [f"{letter}: {doubt.value}" for doubt, letter in letters.items()]
     return [*lines, *_ages(shown, now)]
 
 
-def screen_width() -> int:
-    """Columns of the terminal; in a pipe there is no edge."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
-
-
-def _fitting(rows: Sequence[Row], letters: dict[Doubt, str], now: Utc, width: int) -> list[str]:
-    columns = _columns(any(row.num > 1 for row in rows), letters, now)
-    while True:
-        right = frozenset(i for i, column in enumerate(columns) if column.is_right)
-        cells = [[column.cell(row) for column in columns] for row in rows]
-        lines = table([[column.head for column in columns], *cells], right=right)
-        dispensable = max(columns, key=lambda column: column.rank)
-        if max(map(len, lines)) <= width or dispensable.rank == 0:
-            return lines
-        columns.remove(dispensable)
-
-
-def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[_Column]:
-    every = [
-        _Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{row.quote.accelerators:.2g}"),
-        _Column(head="PLACE", cell=lambda row: f"{row.quote.cloud} {row.quote.zone or row.quote.region}"),
-        _Column(head="INSTANCE", cell=lambda row: row.quote.instance, rank=2),
-        _Column(head="vCPU", cell=lambda row: _number(row.quote.vcpus), rank=6, is_right=True),
-        _Column(head="GiB", cell=lambda row: _number(row.quote.memory_gib), rank=5, is_right=True),
-        _Column(head="SPOT $/h", cell=lambda row: _dollars(row.quote.spot), is_right=True),
-        _Column(head="OD $/h", cell=lambda row: _dollars(row.quote.on_demand), is_right=True),
-        _Column(head="SPOT/GPU", cell=lambda row: _dollars(row.quote.spot_per_gpu), rank=3, is_right=True),
-        _Column(head="OF", cell=lambda row: str(row.num), rank=4, is_right=True),
-        _Column(head="AGE", cell=lambda row: age(row.listing.source.fetched_at, now), rank=1, is_right=True),
-        _Column(head="NOTE", cell=lambda row: "".join(letters[doubt] for doubt in row.quote.doubts)),
+def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[Column[Row]]:
+    every: list[Column[Row]] = [
+        Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{row.quote.accelerators:.2g}"),
+        Column(head="PLACE", cell=lambda row: f"{row.quote.cloud} {row.quote.zone or row.quote.region}"),
+        Column(head="INSTANCE", cell=lambda row: row.quote.instance, rank=2),
+        Column(head="vCPU", cell=lambda row: _number(row.quote.vcpus), rank=6, is_right=True),
+        Column(head="GiB", cell=lambda row: _number(row.quote.memory_gib), rank=5, is_right=True),
+        Column(head="SPOT $/h", cell=lambda row: dollars(row.quote.spot), is_right=True),
+        Column(head="OD $/h", cell=lambda row: dollars(row.quote.on_demand), is_right=True),
+        Column(head="SPOT/GPU", cell=lambda row: dollars(row.quote.spot_per_gpu), rank=3, is_right=True),
+        Column(head="OF", cell=lambda row: str(row.num), rank=4, is_right=True),
+        Column(head="AGE", cell=lambda row: age(row.listing.source.fetched_at, now), rank=1, is_right=True),
+        Column(head="NOTE", cell=lambda row: "".join(letters[doubt] for doubt in row.quote.doubts)),
     ]
     absent = {"OF"} if not is_grouped else set()
     absent |= {"NOTE"} if not letters else set()
@@ -170,7 +142,8 @@ def age(fetched_at: Utc | None, now: Utc) -> str:
     return "?" if fetched_at is None or fetched_at > now else show_duration(now - fetched_at)
 
 
-def _dollars(price: float | None) -> str:
+def dollars(price: float | None) -> str:
+    """A price in a cell."""
     return UNKNOWN if price is None else f"{price:.2f}"
 
 

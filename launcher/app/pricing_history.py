@@ -4,33 +4,35 @@ import dataclasses
 from collections.abc import Sequence
 
 from launcher.adapters.market.history import Past
-from launcher.app.answer import table
+from launcher.app.columns import Column, fitted
+from launcher.app.pricing import dollars
 from launcher.codec import Json
 from launcher.units import Utc, show_duration
 
 SHOWN_MOST = 20
-HEAD = ("GPU", "PLACE", "INSTANCE", "SPOT $/h", "LOWEST", "HIGHEST", "CHANGES", "LAST", "SEEN FOR")
 
 
-def past_lines(found: Sequence[Past], now: Utc) -> list[str]:
+def past_lines(found: Sequence[Past], now: Utc, *, width: int | None = None) -> list[str]:
     """The most often changed first."""
     if not found:
         return ["no price was noted yet; each `launch prices --refresh` notes what has changed"]
-    lines = table([HEAD, *(_row(one, now) for one in found[:SHOWN_MOST])], right=frozenset(range(3, len(HEAD))))
+    lines = fitted(_columns(now), found[:SHOWN_MOST], width)
     hidden = len(found) - SHOWN_MOST
     return [*lines, *([f"and {hidden} more; -o json has them all"] if hidden > 0 else [])]
 
 
-def _row(one: Past, now: Utc) -> tuple[str, ...]:
-    return (
-        f"{one.accelerator}:{one.accelerators:.2g}",
-        f"{one.cloud} {one.place}",
-        one.instance,
-        *("–" if price is None else f"{price:.2f}" for price in (one.now, one.lowest, one.highest)),
-        str(one.num_changes),
-        f"{show_duration(max(0.0, now - one.changed_at))} ago",
-        show_duration(max(0.0, now - one.first_at)),
-    )
+def _columns(now: Utc) -> list[Column[Past]]:
+    return [
+        Column(head="GPU", cell=lambda one: f"{one.accelerator}:{one.accelerators:.2g}"),
+        Column(head="PLACE", cell=lambda one: f"{one.cloud} {one.place}"),
+        Column(head="INSTANCE", cell=lambda one: one.instance, rank=2),
+        Column(head="SPOT $/h", cell=lambda one: dollars(one.now), is_right=True),
+        Column(head="LOWEST", cell=lambda one: dollars(one.lowest), is_right=True),
+        Column(head="HIGHEST", cell=lambda one: dollars(one.highest), is_right=True),
+        Column(head="CHANGES", cell=lambda one: str(one.num_changes), rank=1, is_right=True),
+        Column(head="LAST", cell=lambda one: f"{show_duration(max(0.0, now - one.changed_at))} ago", rank=4, is_right=True),
+        Column(head="SEEN FOR", cell=lambda one: show_duration(max(0.0, now - one.first_at)), rank=3, is_right=True),
+    ]
 
 
 def past_json(one: Past) -> dict[str, Json]:

@@ -176,3 +176,23 @@ def test_a_history_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[st
     (tmp_path / "home/history/prices.sqlite").write_bytes(b"no database, but long enough to be read as one" * 9)
     assert main(["prices", "V100", "--history"]) == 2
     assert "the price history" in capsys.readouterr().err
+
+
+def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nresources: {accelerators: ['V100:1', 'H100:1'], infra: [aws]}\nrun: python train.py\n"
+    )
+    words = ("prices", "--for", str(tmp_path / "r.yaml"), "--cloud", "aws")
+    assert main([*words, "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    first = document["totals"][0]
+    assert (first["instance"], first["capacity"], first["accelerators_used"]) == ("p3.2xlarge", "spot", 1)
+    assert [total["total_usd"] for total in document["totals"]] == sorted(total["total_usd"] for total in document["totals"])
+    assert "one hour of V100:1" in document["work"]
+    assert main([*words]) == 0
+    said = capsys.readouterr().out
+    assert "8 GPUs for one" in said
+    assert "compute only" in said
+    assert main([*words, "--sort", "spot"]) == 2
+    assert main(["prices", "V100", "--sort", "total"]) == 2
+    assert "--for RECIPE" in capsys.readouterr().err

@@ -34,11 +34,15 @@ def run(args: argparse.Namespace) -> int:
     name, _, count = (args.gpu or "*").partition(":")
     if args.history:
         return _history(args, home, _meant(name, index))
-    found = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
+    listings = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
+    if args.for_recipe is not None:
+        return _for(args, listings)
+    if args.sort == "total":
+        raise UsageError("--sort total is of what it costs to finish something; say what: --for RECIPE")
     sort = _choice("--sort", args.sort, Sort) or (Sort.ON_DEMAND if args.on_demand else Sort.SPOT)
-    group = _choice("--group-by", args.group_by, Group) or (None if args.gpu else Group.GPU)
-    listings = ranked(found, sort)
-    rows = [Row(listing=found) for found in listings] if group is None else grouped(listings, group)
+    group = _group(args)
+    ordered = ranked(listings, sort)
+    rows = [Row(listing=found) for found in ordered] if group is None else grouped(ordered, group)
     _print(args, rows, index, time.time())
     return 0
 
@@ -72,6 +76,26 @@ def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...]) -> in
     return 0
 
 
+def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
+    """By the cost to finish. What a recipe needs to be read is loaded here only."""
+    from launcher.adapters import recipe_file
+    from launcher.app.pricing_totals import assumptions, total_json, total_lines
+    from launcher.app.pricing_totals import grouped as grouped_totals
+    from launcher.core.plan.shopping import offers_of, totals
+    from launcher.core.plan.work import work_of
+
+    if args.sort not in (None, "total"):
+        raise UsageError(f"--for ranks by the total; leave out --sort {args.sort}")
+    recipe = recipe_file.load(args.for_recipe).recipe
+    work = work_of(recipe)
+    found = grouped_totals(
+        totals(recipe, work, (offer for listing in listings for offer in offers_of(listing.quote))), _group(args)
+    )
+    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(), "totals": [total_json(t) for t in found]}
+    print_answer(args, document, total_lines(found, work))
+    return 0
+
+
 # --- what is asked -------------------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +119,11 @@ def _count(gpu: str | None, text: str) -> float | None:
     if not 0 < count < float("inf"):
         raise UsageError(f"prices {gpu}: after the colon stands how many GPUs one machine has, such as H100:8")
     return count
+
+
+def _group(args: argparse.Namespace) -> Group | None:
+    """Where no GPU is named the cheapest of each."""
+    return _choice("--group-by", args.group_by, Group) or (None if args.gpu else Group.GPU)
 
 
 def _choice(flag: str, text: str | None, kind: type[Choice]) -> Choice | None:

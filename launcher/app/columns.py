@@ -1,0 +1,39 @@
+"""Tables that fit the screen: of columns that are too many, the most dispensable go first, whole; nothing wraps."""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from launcher.app.answer import table
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column(Generic[Row]):
+    """`rank` 0: stays on any screen; else the higher, the earlier it is left out."""
+
+    head: str
+    cell: Callable[[Row], str]
+    rank: int = 0
+    is_right: bool = False
+
+
+def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | None = None) -> list[str]:
+    """The table in at most `width` columns (None: the terminal's), as far as the indispensable ones allow."""
+    most = screen_width() if width is None else width
+    kept = list(columns)
+    while True:
+        right = frozenset(i for i, column in enumerate(kept) if column.is_right)
+        lines = table([[column.head for column in kept], *([c.cell(row) for c in kept] for row in rows)], right=right)
+        dispensable = max(kept, key=lambda column: column.rank)
+        if max(map(len, lines)) <= most or dispensable.rank == 0:
+            return lines
+        kept.remove(dispensable)
+
+
+def screen_width() -> int:
+    """Columns of the terminal; in a pipe there is no edge."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6

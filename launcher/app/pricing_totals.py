@@ -1,0 +1,92 @@
+"""The answer of `launch prices --for RECIPE`: what it comes to in the end, where, and what speaks against the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from launcher.app.columns import Column, fitted
+from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of
+from launcher.codec import Json
+from launcher.core.plan.shopping import DURABLE_S, SPOT_LIFE, STALL_S, Total
+from launcher.core.plan.work import UTILIZATION, Work
+from launcher.core.run.view import RESTART_UNMEASURED_S
+from launcher.units import HOUR, show_duration, show_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A total in the answer, its place in the ranking, and how many it stands for as the cheapest of its group."""
+
+    total: Total
+    rank: int
+    num: int = 1
+
+
+def grouped(found: Sequence[Total], group: Group | None) -> list[Row]:
+    """The cheapest of each group; with None all."""
+    rows: dict[str, Row] = {}
+    for rank, total in enumerate(found, start=1):
+        key = str(rank) if group is None else group_of(total.offer.placement, group)
+        first = rows.get(key)
+        rows[key] = Row(total=total, rank=rank) if first is None else replace(first, num=first.num + 1)
+    return list(rows.values())
+
+
+def total_lines(rows: Sequence[Row], work: Work, *, width: int | None = None) -> list[str]:
+    if not rows:
+        return ["nothing on the lists fits the recipe"]
+    shown = rows[:ROWS_SHOWN]
+    hidden = len(rows) - len(shown)
+    return [
+        *fitted(_columns(any(row.num > 1 for row in shown)), shown, width),
+        *([f"and {hidden} more; -o json has them all"] if hidden else []),
+        f"for {work.basis}",
+        *(f"assumed: {assumption}" for assumption in assumptions()),
+    ]
+
+
+def assumptions() -> list[str]:
+    return [
+        f"{UTILIZATION:.0%} of each GPU's peak by its data sheet; a measured speed may rank them otherwise",
+        f"on spot a machine lives {show_duration(SPOT_LIFE)} on average, in every place alike",
+        f"{show_duration(RESTART_UNMEASURED_S)} a start; a save stalls {STALL_S:g} s and is durable after {DURABLE_S:g} s",
+        "compute only: neither the storage of checkpoints nor moving data",
+    ]
+
+
+def _columns(is_grouped: bool) -> list[Column[Row]]:
+    every: list[Column[Row]] = [
+        Column(head="#", cell=lambda row: str(row.rank), rank=4, is_right=True),
+        Column(head="GPU", cell=lambda row: f"{row.total.offer.placement.accelerator}:{row.total.offer.placement.accelerators}"),
+        Column(head="PLACE", cell=lambda row: str(row.total.offer.placement)),
+        Column(head="INSTANCE", cell=lambda row: row.total.offer.placement.instance, rank=6),
+        Column(head="CAPACITY", cell=lambda row: row.total.offer.placement.capacity.value),
+        Column(head="$/h", cell=lambda row: dollars(row.total.offer.price), is_right=True),
+        Column(head="TAKES", cell=lambda row: show_duration(row.total.estimate.elapsed), rank=1, is_right=True),
+        Column(head="RESTARTS", cell=lambda row: f"{row.total.estimate.restarts:.1f}", rank=3, is_right=True),
+        Column(head="TOTAL", cell=lambda row: show_usd(row.total.estimate.usd), is_right=True),
+        Column(head="OF", cell=lambda row: str(row.num), rank=5, is_right=True),
+        Column(head="AGAINST IT", cell=lambda row: row.total.why, rank=2),
+    ]
+    return [column for column in every if is_grouped or column.head != "OF"]
+
+
+def total_json(row: Row) -> dict[str, Json]:
+    total = row.total
+    p, cost = total.offer.placement, total.estimate
+    return {
+        "cloud": p.cloud,
+        "region": p.region,
+        "zone": p.zone,
+        "instance": p.instance,
+        "accelerator": p.accelerator,
+        "accelerators": p.accelerators,
+        "accelerators_used": total.gpus,
+        "capacity": p.capacity.value,
+        "usd_per_h": round(total.offer.price, 6),
+        "hours": round(cost.elapsed / HOUR, 4),
+        "restarts": round(cost.restarts, 3),
+        "total_usd": round(cost.usd, 4),
+        "against": total.why,
+        "rank": row.rank,
+        "of": row.num,
+    }

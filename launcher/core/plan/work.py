@@ -1,0 +1,71 @@
+"""How much there is to train, in floating-point operations, and how long that takes on a GPU that nobody has measured yet.
+
+A roofline of one line: training a large network multiplies matrices, so its time is operations over what a chip can do, times
+the share of that which training reaches. That share is taken to be the same on every chip. It is not quite: old chips starve
+less, and small networks are bound by memory or by launching kernels. So the hours are good for a ranking; a
+measured speed is worth more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launcher.core.market.chips import CHIPS, Chip
+from launcher.core.recipe import Recipe
+from launcher.units import HOUR, Seconds
+
+# Of a chip's peak. Published for large language models: 21 to 46 % (GPT-3 21.3, MT-NLG 30.2, Gopher 32.5, PaLM 46.2; Chowdhery et
+# al. 2022, "PaLM", table 3).
+UTILIZATION = 0.35
+REFERENCE = "A100"  # whose hour is the measure where the work of a program is not known, and the recipe names no GPU
+GPT = "launcher.trainers.gpt"
+_VOCABULARY = 256  # of that trainer: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """`flops` of all steps together; `reads_16`: in 16 bits, else in fp32. `basis` says what they are, for a person."""
+
+    flops: float
+    reads_16: bool
+    basis: str
+
+
+def work_of(recipe: Recipe) -> Work:
+    """The work of a trainer of ours; of any other program what one hour of its first GPUs does."""
+    trainer = recipe.trainer
+    if trainer is not None and trainer.get("kind") == GPT:
+        return Work(flops=_gpt_flops(trainer), reads_16=False, basis=f"the {trainer.get('steps')} steps of {GPT}, in fp32")
+    name, _, count = (recipe.resources.accelerators[0] if recipe.resources.accelerators else REFERENCE).partition(":")
+    known = next((gpu for gpu in CHIPS if gpu.lower() == name.lower()), REFERENCE)
+    gpus = int(count or 1) if known.lower() == name.lower() else 1
+    return Work(
+        flops=gpus * CHIPS[known].tflops_16 * 1e12 * UTILIZATION * HOUR,
+        reads_16=True,
+        basis=f"what one hour of {known}:{gpus} does in 16 bits, since nobody knows how long the program trains",
+    )
+
+
+def time_on(chip: Chip, gpus: float, work: Work) -> Seconds:
+    """How long `work` takes on so many of these, all used."""
+    peak = chip.tflops_16 if work.reads_16 else chip.tflops_32
+    return work.flops / (gpus * peak * 1e12 * UTILIZATION)
+
+
+def _gpt_flops(trainer: Mapping[str, object]) -> float:
+    """6 operations for each parameter and token, forward and backward, and 12 per layer, width and pair of positions.
+
+    Kaplan et al. 2020, "Scaling laws for neural language models", section 2.1; with attention as in Chowdhery et al. 2022,
+    appendix B.
+    """
+    steps, batch, layers, width, context = (
+        _number(trainer, name, default)
+        for name, default in (("steps", 400), ("batch_size", 16), ("layers", 2), ("width", 96), ("context", 64))
+    )
+    parameters = 12 * layers * width**2 + (_VOCABULARY + context) * width
+    tokens = steps * batch * context
+    return tokens * (6 * parameters + 12 * layers * width * context)
+
+
+def _number(trainer: Mapping[str, object], name: str, default: int) -> float:
+    value = trainer.get(name, default)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float(default)
