@@ -1,7 +1,7 @@
 """`scripts/bench prices`: CPU of `launch prices H100 --spot`, cold over 60,000 rows and warm, beside a bare interpreter.
 
-The rows are generated in the layouts of the real lists, as many as SkyPilot's catalogs of AWS, GCP and Azure have together, and one
-in five with a GPU: the others are machines without, as there.
+The rows are generated in the layouts of the real lists, as many as SkyPilot's catalogs of AWS, GCP and Azure have together, and
+one in five with a GPU: the others are machines without, as there.
 """
 
 import os
