@@ -46,7 +46,7 @@ def total_lines(rows: Sequence[Row], work: Work, *, width: int | None = None) ->
 
 def assumptions() -> list[str]:
     return [
-        f"{UTILIZATION:.0%} of each GPU's peak by its data sheet; a measured speed may rank them otherwise",
+        f"{100 * UTILIZATION:.0f} % of each GPU's peak by its data sheet; a measured speed may rank them otherwise",
         f"on spot a machine lives {show_duration(SPOT_LIFE)} on average, in every place alike",
         f"{show_duration(RESTART_UNMEASURED_S)} a start; a save stalls {STALL_S:g} s and is durable after {DURABLE_S:g} s",
         "compute only: neither the storage of checkpoints nor moving data",
