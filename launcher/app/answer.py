@@ -3,8 +3,10 @@
 import argparse
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from launcher.codec import Json
+from launcher.units import Utc
 
 SCHEMA_VERSION = 1
 
@@ -35,3 +37,8 @@ def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) ->
 
 def _cell(text: str, width: int, is_right: bool) -> str:
     return text.rjust(width) if is_right else text.ljust(width)
+
+
+def moment(at_utc: Utc) -> str:
+    """An instant of the market as people and programs read it: "2026-11-03T14:05:09Z"."""
+    return f"{datetime.fromtimestamp(at_utc, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -6,9 +6,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from launcher.app.answer import table
+from launcher.app.answer import moment, table
 from launcher.app.counting import told, unit_of
-from launcher.app.looking import moment, span
+from launcher.app.looking import span
 from launcher.app.narrative import ended_by
 from launcher.app.show import brief
 from launcher.codec import Json

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from launcher import beacon
@@ -33,11 +32,6 @@ def looked_at(args: argparse.Namespace) -> Found:
             with contextlib.suppress(UsageError, StoreError):
                 return home.called(at(entry.store))
     return find(home, args.run)
-
-
-def moment(at_utc: Utc) -> str:
-    """An instant of the market as people and programs read it: "2026-11-03T14:05:09Z"."""
-    return f"{datetime.fromtimestamp(at_utc, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def span(market: Seconds, speed: float) -> str:

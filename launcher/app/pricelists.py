@@ -1,7 +1,9 @@
 """Which price lists this user has, and the index over them."""
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +25,25 @@ def price_index(home: Path) -> PriceIndex:
 
 
 def refresh(home: Path) -> "list[Fetched]":
-    """Fetch all lists anew, into the home."""
+    """Fetch all lists anew, into the home. Raises UsageError for a mirror that is none."""
     from launcher.adapters.market import download  # only here: nothing else of prices needs a network
 
-    return download.refresh(places(home).downloads, base_url=os.environ.get(URL_VARIABLE) or download.HOSTED)
+    mirror = os.environ.get(URL_VARIABLE)
+    if mirror and not mirror.startswith(("http://", "https://")):
+        raise UsageError(f"{URL_VARIABLE} is {mirror}; write the http(s) address of a mirror, or unset it")
+    return download.refresh(places(home).downloads, base_url=(mirror or download.HOSTED).rstrip("/"))
 
 
-def history(home: Path) -> PriceHistory:
-    """What prices were at each refresh. Raises UsageError where it cannot be kept in the home."""
+@contextlib.contextmanager
+def history(home: Path) -> Iterator[PriceHistory]:
+    """What prices were at each refresh. Raises UsageError where it cannot be used, whatever is done with it."""
     path = home / "history/prices.sqlite"
     try:
-        return PriceHistory(path)
+        with contextlib.closing(PriceHistory(path)) as past:
+            yield past
     except (OSError, sqlite3.Error) as error:
-        raise UsageError(
-            f"the price history {path} cannot be used: {error}; move it away, or name another home with --home"
-        ) from None
+        remedy = "move it away, or name another home with --home"
+        raise UsageError(f"the price history {path} cannot be used: {error}; {remedy}") from None
 
 
 def places(home: Path) -> Places:

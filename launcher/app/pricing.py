@@ -104,7 +104,7 @@ def answer_lines(rows: Sequence[Row], now: Utc, *, width: int | None = None) -> 
 
 def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[Column[Row]]:
     every: list[Column[Row]] = [
-        Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{row.quote.accelerators:.2g}"),
+        Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{count(row.quote.accelerators)}"),
         Column(head="PLACE", cell=lambda row: f"{row.quote.cloud} {row.quote.zone or row.quote.region}"),
         Column(head="INSTANCE", cell=lambda row: row.quote.instance, rank=2),
         Column(head="vCPU", cell=lambda row: _number(row.quote.vcpus), rank=6, is_right=True),
@@ -140,6 +140,11 @@ def _ages(rows: Sequence[Row], now: Utc) -> list[str]:
 def age(fetched_at: Utc | None, now: Utc) -> str:
     """ "?" where nobody knows, or where the clock says that it is of tomorrow."""
     return "?" if fetched_at is None or fetched_at > now else show_duration(now - fetched_at)
+
+
+def count(accelerators: float) -> str:
+    """Of GPUs, in a cell: whole ones, or a share in two digits."""
+    return f"{round(accelerators, 2):g}"
 
 
 def dollars(price: float | None) -> str:

@@ -1,11 +1,11 @@
 """The answer of `launch prices --history`: what spot prices did over all refreshes of this home."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from launcher.adapters.market.history import Past
+from launcher.app.answer import moment
 from launcher.app.columns import Column, fitted
-from launcher.app.pricing import dollars
+from launcher.app.pricing import count, dollars
 from launcher.codec import Json
 from launcher.units import Utc, show_duration
 
@@ -23,7 +23,7 @@ def past_lines(found: Sequence[Past], now: Utc, *, width: int | None = None) -> 
 
 def _columns(now: Utc) -> list[Column[Past]]:
     return [
-        Column(head="GPU", cell=lambda one: f"{one.accelerator}:{one.accelerators:.2g}"),
+        Column(head="GPU", cell=lambda one: f"{one.accelerator}:{count(one.accelerators)}"),
         Column(head="PLACE", cell=lambda one: f"{one.cloud} {one.place}"),
         Column(head="INSTANCE", cell=lambda one: one.instance, rank=2),
         Column(head="SPOT $/h", cell=lambda one: dollars(one.now), is_right=True),
@@ -36,4 +36,16 @@ def _columns(now: Utc) -> list[Column[Past]]:
 
 
 def past_json(one: Past) -> dict[str, Json]:
-    return dataclasses.asdict(one)
+    return {
+        "cloud": one.cloud,
+        "place": one.place,
+        "instance": one.instance,
+        "accelerator": one.accelerator,
+        "accelerators": round(one.accelerators, 4),
+        "spot_usd_per_h": one.now,
+        "lowest_usd_per_h": one.lowest,
+        "highest_usd_per_h": one.highest,
+        "num_changes": one.num_changes,
+        "first_at": moment(one.first_at),
+        "changed_at": moment(one.changed_at),
+    }

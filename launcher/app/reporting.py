@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from launcher import beacon
 from launcher.adapters.history import History
+from launcher.app.answer import moment
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
-from launcher.app.looking import moment, span
+from launcher.app.looking import span
 from launcher.app.proof import proof_of
 from launcher.app.result import Result, as_json, result_of
 from launcher.app.show import final_block

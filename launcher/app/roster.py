@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from launcher import beacon
 from launcher.adapters.history import History
 from launcher.app.alone import result_so_far
+from launcher.app.answer import moment
 from launcher.app.counting import told
 from launcher.app.home import Found, Home, at
-from launcher.app.looking import moment
 from launcher.app.result import Result
 from launcher.app.show import brief
 from launcher.beacon import Holder

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from launcher import beacon
 from launcher.adapters.history import History
 from launcher.app.alone import beat_of, result_so_far, saved_alone
+from launcher.app.answer import moment
 from launcher.app.counting import at, told
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
-from launcher.app.looking import moment, span, unreadable_records
+from launcher.app.looking import span, unreadable_records
 from launcher.app.result import Result, as_json, has_published_nothing, must_begin_anew
 from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder

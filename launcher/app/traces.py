@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.app import wiring
 from launcher.core.market.offer import Capacity, Offer
-from launcher.core.market.recording import Quote, Recording, quotes
+from launcher.core.market.recording import RecordedOffer, Recording, quotes
 from launcher.core.market.trace import GENERATED, Trace, typical_life
 from launcher.core.plan.limits import accepted, nearest_miss
 from launcher.core.plan.planner import on_demand_price
@@ -100,7 +100,7 @@ def _gpu(offer: Offer) -> str:
     return f"{offer.placement.accelerator}:{offer.placement.accelerators}"
 
 
-def _of_places(found: tuple[Quote, ...]) -> str:
+def _of_places(found: tuple[RecordedOffer, ...]) -> str:
     places = {str(quote.offer.placement) for quote in found}
     gpus = dict.fromkeys(_gpu(quote.offer) for quote in found)
     return f"{len(places)} place{'s' if len(places) > 1 else ''} with {', '.join(gpus)}"

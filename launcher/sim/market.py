@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from launcher.core.market.offer import Offer, Placement
-from launcher.core.market.recording import Quote
+from launcher.core.market.recording import RecordedOffer
 from launcher.core.market.series import Series
 from launcher.core.market.trace import FOREVER as LIFE_WITHOUT_END
 from launcher.core.market.trace import Trace, is_noticed
@@ -77,7 +77,9 @@ class TimelineMarket:
     A gang of n nodes fits where the zone has at least n, and is taken as soon as it has fewer: all of it, as a gang is.
     """
 
-    def __init__(self, name: str, quotes: tuple[Quote, ...], *, seed: int, origin: Utc = 0.0, offset: Seconds = 0.0) -> None:
+    def __init__(
+        self, name: str, quotes: tuple[RecordedOffer, ...], *, seed: int, origin: Utc = 0.0, offset: Seconds = 0.0
+    ) -> None:
         self.name = name
         self._seed = seed
         self._quotes = {quote.offer.placement: quote for quote in quotes}
@@ -135,7 +137,7 @@ def _instants(series: Iterable[Series | None]) -> _Instants:
     return _Instants(at=tuple(sorted(changes)), period=known[0].period if known else 1.0)
 
 
-def _priced(quote: Quote, t: Seconds) -> Offer:
+def _priced(quote: RecordedOffer, t: Seconds) -> Offer:
     if quote.price is None:
         return quote.offer
     price = quote.price.value(t)

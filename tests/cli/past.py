@@ -23,7 +23,7 @@ from launcher.core.run import events as ev
 from launcher.sim.trainer import Pace
 from launcher.units import HOUR
 from tests import builders
-from tests.simulation.worlds import FixedTrace, Sim, recipe
+from tests.simulation.worlds import START, FixedTrace, Sim, recipe
 from tests.training import scene
 
 INCARNATION = "inc"
@@ -84,6 +84,17 @@ def failed() -> Sim:
 @functools.cache
 def out_of_budget() -> Sim:
     sim = Sim(recipe=local(budget=0.5))
+    sim.run()
+    return sim
+
+
+@functools.cache
+def out_of_time() -> Sim:
+    """An hour and three quarters are enough for 90 min of work, but not with a machine lost."""
+    base, time = local(), 1.75 * HOUR
+    sim = Sim(
+        recipe=replace(base, policy=replace(base.policy, deadline=time)), trace=FixedTrace(up=HOUR), deadline_at=START + time
+    )
     sim.run()
     return sim
 

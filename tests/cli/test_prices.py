@@ -15,6 +15,7 @@ from launcher.adapters.market.sources import Places
 from launcher.app.cli import main
 from launcher.app.pricing import ROWS_SHOWN, Row, Sort, age, answer_lines, ranked
 from tests.market import lists
+from tests.market.hosting import serving
 
 ROWS = (
     ("p3.2xlarge", "V100", 1, 3.06, 0.306, "use1-az1"),  # at the floor
@@ -50,9 +51,16 @@ def test_the_number_behind_the_colon_is_of_one_machine(capsys: pytest.CaptureFix
     assert [offer["instance"] for offer in offers(capsys, "v100:4")] == ["p3.8xlarge"]
 
 
-@pytest.mark.parametrize(("sort", "first"), [("spot", "p3.2xlarge"), ("gpu-hour", "p3.8xlarge"), ("on-demand", "p3.2xlarge")])
+@pytest.mark.parametrize(("sort", "first"), [("spot", "p3.2xlarge"), ("gpu-hour", "p3.8xlarge")])
 def test_sorting(capsys: pytest.CaptureFixture[str], sort: str, first: str) -> None:
     assert offers(capsys, "V100", "--cloud", "aws", "--sort", sort)[0]["instance"] == first
+
+
+def test_sorting_by_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    prices = [offer["on_demand_usd_per_h"] for offer in offers(capsys, "V100", "--cloud", "aws", "--sort", "on-demand")]
+    assert prices == [3.06, 3.06, 3.06, 12.24]
+    floor = [offer["doubts"] for offer in offers(capsys, "V100", "--cloud", "aws", "--sort", "on-demand")]
+    assert floor[0] == ["spot_floor"], "of equal prices by place, and a doubt about spot is none about on-demand"
 
 
 def test_only_spot_leaves_out_what_has_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +141,7 @@ def test_without_a_network_a_refresh_says_so_and_the_best_list_answers(
     monkeypatch.setenv("LAUNCH_CATALOG_URL", "http://127.0.0.1:9/v8")
     assert main(["prices", "V100", "--refresh", "--cloud", "aws"]) == 0
     heard = capsys.readouterr()
-    assert "not refreshed: aws, gcp, azure, lambda: 127.0.0.1:9 cannot be reached" in heard.err
+    assert "not refreshed: aws, gcp, azure, lambda: 127.0.0.1 cannot be reached" in heard.err
     assert "use1-az2" in heard.out
 
 
@@ -152,30 +160,51 @@ def test_neither_skypilot_nor_torch_nor_fsspec_is_imported(tmp_path: Path) -> No
         assert done.stderr.strip() == "[]"
 
 
-def test_history_tells_what_each_refresh_noted(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("LAUNCH_CATALOG_URL", "http://127.0.0.1:9/v8")
+def test_history_tells_what_each_refresh_noted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["prices", "V100", "--history"]) == 0
     assert "no price was noted yet" in capsys.readouterr().out
-    assert main(["prices", "V100", "--refresh", "-q"]) == 0
-    dearer = [
-        (instance, gpu, count, price, 0.7 if spot == 0.5 else spot, zone) for instance, gpu, count, price, spot, zone in ROWS
-    ]
-    lists.folder(tmp_path / "lists", aws=lists.aws(*dearer))
-    assert main(["prices", "V100", "--refresh"]) == 0
-    assert "price history: 1 price changed" in capsys.readouterr().err
-    assert main(["prices", "V100", "--history", "-o", "json"]) == 0
-    first, *others = json.loads(capsys.readouterr().out)["history"]
-    assert (first["place"], first["lowest"], first["now"], first["num_changes"]) == ("use1-az2", 0.5, 0.7, 1)
-    assert all(other["num_changes"] == 0 for other in others)
+    with serving() as server:
+        monkeypatch.setenv("LAUNCH_CATALOG_URL", server.url)
+        assert main(["prices", "V100", "--refresh", "-q"]) == 0
+        server.bodies["/aws/vms.csv"] = server.bodies["/aws/vms.csv"].replace(b",0.5,", b",0.7,")
+        capsys.readouterr()
+        assert main(["prices", "V100", "--refresh"]) == 0
+        assert "price history: 1 price changed" in capsys.readouterr().err
+        server.status = 503
+        assert main(["prices", "V100", "--refresh"]) == 0
+        assert "price history" not in capsys.readouterr().err, "what was not fetched is no look at the market"
+    assert main(["prices", "V100", "--history", "--cloud", "aws", "-o", "json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)["history"]
+    assert (only["place"], only["lowest_usd_per_h"], only["spot_usd_per_h"], only["num_changes"]) == ("use1-az1", 0.5, 0.7, 1)
+    assert main(["prices", "V100:8", "--history"]) == 0
+    assert "no price was noted yet" in capsys.readouterr().out
+    assert main(["prices", "V100", "--history", "--sort", "spot"]) == 2
+    assert main(["prices", "V100", "--history", "-o", "csv"]) == 2
 
 
-def test_a_history_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "home/history").mkdir(parents=True)
-    (tmp_path / "home/history/prices.sqlite").write_bytes(b"no database, but long enough to be read as one" * 9)
+@pytest.mark.parametrize("at", [0, 5000])
+def test_a_damaged_history_is_named_and_hinders_no_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int
+) -> None:
+    with serving() as server:
+        monkeypatch.setenv("LAUNCH_CATALOG_URL", server.url)
+        assert main(["prices", "V100", "--refresh", "-q"]) == 0
+        kept = tmp_path / "home/history/prices.sqlite"
+        with kept.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\xff" * (kept.stat().st_size - at))
+        capsys.readouterr()
+        server.bodies["/aws/vms.csv"] = server.bodies["/aws/vms.csv"].replace(b",0.5,", b",0.7,")
+        assert main(["prices", "V100", "--refresh"]) == 0
+        assert "not remembered: the price history" in capsys.readouterr().err
     assert main(["prices", "V100", "--history"]) == 2
-    assert "the price history" in capsys.readouterr().err
+    assert "move it away" in capsys.readouterr().err
+
+
+def test_a_mirror_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAUNCH_CATALOG_URL", "file:///tmp/x")
+    assert main(["prices", "--refresh"]) == 2
+    assert "LAUNCH_CATALOG_URL is file:///tmp/x" in capsys.readouterr().err
 
 
 def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from launcher.core.market import layout
 from launcher.core.market.layout import Entry
 from launcher.core.market.offer import Capacity, Offer
-from launcher.core.market.recording import Quote, Recording, quotes
+from launcher.core.market.recording import RecordedOffer, Recording, quotes
 from launcher.core.market.series import Series, from_samples
 from launcher.core.market.trace import FOREVER, typical_life
 from tests.core.markets import on_demand, spot
@@ -140,7 +140,7 @@ def test_an_index_that_is_none_is_refused_with_the_remedy(text: str, words: str)
 # --- what the columns stand for ------------------------------------------------------------------------------------------------
 
 
-def quoted(column: str, entry: Entry, listed: tuple[Offer, ...] = LISTED) -> tuple[Quote, ...]:
+def quoted(column: str, entry: Entry, listed: tuple[Offer, ...] = LISTED) -> tuple[RecordedOffer, ...]:
     return quotes(Recording(name="rec", capacity={column: series("10")}, entry=entry), listed)
 
 

@@ -140,6 +140,24 @@ def test_of_two_levels_on_demand_the_lower_is_not_believed() -> None:
     assert [quote.spot for quote in quotes] == [pytest.approx(1.87)] * 3
 
 
+def test_one_placeholder_among_gpus_turns_no_belief_round() -> None:
+    hosts = [lists.gcp_host("a3-highgpu-8g", f"z{n}", 10.4, 1.6) for n in range(5)]
+    gpus = [lists.gcp_gpu("H100", 8, f"z{n}", price, 18.0) for n, price in enumerate((78.4, 78.4, 80.0, 81.0, 5600.0))]
+    quotes = read("gcp", lists.gcp(*hosts, *gpus)).quotes
+    assert [quote.on_demand for quote in quotes] == [pytest.approx(p) for p in (88.8, 88.8, 90.4, 91.4)] + [None]
+    assert quotes[-1].doubts == (Doubt.PLACEHOLDER,)
+
+
+def test_in_a_local_zone_spot_is_held_against_the_listed_price_all_the_same() -> None:
+    rows = [
+        ("g4dn.xlarge", "T4", 1, 0.526, spot, f"use1-{zone}") for spot, zone in ((0.526, "atl2-az1"), (0.0526, "wl1-bos-wlz1"))
+    ]
+    rows.append(("g4dn.xlarge", "T4", 1, 0.526, 0.2, "use1-az1"))
+    catalog = read("aws", lists.aws(*rows))
+    assert catalog.dropped == {("T4", "no price"): 1}
+    assert [quote.doubts for quote in catalog.quotes] == [(Doubt.SPOT_FLOOR, Doubt.LOCAL_ZONE), ()]
+
+
 def test_a_share_of_a_gpu_is_counted_as_one() -> None:
     text = "\n".join((lists.AZURE, "Standard_NV6ads_A10_v5,A10,1,6.0,55,A10,0.454,0.1135,eastus,V2", ""))
     quote = only(read("azure", text))
@@ -166,7 +184,9 @@ def test_a_list_that_breaks_off_is_refused(cut: int) -> None:
         read("aws", text[:-cut])
 
 
-@pytest.mark.parametrize("text", ["", "<html>no</html>\n", lists.AWS + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "<html>no</html>\n", lists.AWS + "\n", lists.AWS + "\n\r,,\n", lists.AWS + '\n"' + "x" * 200_000]
+)
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(CatalogUnusable):
         read("aws", text)

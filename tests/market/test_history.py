@@ -48,10 +48,41 @@ def test_spot_that_goes_and_comes_is_two_changes(history: PriceHistory) -> None:
     assert history.past(["V100"])[0].num_changes == 2
 
 
+def test_a_change_of_on_demand_alone_is_no_change_of_spot(history: PriceHistory) -> None:
+    history.add(QUOTES[:1], 100.0)
+    assert history.add([replace(QUOTES[0], on_demand=2.9)], 200.0) == 1
+    (only,) = history.past(["V100"])
+    assert (only.num_changes, only.changed_at) == (0, 100.0)
+
+
+def test_what_is_listed_no_more_has_no_price(history: PriceHistory) -> None:
+    history.add(QUOTES, 100.0)
+    assert history.add(QUOTES[1:], 200.0) == 1
+    gone = history.past(["V100"])[0]
+    assert (gone.place, gone.now, gone.lowest, gone.num_changes) == ("use1-az0", None, 0.5, 1)
+    assert history.add(QUOTES[1:], 300.0) == 0
+
+
+def test_a_row_that_stands_twice_in_a_list_does_not_change_each_time(history: PriceHistory) -> None:
+    assert history.add([*QUOTES, dearer(QUOTES[0])], 100.0) == 3
+    assert history.add([*QUOTES, dearer(QUOTES[0])], 200.0) == 0
+
+
+def test_a_clock_far_ahead_once_neither_freezes_nor_forgets(history: PriceHistory) -> None:
+    history.add(QUOTES[:1], 100.0)
+    history.add([dearer(QUOTES[0])], 200.0)
+    history.add(QUOTES[:1], 100 * KEPT)
+    assert history.add([dearer(QUOTES[0])], 300.0) == 1
+    assert history.add([dearer(QUOTES[0])], 400.0) == 0
+    (only,) = history.past(["V100"])
+    assert (only.now, only.num_changes) == (1.0, 3)
+
+
 def test_old_rows_go_and_the_price_that_holds_stays(history: PriceHistory) -> None:
     for at, quote in ((100.0, QUOTES[0]), (200.0, dearer(QUOTES[0])), (300.0, QUOTES[0])):
         history.add([quote], at)
-    history.add(QUOTES[1:2], 250.0 + KEPT)
+    for _ in range(2):  # by the clock of the addition before
+        history.add(QUOTES[:2], 250.0 + KEPT)
     (kept,) = [past for past in history.past(["V100"]) if past.place == "use1-az0"]
     assert (kept.first_at, kept.num_changes) == (200.0, 1)
 

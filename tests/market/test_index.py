@@ -49,10 +49,11 @@ def test_without_any_list_the_bundled_one_answers(path: Path, places: Places) ->
     assert "A100" in index.accelerators()
 
 
-def test_a_named_folder_comes_before_skypilots_cache_and_that_before_ours(path: Path, places: Places, tmp_path: Path) -> None:
-    cached(places.downloads, lists.aws(("p3.2xlarge", "V100", 1, 3.06, 0.3, "use1-az1")))
-    assert spot(open_index(path, places)) == 0.3
-    cached(places.skypilot, ONE)
+def test_a_named_folder_comes_first_and_then_the_newer_of_the_two_caches(path: Path, places: Places, tmp_path: Path) -> None:
+    cached(places.downloads, lists.aws(("p3.2xlarge", "V100", 1, 3.06, 0.3, "use1-az1")), fetched_at=2_000_000.0)
+    cached(places.skypilot, ONE, fetched_at=1_000_000.0)
+    assert spot(open_index(path, places)) == 0.3, "a refresh must not be outdone by an old cache"
+    cached(places.skypilot, ONE, fetched_at=3_000_000.0)
     assert spot(open_index(path, places)) == 0.5
     named = lists.folder(tmp_path / "named", aws=DEARER)
     assert spot(open_index(path, Places(named=named, skypilot=places.skypilot, downloads=places.downloads))) == 0.9
@@ -99,6 +100,23 @@ def test_a_damaged_index_is_made_anew(path: Path, places: Places, damage: bytes)
     path.write_bytes(damage)
     assert spot(open_index(path, places)) == 0.5
     assert sqlite3.connect(path).execute("SELECT count(*) FROM quotes").fetchone()[0] > 0
+
+
+def test_an_index_with_a_damaged_page_anywhere_is_made_anew(path: Path, places: Places) -> None:
+    cached(places.skypilot, lists.aws(*[("p3.2xlarge", "V100", 1, 3.06, 0.5, f"use1-az{n}") for n in range(2000)]))
+    open_index(path, places).close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 20_000)
+    assert len(list(open_index(path, places).listings(["V100"]))) >= 2000
+
+
+def test_a_new_bundled_list_is_noticed(path: Path, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_index(path, places)
+    (tmp_path / "listed.csv").write_text("another")
+    monkeypatch.setattr("launcher.adapters.market.index.BUNDLED_LIST", tmp_path / "listed.csv")
+    monkeypatch.setattr("launcher.adapters.market.indexing.listed_rows", list)
+    assert open_index(path, places).accelerators() == ()
 
 
 def test_where_the_index_cannot_be_kept_the_answer_is_the_same(places: Places, tmp_path: Path) -> None:

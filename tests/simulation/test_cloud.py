@@ -8,7 +8,7 @@ import pytest
 from launcher.core.contract import AttemptSpec, claim_key, notice_key
 from launcher.core.instance import EndCause, FailureKind, InstancePhase
 from launcher.core.market.offer import Offer
-from launcher.core.market.recording import Quote
+from launcher.core.market.recording import RecordedOffer
 from launcher.core.market.series import from_samples
 from launcher.sim.cloud import Instance, SimCloud, Start
 from launcher.sim.faults import STARTS, Fault
@@ -130,7 +130,7 @@ def test_a_gang_costs_by_the_machine_and_is_one_instance() -> None:
 
 def test_a_gang_needs_room_for_all_of_it_and_is_taken_as_a_whole() -> None:
     rooms = from_samples([4.0, 4.0, 2.0, 2.0], HOUR)
-    market = TimelineMarket("rec", (Quote(offer=AWS, capacity=rooms), Quote(offer=SURE)), seed=1)
+    market = TimelineMarket("rec", (RecordedOffer(offer=AWS, capacity=rooms), RecordedOffer(offer=SURE)), seed=1)
     scene = Scene(market=market)
     four, five, two = (scene.start(attempt=n, num_nodes=size) for n, size in ((1, 4), (2, 5), (3, 2)))
     assert five.failure is not None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.market.recording import Quote
+from launcher.core.market.recording import RecordedOffer
 from launcher.core.market.series import Series, from_samples
 from launcher.core.market.trace import FOREVER as LIFE_WITHOUT_END
 from launcher.core.market.trace import Life
@@ -23,7 +23,7 @@ def counts(text: str) -> Series:
 
 
 def timeline(capacity: str, price: Series | None = None, offset: float = 0.0) -> TimelineMarket:
-    found = (Quote(offer=A, capacity=counts(capacity), price=price), Quote(offer=SURE))
+    found = (RecordedOffer(offer=A, capacity=counts(capacity), price=price), RecordedOffer(offer=SURE))
     return TimelineMarket("rec", found, seed=1, origin=ORIGIN, offset=offset)
 
 

@@ -65,19 +65,21 @@ def read_catalog(cloud: str, text: str, *, name: str) -> Catalog:
     read = _READERS.get(cloud, _plain)
     quotes = tuple(guards.judged(list(read(cloud, rows, dropped)), dropped))
     if not quotes:
-        raise CatalogUnusable(f"{name} holds no price of a GPU; `launch prices --refresh` fetches it anew")
+        raise CatalogUnusable(f"{name} holds no price of a GPU")
     return Catalog(cloud=cloud, quotes=quotes, dropped=dropped)
 
 
 def _rows(cloud: str, text: str, name: str) -> list[Row]:
-    reader = csv.reader(io.StringIO(text))
-    head = next(reader, [])
+    try:
+        head, *lines = csv.reader(io.StringIO(text), strict=True)
+    except (csv.Error, ValueError) as error:
+        raise CatalogUnusable(f"{name} is no price list ({error})") from None
     missing = [column for column in COLUMNS.get(cloud, _COMMON) if column not in head]
     if missing:
-        raise CatalogUnusable(f"{name} has no column {missing[0]}; this version of launch cannot read it, and leaves it out")
-    rows = [dict(zip(head, cells, strict=True)) for cells in reader if len(cells) == len(head)]
+        raise CatalogUnusable(f"{name} has no column {missing[0]}, which this version of launch needs")
+    rows = [dict(zip(head, cells, strict=True)) for cells in lines if len(cells) == len(head)]
     if not text.endswith("\n") or len(rows) < text.count("\n") - 1:
-        raise CatalogUnusable(f"{name} is cut short or damaged (line {len(rows) + 2}); `launch prices --refresh` fetches it anew")
+        raise CatalogUnusable(f"{name} is cut short or damaged (line {len(rows) + 2})")
     return rows
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import fsspec
@@ -17,6 +18,7 @@ import fsspec
 from launcher.adapters import durable
 from launcher.adapters.market.catalog import CatalogUnusable, read_catalog
 from launcher.adapters.market.sources import CLOUDS, LAYOUT, meta_path
+from launcher.core.market.quote import Quote
 from launcher.units import Seconds
 
 Answer = TypeVar("Answer")
@@ -28,23 +30,23 @@ FETCH_MOST_S: Seconds = 90.0  # of one list: the largest has 4 MB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What became of one cloud's list. `trouble` "": the cache holds what the server has."""
+    """What became of one cloud's list. `trouble` "": the cache holds what the server has, and `quotes` are in it."""
 
     cloud: str
     is_new: bool
     trouble: str = ""
+    quotes: tuple[Quote, ...] = ()
 
 
 def refresh(downloads: Path, *, base_url: str = HOSTED) -> list[Fetched]:
     """Bring each cloud's list in `downloads` up to date. After a server that cannot be reached the others are not tried."""
     timeout = aiohttp.ClientTimeout(total=FETCH_MOST_S, sock_connect=CONNECT_MOST_S, sock_read=READ_MOST_S)
-    web = fsspec.filesystem("https", client_kwargs={"timeout": timeout}, skip_instance_cache=True)
+    web = fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True}, skip_instance_cache=True)
     found: list[Fetched] = []
     for cloud in CLOUDS:
         path = downloads / cloud / "vms.csv"
         try:
-            is_new = _fetch(web, f"{base_url}/{cloud}/vms.csv", cloud, path)
-            found.append(Fetched(cloud=cloud, is_new=is_new))
+            found.append(_fetch(web, f"{base_url}/{cloud}/vms.csv", cloud, path))
         except CatalogUnusable as error:
             found.append(Fetched(cloud=cloud, is_new=False, trouble=str(error)))
         except OSError as error:
@@ -58,21 +60,24 @@ class _Unreachable(Exception):
     """The server gives no answer; another list of the same server would get none either."""
 
 
-def _fetch(web: fsspec.AbstractFileSystem, url: str, cloud: str, path: Path) -> bool:
-    """Whether the list was new. Raises CatalogUnusable, _Unreachable, OSError."""
+def _fetch(web: fsspec.AbstractFileSystem, url: str, cloud: str, path: Path) -> Fetched:
+    """Raises CatalogUnusable, _Unreachable, OSError."""
     etag_path = meta_path(path).with_suffix(".etag")
     etag = _asked(url, lambda: web.info(url)).get("ETag", "")
     if etag and etag == _text(etag_path) and _is_whole(path):
-        _confirm(path, path.read_bytes())
-        return False
+        data = path.read_bytes()
+        _confirm(path, data)
+        return Fetched(cloud=cloud, is_new=False, quotes=read_catalog(cloud, _decoded(data, url), name=url).quotes)
     data = _asked(url, lambda: web.cat_file(url))
-    read_catalog(cloud, _decoded(data, url), name=url)
+    quotes = read_catalog(cloud, _decoded(data, url), name=url).quotes
     is_new = not path.is_file() or path.read_bytes() != data
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.replace_durably(path, data)
     _confirm(path, data)
-    durable.replace_atomically(etag_path, etag.encode())
-    return is_new
+    # Two servers behind one name may have two lists: a validator counts only if it is the same before and after the bytes.
+    is_same = etag == _asked(url, lambda: web.info(url)).get("ETag", "")
+    durable.replace_atomically(etag_path, etag.encode() if is_same else b"")
+    return Fetched(cloud=cloud, is_new=is_new, quotes=quotes)
 
 
 def _asked(url: str, call: Callable[[], Answer]) -> Answer:
@@ -89,7 +94,7 @@ def _asked(url: str, call: Callable[[], Answer]) -> Answer:
         raise CatalogUnusable(f"{url} broke off in the middle") from cause
     if isinstance(cause, FileNotFoundError):
         raise CatalogUnusable(f"{url} is not there") from cause
-    raise _Unreachable(f"{url.split('/')[2]} cannot be reached ({str(cause) or type(cause).__name__})") from cause
+    raise _Unreachable(f"{urlsplit(url).hostname} cannot be reached ({str(cause) or type(cause).__name__})") from cause
 
 
 def _decoded(data: bytes, url: str) -> str:

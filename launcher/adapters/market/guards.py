@@ -17,14 +17,14 @@ from launcher.units import UsdPerHour
 FLOOR = 0.10  # AWS lists exactly so much of on-demand where nobody is outbid
 PLACEHOLDER_TIMES = 10.0  # GCP lists TPUs at 700.0 where they are not sold: 12 to 500 times their price elsewhere
 LEVEL_GAP = 1.35  # between neighbours in GCP's sorted prices per GPU: 1.40 at least between its two levels, else 1.15 at most
-_LOCAL_ZONE = re.compile(r"^[a-z]+\d+-[a-z]+\d+-az\d+$")  # "use1-atl2-az1", where a zone of a region is "use1-az4"
+_REGION_ZONE = re.compile(r"^[a-z]+\d+-az\d+$")  # not a local zone, "use1-atl2-az1", nor a carrier's, "use1-wl1-bos-wlz1"
 
 
 def judged(quotes: list[Quote], dropped: Counter[tuple[str, str]]) -> Iterator[Quote]:
     """`quotes` less what is wrong with them; those without any price left are counted in `dropped`."""
     usual = _usual(quotes)
     for quote in quotes:
-        whole = _without_no_spot(_in_a_region(_usual_price(_whole_gpus(quote), usual)))
+        whole = _in_a_region(_without_no_spot(_usual_price(_whole_gpus(quote), usual)))
         if whole.spot is None and whole.on_demand is None:
             dropped[quote.accelerator, "no price"] += 1
         else:
@@ -49,7 +49,7 @@ def _usual_price(quote: Quote, usual: dict[tuple[str, float], tuple[float, float
 
 
 def _in_a_region(quote: Quote) -> Quote:
-    if quote.cloud == "aws" and quote.zone is not None and _LOCAL_ZONE.match(quote.zone):
+    if quote.cloud == "aws" and quote.zone is not None and not _REGION_ZONE.match(quote.zone):
         return _doubted(quote, Doubt.LOCAL_ZONE, on_demand=None)
     return quote
 
@@ -83,7 +83,7 @@ def upper_levels(prices: Iterable[tuple[str, UsdPerHour]]) -> dict[str, UsdPerHo
         by_accelerator[accelerator].add(price)
     found = {}
     for accelerator, those in by_accelerator.items():
-        ordered = sorted(those)
+        ordered = sorted(price for price in those if price < PLACEHOLDER_TIMES * median(those))
         steps = [(high / low, high) for low, high in pairwise(ordered)]
         widest, above = max(steps, default=(0.0, 0.0))
         if widest >= LEVEL_GAP:

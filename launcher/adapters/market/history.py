@@ -1,7 +1,8 @@
 """What prices were: each refresh adds what has changed, so that a place can be judged by more than one look.
 
 One small database in the home. A row is a price from an instant on, until the next row of the same machine and zone; so a list
-that did not change adds nothing, however often it is fetched. Rows older than KEPT go, save each machine's newest before that.
+that did not change adds nothing, however often it is fetched. Rows are in the order of their numbers, since clocks may be wrong.
+Those older than KEPT go, save each machine's newest.
 """
 
 import contextlib
@@ -16,11 +17,15 @@ from launcher.units import HOUR, Seconds, UsdPerHour, Utc
 KEPT: Seconds = 180 * 24 * HOUR
 BUSY_MOST_S: Seconds = 10.0  # another command writes; it is done within that, or its process hangs
 
+Key = tuple[object, ...]  # the columns of _MACHINE
+Prices = tuple[UsdPerHour | None, UsdPerHour | None]  # spot, on-demand
+
 _MACHINE = "cloud, place, instance, accelerator, accelerators"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS machines (machine INTEGER PRIMARY KEY, cloud TEXT, place TEXT, instance TEXT, accelerator TEXT,
     accelerators REAL, UNIQUE (cloud, place, instance, accelerator, accelerators));
-CREATE TABLE IF NOT EXISTS prices (machine INTEGER, at REAL, spot REAL, on_demand REAL, PRIMARY KEY (machine, at)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS prices (num INTEGER PRIMARY KEY AUTOINCREMENT, machine INTEGER, at REAL, spot REAL, on_demand REAL);
+CREATE INDEX IF NOT EXISTS of_machine ON prices (machine, num);
 """
 
 
@@ -50,47 +55,36 @@ class PriceHistory:
         self._database.executescript(_TABLES)
 
     def add(self, quotes: Iterable[Quote], at: Utc) -> int:
-        """Note what differs from the newest row of each machine; gives how many did. All of it or nothing."""
+        """Note what differs from the newest row of each machine; gives how many did. All of it or nothing.
+
+        `quotes` are whole lists of their clouds: a machine that is on none of them any more has no price.
+        """
+        listed: dict[Key, Prices] = {}
+        for quote in quotes:
+            listed.setdefault(_key(quote), (quote.spot, quote.on_demand))
+        clouds = {cloud for cloud, *_ in listed}
         with self._transaction():
             known = self._newest()
-            rows = []
-            for quote in quotes:
-                key, prices = _key(quote), (quote.spot, quote.on_demand)
-                machine, before = known.get(key, (None, None))
-                if before != prices:
-                    rows.append((self._machine(key) if machine is None else machine, at, *prices))
-                    known[key] = (rows[-1][0], prices)
-            self._database.executemany("INSERT OR REPLACE INTO prices VALUES (?, ?, ?, ?)", rows)
-            self._prune(at - KEPT)
-        return len(rows)
+            gone = {key: (None, None) for key in known if key[0] in clouds and key not in listed}
+            changed = {key: prices for key, prices in {**listed, **gone}.items() if known.get(key, (0, None))[1] != prices}
+            before = self._database.execute("SELECT at FROM prices ORDER BY num DESC LIMIT 1").fetchone()
+            rows = [(known[key][0] if key in known else self._machine(key), at, *prices) for key, prices in changed.items()]
+            self._database.executemany("INSERT INTO prices (machine, at, spot, on_demand) VALUES (?, ?, ?, ?)", rows)
+            self._prune(min(at, before[0] if before else at) - KEPT)  # the earlier: one clock far ahead forgets nothing
+        return len(changed)
 
     def past(self, accelerators: Iterable[str]) -> list[Past]:
         """Of these accelerators' machines, the most often changed first."""
         names = tuple(accelerators)
-        marks = ", ".join("?" * len(names))
         rows = self._database.execute(
-            f"SELECT {_MACHINE}, min(at), max(at), count(*) - 1, min(spot), max(spot), machine "
-            f"FROM machines JOIN prices USING (machine) WHERE accelerator IN ({marks}) GROUP BY machine",
+            f"SELECT {_MACHINE}, machine, at, spot FROM machines JOIN prices USING (machine) "
+            f"WHERE accelerator IN ({', '.join('?' * len(names))}) ORDER BY machine, num",
             names,
-        ).fetchall()
-        newest = {machine: prices[0] for machine, prices in self._newest().values()}
-        found = [
-            Past(
-                cloud=cloud,
-                place=place,
-                instance=instance,
-                accelerator=accelerator,
-                accelerators=count,
-                first_at=first,
-                changed_at=last,
-                num_changes=changes,
-                now=newest[machine],
-                lowest=lowest,
-                highest=highest,
-            )
-            for cloud, place, instance, accelerator, count, first, last, changes, lowest, highest, machine in rows
-        ]
-        return sorted(found, key=lambda p: (-p.num_changes, p.cloud, p.place, p.instance))
+        )
+        found: dict[int, list[tuple[Key, Utc, UsdPerHour | None]]] = {}
+        for *key, machine, at, spot in rows:
+            found.setdefault(machine, []).append((tuple(key), at, spot))
+        return sorted(map(_past, found.values()), key=lambda p: (-p.num_changes, p.cloud, p.place, p.instance))
 
     def close(self) -> None:
         self._database.close()
@@ -106,24 +100,46 @@ class PriceHistory:
             raise
         self._database.execute("COMMIT")
 
-    def _newest(self) -> dict[tuple[object, ...], tuple[int, tuple[UsdPerHour | None, UsdPerHour | None]]]:
+    def _newest(self) -> dict[Key, tuple[int, Prices]]:
         rows = self._database.execute(
-            f"SELECT {_MACHINE}, machine, spot, on_demand, max(at) FROM machines JOIN prices USING (machine) "
+            f"SELECT {_MACHINE}, machine, spot, on_demand, max(num) FROM machines JOIN prices USING (machine) "
             "GROUP BY machine"  # SQLite takes the other columns from the row of the maximum
         )
         return {tuple(key): (machine, (spot, on_demand)) for *key, machine, spot, on_demand, _ in rows}
 
-    def _machine(self, key: tuple[object, ...]) -> int:
+    def _machine(self, key: Key) -> int:
         cursor = self._database.execute(f"INSERT INTO machines ({_MACHINE}) VALUES (?, ?, ?, ?, ?)", key)
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
     def _prune(self, before: Utc) -> None:
+        """What was replaced before that instant: a price that still held then stays."""
         self._database.execute(
-            "DELETE FROM prices WHERE at < (SELECT max(at) FROM prices p WHERE p.machine = prices.machine AND p.at < ?)",
+            "DELETE FROM prices WHERE EXISTS (SELECT 1 FROM prices p WHERE p.machine = prices.machine AND p.num > prices.num "
+            "AND p.at < ?)",
             (before,),
         )
 
 
-def _key(quote: Quote) -> tuple[object, ...]:
+def _past(rows: list[tuple[Key, Utc, UsdPerHour | None]]) -> Past:
+    (cloud, place, instance, accelerator, accelerators), first_at, _ = rows[0]
+    spots = [spot for _, _, spot in rows]
+    changes = [at for (_, at, spot), before in zip(rows[1:], spots, strict=False) if spot != before]
+    known = [spot for spot in spots if spot is not None]
+    return Past(
+        cloud=str(cloud),
+        place=str(place),
+        instance=str(instance),
+        accelerator=str(accelerator),
+        accelerators=float(str(accelerators)),
+        first_at=first_at,
+        changed_at=changes[-1] if changes else first_at,
+        num_changes=len(changes),
+        now=spots[-1],
+        lowest=min(known, default=None),
+        highest=max(known, default=None),
+    )
+
+
+def _key(quote: Quote) -> Key:
     return quote.cloud, quote.zone or quote.region, quote.instance, quote.accelerator, quote.accelerators

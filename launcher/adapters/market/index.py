@@ -18,6 +18,7 @@ from launcher.units import Utc
 
 VERSION = 1  # of the index's layout and of what catalogs are read by: another one is built anew
 
+BUNDLED_LIST = Path(__file__).with_name("listed.csv")
 FIELDS = tuple(field.name for field in fields(Quote))  # the columns of `quotes` behind the first; the last is `doubts`
 
 
@@ -75,11 +76,13 @@ class PriceIndex:
 def open_index(path: Path, places: Places) -> PriceIndex:
     """The index over the lists in `places`; made at `path` where it is not there or not of these lists."""
     candidates = {cloud: list(places.candidates(cloud)) for cloud in CLOUDS}
-    fingerprint = "\n".join([f"version {VERSION}", *(s.fingerprint for found in candidates.values() for s in found)])
+    status = BUNDLED_LIST.stat()
+    bundled = f"version {VERSION} {BUNDLED_LIST} {status.st_size} {status.st_mtime_ns}"
+    fingerprint = "\n".join([bundled, *(s.fingerprint for found in candidates.values() for s in found)])
     with contextlib.suppress(sqlite3.Error, OSError):
         if path.is_file():
             kept = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-            if kept.execute("SELECT fingerprint FROM meta").fetchone() == (fingerprint,):
+            if kept.execute("SELECT fingerprint FROM meta").fetchone() == (fingerprint,) and _is_whole(kept):
                 return PriceIndex(kept, is_kept=True)
             kept.close()
     from launcher.adapters.market.indexing import indexed  # only here: most questions find an index
@@ -91,6 +94,11 @@ def open_index(path: Path, places: Places) -> PriceIndex:
     except OSError:
         return PriceIndex(made, is_kept=False)
     return PriceIndex(made, is_kept=True)
+
+
+def _is_whole(database: sqlite3.Connection) -> bool:
+    """All of its pages, not just those that this question needs."""
+    return bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
 
 
 def _quote(row: list[Any]) -> Quote:

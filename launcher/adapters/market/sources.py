@@ -1,9 +1,9 @@
 """Where price lists lie on this machine, which of them is the best there is, and how old it really is.
 
-For each cloud the first that can be read counts: a folder that a person named, SkyPilot's own cache, what we downloaded, and the
-small list that comes with the package. A file's own time is no proof of age: SkyPilot sets it to now whenever it could not
-download a newer one. The time of the digest beside it is that of the last true download (measured with SkyPilot 0.14.1, offline
-and with a file of 30 days: 0.0 h by the file, 720 h by the digest).
+For each cloud the first that can be read counts: a folder that a person named; of SkyPilot's own cache and what we downloaded the
+newer; and the small list that comes with the package. A file's own time is no proof of age: SkyPilot sets it to now whenever it
+could not download a newer one. The time of the digest beside it is that of the last true download (measured with SkyPilot 0.14.1,
+offline and with a file of 30 days: 0.0 h by the file, 720 h by the digest).
 """
 
 import contextlib
@@ -26,6 +26,7 @@ class Source:
     path: Path
     origin: str  # as a person reads it
     fingerprint: str
+    confirmed_ns: int  # when a download of it was last noted, 0 for never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,11 @@ class Places:
         if self.named is not None:
             for path in (self.named / f"{cloud}.csv", self.named / cloud / "vms.csv"):
                 yield from _source(cloud, path, f"{self.named}")
-        yield from _source(cloud, self.skypilot / cloud / "vms.csv", "SkyPilot's cache")
-        yield from _source(cloud, self.downloads / cloud / "vms.csv", "SkyPilot's catalog, downloaded")
+        kept = [
+            *_source(cloud, self.skypilot / cloud / "vms.csv", "SkyPilot's cache"),
+            *_source(cloud, self.downloads / cloud / "vms.csv", "SkyPilot's catalog, downloaded"),
+        ]
+        yield from sorted(kept, key=lambda source: source.confirmed_ns, reverse=True)
 
 
 def meta_path(path: Path) -> Path:
@@ -61,15 +65,13 @@ def fetched_at(path: Path, data: bytes) -> Utc | None:
 
 def _source(cloud: str, path: Path, origin: str) -> Iterator[Source]:
     with contextlib.suppress(OSError):
-        yield Source(cloud=cloud, path=path, origin=origin, fingerprint=f"{path} {_times(path)} {_meta_times(path)}")
+        size, modified_ns = path.stat().st_size, path.stat().st_mtime_ns
+        confirmed_ns = _confirmed_ns(path)
+        fingerprint = f"{path} {size} {modified_ns} {confirmed_ns}"
+        yield Source(cloud=cloud, path=path, origin=origin, fingerprint=fingerprint, confirmed_ns=confirmed_ns)
 
 
-def _meta_times(path: Path) -> str:
+def _confirmed_ns(path: Path) -> int:
     with contextlib.suppress(OSError):
-        return _times(meta_path(path))
-    return ""
-
-
-def _times(path: Path) -> str:
-    status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return meta_path(path).stat().st_mtime_ns
+    return 0

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from launcher import codec
 from launcher.adapters.history import History
-from launcher.app.answer import print_answer, table
+from launcher.app.answer import moment, print_answer, table
 from launcher.app.checkpoints import Checkpoint, checkpoints_of, is_complete, meant, parse_ref
 from launcher.app.counting import told, unit_of
 from launcher.app.home import Found
-from launcher.app.looking import looked_at, moment, span
+from launcher.app.looking import looked_at, span
 from launcher.app.requests import somebody
 from launcher.checkpoint import verify
 from launcher.codec import Json

@@ -4,9 +4,9 @@ import argparse
 
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
-from launcher.app.answer import print_answer, table
+from launcher.app.answer import moment, print_answer, table
 from launcher.app.counting import unit_of
-from launcher.app.looking import looked_at, moment, unreadable_records
+from launcher.app.looking import looked_at, unreadable_records
 from launcher.app.narrative import sentence
 from launcher.codec import Json, encode
 from launcher.units import Seconds, show_duration

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -10,15 +11,17 @@ from typing import TypeVar
 
 from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
-from launcher.app.answer import print_answer
+from launcher.app.answer import moment, print_answer
 from launcher.app.pricelists import history, price_index, refresh
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
 from launcher.app.pricing_history import past_json, past_lines
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
+from launcher.log import redacted
 from launcher.units import Utc
 
 Choice = TypeVar("Choice", Sort, Group)
+SHARE_OFF = 0.05  # people write 0.17 for a sixth of a GPU
 UNPRICED = ("k8s", "kubernetes", "slurm", "local")
 
 
@@ -29,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
     index = price_index(home)
     if not index.is_kept and not args.quiet:
         print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
-    if args.refresh and not args.dry_run:
-        _remember(args, home, index)
     name, _, count = (args.gpu or "*").partition(":")
+    _check_clouds(args)
+    number = _count(args.gpu, count)
     if args.history:
-        return _history(args, home, _meant(name, index))
-    listings = _filtered(args, index.listings(_meant(name, index)), _count(args.gpu, count))
+        return _history(args, home, _meant(name, index), number)
+    listings = _filtered(args, index.listings(_meant(name, index)), number)
     if args.for_recipe is not None:
         return _for(args, listings)
     if args.sort == "total":
@@ -50,28 +53,42 @@ def run(args: argparse.Namespace) -> int:
 def _refresh(args: argparse.Namespace, home: Path) -> None:
     """A word for each list; one that cannot be fetched leaves the best that is there, which shows its age."""
     fetched = refresh(home)
-    if args.quiet:
-        return
+    done = [found for found in fetched if not found.trouble]
     for word in dict.fromkeys(found.trouble for found in fetched if found.trouble):
         clouds = ", ".join(found.cloud for found in fetched if found.trouble == word)
-        print(f"not refreshed: {clouds}: {word}; the best list there is answers", file=sys.stderr)
-    done = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in fetched if not found.trouble]
-    if done:
-        print(f"refreshed: {', '.join(done)}", file=sys.stderr)
+        _say(args, f"not refreshed: {clouds}: {word}; the best list there is answers")
+    if not done:
+        return
+    news = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in done]
+    _say(args, f"refreshed: {', '.join(news)}")
+    try:
+        with history(home) as past:
+            num = past.add((quote for found in done for quote in found.quotes), time.time())
+    except UsageError as error:  # what was asked for is the answer, not its history
+        _say(args, f"not remembered: {error}")
+    else:
+        _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
 
 
-def _remember(args: argparse.Namespace, home: Path, index: PriceIndex) -> None:
-    past = history(home)
-    num = past.add((found.quote for found in index.listings(index.accelerators())), time.time())
-    past.close()
+def _say(args: argparse.Namespace, line: str) -> None:
+    """A server's own words may be in it, and the address with its password."""
     if not args.quiet:
-        print(f"price history: {num} price{'' if num == 1 else 's'} changed", file=sys.stderr)
+        print(redacted(line), file=sys.stderr)
 
 
-def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...]) -> int:
-    past = history(home)
-    found = past.past(names)
-    past.close()
+def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...], count: float | None) -> int:
+    for flag in ("--region", "--sort", "--group-by", "--spot", "--on-demand"):
+        if getattr(args, flag.lstrip("-").replace("-", "_")):
+            raise UsageError(f"--history is of spot prices by place; leave out {flag}")
+    if args.output == "csv":
+        raise UsageError("--history has no -o csv; it has table, json, yaml")
+    with history(home) as past:
+        found = [
+            one
+            for one in past.past(names)
+            if (count is None or math.isclose(one.accelerators, count, rel_tol=SHARE_OFF))
+            and (not args.cloud or one.cloud in args.cloud)
+        ]
     print_answer(args, {"history": [past_json(one) for one in found]}, past_lines(found, time.time()))
     return 0
 
@@ -135,16 +152,19 @@ def _choice(flag: str, text: str | None, kind: type[Choice]) -> Choice | None:
         raise UsageError(f"{flag} {text}: write one of {', '.join(choice.value for choice in kind)}") from None
 
 
-def _filtered(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:
+def _check_clouds(args: argparse.Namespace) -> None:
     for cloud in args.cloud:
         if cloud in UNPRICED:
             raise UsageError(f"--cloud {cloud}: no list prices it; what it costs is known to whoever runs it")
         if cloud not in CLOUDS:
             raise UsageError(f"--cloud {cloud}: no list has it; those are {', '.join(CLOUDS)}")
+
+
+def _filtered(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:
     return [
         found
         for found in listings
-        if (count is None or found.quote.accelerators == count)
+        if (count is None or math.isclose(found.quote.accelerators, count, rel_tol=SHARE_OFF))
         and (not args.cloud or found.quote.cloud in args.cloud)
         and (not args.region or found.quote.region in args.region)
         and (not args.spot or found.quote.spot is not None)
@@ -164,7 +184,13 @@ def _print(args: argparse.Namespace, rows: list[Row], index: PriceIndex, now: Ut
             writer.writerow({**known, "doubts": " ".join(map(str, known["doubts"] or ()))})
         return
     lists = [
-        {"cloud": known.cloud, "source": known.origin, "path": known.path, "fetched_at": known.fetched_at, "said": known.said}
+        {
+            "cloud": known.cloud,
+            "source": known.origin,
+            "path": known.path,
+            "fetched_at": None if known.fetched_at is None else moment(known.fetched_at),
+            "said": known.said,
+        }
         for known in index.lists
     ]
     dropped = [{"cloud": cloud, "accelerator": gpu, "reason": why, "rows": num} for cloud, gpu, why, num in index.dropped()]

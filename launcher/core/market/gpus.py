@@ -33,7 +33,7 @@ ALIASES = {
     "a10-24gb": "A10",
 }
 # Sold under a name of its own, the same chip for training: what is asked for under the first finds the others too.
-SAME_CHIP = {"H100": ("H100-SXM", "H100-MEGA"), "A100-80GB": ("A100-80GB-SXM",), "V100-32GB": (), "H200": ("H200-SXM",)}
+SAME_CHIP = {"H100": ("H100-SXM", "H100-MEGA"), "A100-80GB": ("A100-80GB-SXM",), "H200": ("H200-SXM",)}
 
 
 def canonical(name: str) -> str:
@@ -44,10 +44,11 @@ def canonical(name: str) -> str:
 def matching(wanted: str, known: Iterable[str]) -> tuple[str, ...]:
     """The names among `known` that `wanted` means: itself, the same chip's other names, or all that a glob fits."""
     names = sorted(set(known))
-    pattern = canonical(wanted).lower()
+    is_known = wanted.lower() in {name.lower() for name in names}
+    pattern = wanted.lower() if is_known else canonical(wanted).lower()
     if any(sign in pattern for sign in "*?["):
         return tuple(name for name in names if fnmatch.fnmatchcase(name.lower(), pattern))
-    meant = {pattern, *(other.lower() for other in SAME_CHIP.get(canonical(wanted).upper(), ()))}
+    meant = {pattern, *(other.lower() for other in SAME_CHIP.get(pattern.upper(), ()))}
     return tuple(name for name in names if name.lower() in meant)
 
 

@@ -29,7 +29,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class RecordedOffer:
     """An offer over time. `capacity` None: always there, for any number of nodes. `price` None: as the offer says."""
 
     offer: Offer
@@ -61,13 +61,13 @@ _INSTANCES = {
 }
 
 
-def quotes(recording: Recording, listed: tuple[Offer, ...]) -> tuple[Quote, ...]:
+def quotes(recording: Recording, listed: tuple[Offer, ...]) -> tuple[RecordedOffer, ...]:
     """Everything that could be bought in the recorded market. `listed`: what the places of a rehearsal cost."""
     own = [quote for column in recording.capacity for quote in _quotes(recording, column, listed)]
     return tuple(own) or tuple(_stand_in(recording, offer) for offer in listed)
 
 
-def _quotes(recording: Recording, column: str, listed: tuple[Offer, ...]) -> list[Quote]:
+def _quotes(recording: Recording, column: str, listed: tuple[Offer, ...]) -> list[RecordedOffer]:
     machine = _machine(column, recording.entry.unit)
     if machine is None:
         return []
@@ -77,8 +77,10 @@ def _quotes(recording: Recording, column: str, listed: tuple[Offer, ...]) -> lis
         return []
     spot, on_demand, source = known
     return [
-        Quote(offer=_offer(machine, Capacity.SPOT, spot, on_demand, source), capacity=recording.capacity[column], price=price),
-        Quote(offer=_offer(machine, Capacity.ON_DEMAND, on_demand, on_demand, source)),
+        RecordedOffer(
+            offer=_offer(machine, Capacity.SPOT, spot, on_demand, source), capacity=recording.capacity[column], price=price
+        ),
+        RecordedOffer(offer=_offer(machine, Capacity.ON_DEMAND, on_demand, on_demand, source)),
     ]
 
 
@@ -135,9 +137,9 @@ def _offer(machine: _Machine, capacity: Capacity, price: UsdPerHour, on_demand: 
     )
 
 
-def _stand_in(recording: Recording, offer: Offer) -> Quote:
+def _stand_in(recording: Recording, offer: Offer) -> RecordedOffer:
     """A place of the bundled list whose capacity comes and goes as a column of the recording does."""
     if offer.placement.capacity is Capacity.ON_DEMAND:
-        return Quote(offer=offer)
+        return RecordedOffer(offer=offer)
     column = column_of(offer.placement.place, recording.name, 0, recording.capacity)
-    return Quote(offer=replace(offer, mean_life=typical_life()), capacity=recording.capacity[column])
+    return RecordedOffer(offer=replace(offer, mean_life=typical_life()), capacity=recording.capacity[column])
