@@ -22,6 +22,7 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
 from launcher.core.run import barren
 from launcher.core.run.ledger import Ledger, ledger
+from launcher.core.run.purse import needed
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
@@ -164,7 +165,8 @@ def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
         return ("--allow-change workdir",)  # a program is mended first, and its frozen copy would fail again
     if terminal.phase is Phase.FAILED and script_left_behind(state.recipe) is not None:
         return ("workdir=. --allow-change workdir",)
-    return (terminal.needs,) if terminal.needs else ()
+    needs = needed(state)
+    return (needs,) if needs else ()
 
 
 def log_tail(store: ObjectStore, state: RunState) -> tuple[str, ...]:

@@ -90,11 +90,10 @@ def out_of_budget() -> Sim:
 
 @functools.cache
 def out_of_time() -> Sim:
-    """An hour and three quarters are enough for 90 min of work, but not with a machine lost."""
-    base, time = local(), 1.75 * HOUR
-    sim = Sim(
-        recipe=replace(base, policy=replace(base.policy, deadline=time)), trace=FixedTrace(up=HOUR), deadline_at=START + time
-    )
+    """Time enough for 90 min of work, but not where a machine is lost without a word."""
+    base, time = local(), 1.6 * HOUR
+    trace = FixedTrace(up=HOUR, notice=lambda place, k: False)
+    sim = Sim(recipe=replace(base, policy=replace(base.policy, deadline=time)), trace=trace, deadline_at=START + time)
     sim.run()
     return sim
 

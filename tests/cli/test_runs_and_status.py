@@ -1,7 +1,9 @@
 """Looking at runs: all of them in a table, one in detail; whatever cannot be read is said, and nothing is changed by looking."""
 
+import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -37,6 +39,7 @@ from tests.cli.past import (
     note,
     number_of,
     out_of_budget,
+    out_of_time,
     preempted,
     store_of,
     with_checkpoints,
@@ -361,6 +364,27 @@ def test_a_program_that_keeps_its_folder_in_flux_is_mended_and_its_new_files_are
     assert told["reason"] == "10 attempts in a row published nothing: model.pt open for writing"
     assert "launch help contract" in told["then"]
     assert told["next"] == "launch resume r --allow-change workdir"
+
+
+def paused_by_an_older_launch(sim: Sim) -> None:
+    """As its journal was before a pause told what it needs."""
+    store, last = keep(sim), sim.history.records[-1]
+    assert isinstance(last.event, ev.RunPaused)
+    cut(store, last.number - 1)
+    history = History(store, INCARNATION, writer="s2")
+    history.open(ev.SupervisorStarted(at=last.event.at, supervisor="s2", host="h", pid=1))
+    history.append(replace(last.event, needs=""))
+
+
+@pytest.mark.parametrize(("sim", "key"), [(out_of_budget, "budget"), (out_of_time, "deadline")])
+def test_a_pause_that_does_not_tell_what_it_needs_is_gone_on_with_by_a_change_that_suffices(
+    sim: Callable[[], Sim], key: str, capsys: pytest.CaptureFixture[str]
+):
+    paused_by_an_older_launch(sim())
+    told = document(capsys, "status", "r")
+    assert re.fullmatch(rf"launch resume r policy\.{key}=[\d.]+h?", told["next"])
+    assert launch("resume", "r", "--dry-run") == 4, "without the change it would be paused again"
+    assert launch(*told["next"].split()[1:], "--dry-run") == 0
 
 
 def test_watching_a_run_that_has_ended_prints_it_once(capsys: pytest.CaptureFixture[str]):

@@ -15,6 +15,7 @@ from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_usd
 
 FOREVER: Utc = 1e12
+EXIT_LIMIT = 4  # of a pause for the budget or the deadline
 
 
 def committed(state: RunState, now: Utc) -> Usd:
@@ -80,6 +81,20 @@ def time_enough(state: RunState, now: Utc) -> str:
     """The change by which the rest can be done; where nobody knows how much that is, as much again as there was."""
     took = now - state.created_at
     return enough_time(took, took / 2 if state.work_s is None else remaining_work(state) + restart_cost(state))
+
+
+def needed(state: RunState) -> str:
+    """The change that a resume of the paused run takes, as it is typed; empty where it takes none, or nobody can tell.
+
+    An older launch did not write down what a pause for the deadline or the budget needs.
+    """
+    pause = state.terminal
+    if pause is None or pause.needs or pause.exit_code != EXIT_LIMIT:
+        return pause.needs if pause else ""
+    if state.deadline_at is not None and pause.at >= state.deadline_at:
+        return time_enough(state, pause.at)
+    offers = [attempt.offer for attempt in state.attempts.values() if attempt.offer.price_cap > 0]
+    return enough(state, offers[-1], pause.at) if offers else ""
 
 
 def _rate(state: RunState, offer: Offer) -> UsdPerHour:
