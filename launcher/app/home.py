@@ -8,12 +8,14 @@ local runs, and logs. So losing a home loses no work: a run is found by its stor
     HOME/index/RUN/*.json   the same of others of that name: a run that was copied has the name of its original
     HOME/logs/RUN.log       what its supervisors said
 
-A name that means several runs is never guessed at: they are told apart by their store URLs.
+A name that means several runs is never guessed at: they are told apart by their store URLs. Only `launch rm` lets go of an entry:
+it may be all by which a run half deleted, or on a disk that is not mounted, is found again.
 """
 
 import contextlib
 import difflib
 import hashlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -22,9 +24,10 @@ from pathlib import Path
 
 from launcher import codec
 from launcher.adapters import durable
-from launcher.adapters.history import History, read_head
+from launcher.adapters.history import History, read_head, read_head_or_removal
 from launcher.adapters.store.base import ObjectStore
-from launcher.app.wiring import child, clock_position, open_store
+from launcher.app.grammar import PRESENT, Command
+from launcher.app.wiring import child, clock_position, has_folder, open_store
 from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
@@ -156,13 +159,12 @@ class Home:
                 yield path, None
 
     def _file_of(self, entry: Entry) -> Path:
-        """Where the entry stands or may stand: under the name alone, unless another run has that, and is still there."""
+        """Where the entry stands or may stand: under the name alone, unless another run has that."""
         first = self._index / f"{entry.run}.json"
         by_file = dict(self._files())
         if own := next((path for path, known in by_file.items() if known is not None and known.store == entry.store), None):
             return own
-        other = by_file.get(first)
-        if other is None or not is_there(other.store):
+        if by_file.get(first) is None:
             return first
         return self._index / entry.run / f"{hashlib.sha256(entry.store.encode()).hexdigest()[:8]}.json"
 
@@ -204,20 +206,26 @@ def ambiguous(name: str, urls: tuple[str, ...]) -> UsageError:
 
 
 def is_there(url: str) -> bool:
-    """Whether a run lies at `url`; one that is out of reach just now, or damaged, does."""
+    """Whether a run, or what `rm` left of one, lies at `url`; what is out of reach just now, or damaged, does."""
     try:
-        at(url)
-    except UsageError:
-        return False
-    except StoreError:
+        return not has_folder(url) or read_head_or_removal(open_store(url)) is not None
+    except LaunchError:
         return True
-    return True
 
 
 def addressed(text: str, run: str, url: str) -> str:
-    """`text`, its commands naming the run called `run` by its URL."""
-    command = rf"(launch (?:ckpt )?[a-z]+(?: -w)?) {re.escape(run)}(?![\w-])"
+    """`text`, its commands that take a RUN naming the one called `run` by its URL."""
+    command = rf"(launch (?:{'|'.join(map(_words_before_run, _TAKE_RUN))})(?: -w)?) {re.escape(run)}(?![\w/=-]|\.\w)"
     return re.sub(command, lambda found: f"{found[1]} {shlex.quote(url)}", text)
+
+
+_TAKE_RUN = tuple(command for command in PRESENT if any(word.name == "run" for word in command.words))
+
+
+def _words_before_run(command: Command) -> str:
+    """A pattern: `status`, `ckpt (?:ls|verify)`."""
+    words = itertools.takewhile(lambda word: word.name != "run", command.words)
+    return " ".join((command.name, *(f"(?:{'|'.join(word.choices)})" for word in words)))
 
 
 def at(url: str) -> Found:

@@ -14,7 +14,7 @@ from launcher import clock
 from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.market.recorded import read_recording, read_trace
 from launcher.adapters.store.base import ObjectStore
-from launcher.adapters.store.open import child, is_remote, open_store
+from launcher.adapters.store.open import child, has_folder, is_remote, open_store
 from launcher.core.market.offer import Offer
 from launcher.core.market.recording import Recording
 from launcher.core.market.trace import GENERATED, Trace, generated
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from launcher.core.run.state import RunState
     from launcher.supervisor import World
 
-__all__ = ["child", "is_remote", "open_store"]
+__all__ = ["child", "has_folder", "is_remote", "open_store"]
 
 STATE_HOME_DEFAULT = "~/.local/state"
 

@@ -11,7 +11,7 @@ import pytest
 from launcher import codec
 from launcher.adapters.store.files import FileStore
 from launcher.app import code
-from launcher.app.home import Found, Home, at, find
+from launcher.app.home import Found, Home, addressed, at, find
 from launcher.app.names import checked_name, random_name
 from launcher.app.opening import create
 from launcher.core.contract import RUN_KEY, RunHead
@@ -98,7 +98,24 @@ def test_a_run_that_was_moved_is_found_where_it_is(home: Home, tmp_path: Path):
         find(home, "otter")
     moved = seen(home, "otter", folder=tmp_path / "elsewhere")
     assert old.store.url != find(home, "otter").store.url == moved.store.url
-    assert len(home.entries()) == 1, "the place it left is forgotten"
+    assert {entry.store for entry in home.entries()} == {old.store.url, moved.store.url}, "only `rm` forgets a place"
+
+
+def test_a_run_whose_disk_is_not_mounted_keeps_its_entry_when_a_namesake_is_noted(home: Home, tmp_path: Path):
+    away = seen(home, "otter", folder=tmp_path / "disk" / "runs")
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    near = seen(home, "otter")
+    with pytest.raises(UsageError, match="2 runs are called otter"):
+        find(home, "otter")
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    assert set(home.places()["otter"]) == {away.store.url, near.store.url}
+
+
+def test_a_namesake_noted_again_keeps_its_entry(home: Home, tmp_path: Path):
+    seen(home, "otter")
+    copy = seen(home, "otter", folder=tmp_path / "disk")
+    home.note(copy)
+    assert len(home.entries()) == 2
 
 
 def test_a_run_whose_folder_has_another_name_is_gone_on_with_by_its_url(home: Home):
@@ -107,6 +124,24 @@ def test_a_run_whose_folder_has_another_name_is_gone_on_with_by_its_url(home: Ho
     copy, original = find(home, "otter-copy"), find(home, "otter")
     assert copy.addressed("launch resume otter") == f"launch resume {copy.store.url}"
     assert original.addressed("launch resume otter") == "launch resume otter"
+
+
+@pytest.mark.parametrize(
+    ("run", "text", "told"),
+    [
+        ("r", "go on with `launch resume r policy.budget=2`", "go on with `launch resume URL policy.budget=2`"),
+        ("r", "look with launch status -w r.", "look with launch status -w URL."),
+        ("r", "launch ckpt ls r --all", "launch ckpt ls URL --all"),
+        ("r", "launch train r.yaml local.speed=90", None),
+        ("r", "launch train r", None),
+        ("r", "launch logs r.old, launch logs r-2, launch logs r/x", None),
+        ("contract", "launch help contract", None),
+        ("quickstart", "launch train quickstart", None),
+        ("ls", "`launch ckpt ls` and `launch recipes ls`", None),
+    ],
+)
+def test_only_what_names_the_run_in_a_command_becomes_its_url(run: str, text: str, told: str | None):
+    assert addressed(text, run, "URL") == (told or text)
 
 
 def test_a_name_is_taken_once_its_run_was_born(home: Home):

@@ -244,6 +244,21 @@ def test_a_half_deleted_run_is_finished_by_name_or_by_url(capsys: pytest.Capture
     assert everything() == {}
 
 
+def test_a_half_deleted_run_is_not_forgotten_when_a_namesake_is_noted(capsys: pytest.CaptureFixture[str]):
+    here, copy = copied()
+    for url in (here, copy):
+        Home(home()).forget("r", url)
+    Home(home()).note(at(copy))
+    assert not one_step(remains_of(Home(home()), copy), set())
+    Home(home()).note(at(here))
+    assert {entry.store for entry in Home(home()).entries()} == {here, copy}
+    with pytest.raises(UsageError, match="2 runs are called r"):
+        find(Home(home()), "r")
+    assert copy in refused(capsys)
+    assert launch("rm", copy, "-y") == 0
+    assert find(Home(home()), "r").store.url == here
+
+
 def test_a_run_whose_store_is_gone_leaves_the_index(capsys: pytest.CaptureFixture[str]):
     with_checkpoints()
     shutil.rmtree(home() / "runs" / "r")

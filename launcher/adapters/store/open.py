@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -39,6 +40,11 @@ def open_store(url: str) -> ObjectStore:
 def is_remote(url: str | None) -> bool:
     """Whether `url` names a bucket, of which opening takes a library."""
     return url is not None and url.partition("://")[0] in _REMOTE and "://" in url
+
+
+def has_folder(url: str) -> bool:
+    """Whether there is a folder for the store at `url` to lie in. Of one on a disk that is not mounted there is none."""
+    return not url.startswith("file://") or os.path.isdir(_path_of(url).parent)
 
 
 def prepare(url: str) -> None:
