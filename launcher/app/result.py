@@ -5,6 +5,7 @@ so `rehearsed_hours` and `simulated` stand beside them.
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ from launcher.app.counting import at, told, unit_of
 from launcher.app.logbook import Logbook
 from launcher.app.proof import Proof, weight_files
 from launcher.codec import Json
-from launcher.core.checkpoint.manifest import Manifest
+from launcher.core.checkpoint.manifest import FileEntry, Manifest
 from launcher.core.contract import RECIPE_KEY
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
@@ -80,6 +81,7 @@ class Result:
     proof: Proof | None
     store: str
     weights: tuple[str, ...]  # URLs of the final weights, once the run has succeeded
+    files: tuple[str, ...]  # URLs of all that its last checkpoint holds; what a program under `run:` leaves is these
     exit_code: int
     reason: str
     program_exit_code: int | None
@@ -123,7 +125,8 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         cost=Cost(spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local),
         proof=proof,
         store=history.store.url,
-        weights=_weights(history),
+        weights=_final_urls(history, weight_files),
+        files=_final_urls(history, lambda last: last.files),
         exit_code=EXIT_PROOF if proof is not None and proof.has_failed else exit_code,
         reason=terminal.reason if terminal else "",
         program_exit_code=terminal.program_exit_code if terminal else None,
@@ -219,6 +222,7 @@ def as_json(result: Result) -> dict[str, Json]:
         "proof": None if proof is None else _proof_json(proof),
         "store": result.store,
         "weights": list(result.weights),
+        "files": list(result.files),
         "exit_code": result.exit_code,
         "reason": result.reason,
         "program_exit_code": result.program_exit_code,
@@ -253,9 +257,9 @@ def _parts(books: Ledger, speed: float) -> Parts:
     return Parts(elapsed=elapsed, useful=useful, redone=redone, saving=saving, restoring=restoring, waiting=waiting)
 
 
-def _weights(history: History) -> tuple[str, ...]:
+def _final_urls(history: History, files_of: Callable[[Manifest], tuple[FileEntry, ...]]) -> tuple[str, ...]:
     last = final_manifest(history)
-    return () if last is None else tuple(f"{history.store.url}/{f.key}" for f in weight_files(last))
+    return () if last is None else tuple(f"{history.store.url}/{f.key}" for f in files_of(last))
 
 
 def final_manifest(history: History) -> Manifest | None:

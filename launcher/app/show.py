@@ -13,6 +13,7 @@ from launcher.core.recipe import Recipe
 from launcher.units import show_duration, show_excess, show_usd
 
 CANDIDATES_SHOWN = 6
+FILES_SHOWN = 3
 BRIEF_MOST = 160  # characters of a text in a table; the whole of it stands where one run is looked at
 
 
@@ -88,6 +89,9 @@ def final_block(result: Result) -> list[str]:
     lines += [f" cost    {_cost_text(result)}", f" work    {_work_text(result)}"]
     if result.weights:
         lines += [f" weights {result.weights[0]}", f"         {load_line(result.weights[0])}"]
+    elif result.files:
+        more = f" and {len(result.files) - FILES_SHOWN} more" if len(result.files) > FILES_SHOWN else ""
+        lines += [f" files   {'  '.join(result.files[:FILES_SHOWN])}{more}"]
     if result.reason and result.state is not Phase.SUCCEEDED:
         lines.append(f" reason  {result.reason}")
     return [*lines, f" next    {'     ·     '.join(_next(result))}"]

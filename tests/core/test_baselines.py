@@ -61,6 +61,17 @@ def test_prefers_a_dearer_place_where_machines_live_longer():
     assert zones(CheapestFirst().decide(run_view(), market(*offers))) == ["a", "b"]
 
 
+@pytest.mark.parametrize("deadline", ["5m", "10h", "100h"])
+def test_buys_no_safety_net_for_work_that_nobody_knows(deadline: str):
+    offers = (spot("a"), on_demand("b", 1.5))
+    decision = greedy.decide(run_view(remaining="0h", deadline_in=deadline), market(*offers))
+    assert zones(decision) == ["a"]
+    assert "nobody knows how much work is left, " in decision.reason
+    assert "to the deadline" in decision.reason
+    waits = greedy.decide(run_view(remaining="0h", deadline_in=deadline), market(*offers, cooling={"a": NOW + MINUTE}))
+    assert isinstance(waits, Wait)
+
+
 def test_never_pays_more_for_spot_than_for_a_machine_that_stays():
     offers = (spot("a", 2.9, life=HOUR), spot("b", 1.0), on_demand("c", 3.0))
     assert zones(greedy.decide(run_view(), market(*offers))) == ["b"]

@@ -219,6 +219,13 @@ def test_a_goal_that_no_machine_can_meet_is_told_before_the_start_with_one_that_
     )
 
 
+def test_what_would_do_for_a_program_is_said_to_be_for_what_the_totals_are_for():
+    program = replace(recipe(policy=Goal(budget=0.3)), trainer=None, run="python train.py")
+    told = hopeless(program, replace(TASK, work=HOUR), planned(spot("a")).candidates, NOW)
+    assert told is not None
+    assert told.endswith(" would do for 60 min of training")
+
+
 def test_no_deadline_is_called_too_short_for_work_that_nobody_knows():
     program = replace(recipe(policy=Goal(deadline=HOUR)), trainer=None, run="python train.py")
     assert hopeless(program, TASK, planned(spot("a")).candidates, NOW) is None

@@ -12,7 +12,7 @@ from launcher.core.recipe import Goal
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.observation import Watch
-from launcher.core.run.purse import budget_ends_at, committed, enough, reserve
+from launcher.core.run.purse import budget_ends_at, committed, enough, reserve, time_enough
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
 from launcher.units import HOUR
@@ -82,6 +82,12 @@ def test_a_deadline_that_nothing_can_meet_pauses_before_a_machine_is_bought():
     resumed = after(resumed, ev.RunResumed(at=NOW, recipe=resumed.recipe, deadline_at=NOW + 10 * HOUR))
     [event] = decide(resumed)
     assert isinstance(event, ev.RunPaused)
+
+
+def test_the_deadline_asked_for_allows_what_the_plan_of_an_unknown_work_is_for():
+    state = after(new_run(), ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=None, reason=""))
+    assert time_enough(state, state.created_at + 600) == "policy.deadline=3h", "600 s, and twice 60 min of training and a start"
+    assert time_enough(state, state.created_at + 10 * HOUR) == "policy.deadline=21h"
 
 
 def test_what_is_asked_for_counts_with_the_load_that_the_plan_was_made_under():

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -36,4 +37,9 @@ def test_any_program_ends_with_the_same_weights_under_kills_as_without(tmp_path:
     assert ended.code == 0, scene.said()
     assert ended.json["attempts"] == 4
     assert ended.json["checkpoints"] >= 2
+    assert ended.json["weights"] == []
+    kept = ended.json["files"]
+    assert kept
+    assert all(Path(unquote(urlsplit(url).path)).is_file() for url in kept), "what it left is where the last lines say"
+    assert f"files   {kept[0]}" in scene.launch("resume", scene.run).text
     assert DONE.findall(scene.launch("logs", scene.run).text) == DONE.findall(undisturbed) != []

@@ -115,8 +115,9 @@ def hopeless(recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: U
     """
     goal, ends_at, known = recipe.policy, deadline_of(recipe.policy, now), recipe.trainer is not None
     late = ends_at is not None and lateness(work=task.work if known else 0.0, restart_cost=task.restart_cost, time=ends_at - now)
+    would_do = "would do" if known else f"would do for {show_duration(task.work)} of training"
     if late:
-        return f"{late}; {enough_time(0.0, task.work + task.restart_cost)} would do"
+        return f"{late}; {enough_time(0.0, task.work + task.restart_cost)} {would_do}"
     cheapest = min(candidates, key=lambda c: c.offer.price_cap, default=None)
     if goal.budget is None or cheapest is None:
         return None
@@ -124,7 +125,7 @@ def hopeless(recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: U
     if least_usd(*of_one) <= goal.budget:
         return None
     enough = enough_money(0.0, cheapest.estimate.usd, least_usd(*of_one))
-    return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} would do"
+    return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} {would_do}"
 
 
 def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:

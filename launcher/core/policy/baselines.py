@@ -79,8 +79,11 @@ def _below(run: RunView, market: MarketView, spot: tuple[Offer, ...], on_demand:
 
 
 def slack(run: RunView) -> Seconds:
-    """How long the run may stand still and, started then, still meet its deadline if nothing goes wrong; inf without one."""
-    if run.deadline is None:
+    """How long the run may stand still and, started then, still meet its deadline if nothing goes wrong; inf without one.
+
+    Where nobody knows how much work is left there is none to speak of: a net that is paid for would hold nobody knows what.
+    """
+    if run.deadline is None or not run.remaining_work:
         return math.inf
     return run.deadline - run.now - _work_left(run) - run.restart_cost
 
@@ -183,6 +186,8 @@ def _outlook(run: RunView) -> str:
     left = f"{show_duration(work)} of work left" if work else "nobody knows how much work is left"
     if run.deadline is None:
         return f"{left}, no deadline"
+    if not work:
+        return f"{left}, {show_duration(max(0.0, run.deadline - run.now))} to the deadline"
     spare = slack(run)
     if is_lost(run):
         return f"{left}, {show_duration(-spare)} behind the deadline, which nothing can meet now"

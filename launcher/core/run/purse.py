@@ -78,9 +78,9 @@ def _planned(state: RunState) -> Task:
 
 
 def time_enough(state: RunState, now: Utc) -> str:
-    """The change by which the rest can be done; where nobody knows how much that is, as much again as there was."""
-    took = now - state.created_at
-    return enough_time(took, took / 2 if state.work_s is None else remaining_work(state) + restart_cost(state))
+    """The change by which the rest can be done; where nobody knows how much that is, as much again, and what the plan is for."""
+    took, known = now - state.created_at, state.work_s is not None
+    return enough_time(took, restart_cost(state) + (remaining_work(state) if known else max(took / 2, WORK_UNKNOWN)))
 
 
 def needed(state: RunState) -> str:
