@@ -13,7 +13,7 @@ from launcher.adapters.commits import read_commit
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
-from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
+from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed, SetAside
 from launcher.core.checkpoint.rules import expendable, keep_rule, pinned, shards_of
 from launcher.core.contract import PINS_PREFIX
 from launcher.core.run import events as ev
@@ -53,7 +53,7 @@ def checkpoints_of(history: History) -> tuple[Checkpoint, ...]:
     # The newest is never let go, so all of it missing is damage; of an older one that is what retention leaves.
     stripped = {m.ref for m in chain if m.ref != newest and not any(f.key in present for f in shards_of(m))}
     pins = pinned(meta.key for meta in store.list(PINS_PREFIX))
-    aside, seen = _set_aside(history), _seen(history)
+    aside, seen = {bad.ref: bad.culprit for bad in set_aside_in(history)}, _seen(history)
     found = [
         Checkpoint(
             ref=ref,
@@ -105,15 +105,15 @@ def _refs_of_history(
     return frozenset(refs)
 
 
-def _set_aside(history: History) -> dict[CommitRef, str]:
-    """What restores found bad, as the attempts that fell back past it told."""
-    found: dict[CommitRef, str] = {}
+def set_aside_in(history: History) -> tuple[SetAside, ...]:
+    """What restores found bad, each checkpoint once, as the attempts that fell back past it told."""
+    found: dict[CommitRef, SetAside] = {}
     for record in history.records:
         event = record.event
         beat = event.heartbeat if isinstance(event, ev.TrainingStarted | ev.AttemptLost) else None
         beat = event.report.last if isinstance(event, ev.AttemptExited) else beat
-        found |= {bad.ref: bad.culprit for bad in (beat.set_aside if beat else ())}
-    return found
+        found |= {bad.ref: bad for bad in (beat.set_aside if beat else ())}
+    return tuple(found.values())
 
 
 def _seen(history: History) -> list[tuple[CommitRef, Utc]]:

@@ -14,7 +14,7 @@ from launcher.app.show import brief
 from launcher.codec import Json
 from launcher.core.contract import SOURCE_SIGTERM, Heartbeat
 from launcher.core.market.offer import Placement
-from launcher.core.run.ledger import spent, toll
+from launcher.core.run.ledger import began_step, spent, toll
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Seconds, Step, Usd, Utc, show_usd
 
@@ -63,8 +63,8 @@ def _life(state: RunState, attempt: Attempt, now: Utc, beat: Heartbeat | None) -
         ended_at=ended_at,
         duration=0.0 if start is None else max(0.0, (now if ended_at is None else ended_at) - start),
         unit=unit_of(state),
-        from_step=attempt.restored_step,
-        to_step=max(attempt.commit_step, attempt.restored_step, last.step if last else 0, cost_of_end.reached_step),
+        from_step=began_step(attempt),
+        to_step=max(attempt.commit_step, began_step(attempt), last.step if last else 0, cost_of_end.reached_step),
         steps_lost=None if state.counts_commits else cost_of_end.steps_lost,
         usd=spent(replace(state, attempts={attempt.number: attempt}), now).likely,
         state=_doing(attempt) if end is None else end.end.value,

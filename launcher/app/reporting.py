@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from launcher import beacon
 from launcher.adapters.history import History
 from launcher.app.answer import moment
+from launcher.app.checkpoints import set_aside_in
 from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import span
@@ -16,6 +17,7 @@ from launcher.app.result import Result, as_json, result_of
 from launcher.app.show import final_block
 from launcher.app.standing import what_next
 from launcher.codec import Json
+from launcher.core.checkpoint.manifest import SetAside
 from launcher.core.policy.base import Phase
 from launcher.core.run.ledger import Ledger, ledger
 from launcher.units import Usd, Utc, show_usd
@@ -26,6 +28,7 @@ class Report:
     result: Result
     books: Ledger
     lives: tuple[Life, ...]
+    set_aside: tuple[SetAside, ...]  # what restores passed over, in the order of the finding
     speed: float
     created_at: Utc
     ended_at: Utc | None
@@ -59,6 +62,7 @@ def report_on(found: Found, history: History) -> Report:
         result=result,
         books=ledger(state, now),
         lives=lives_of(state, now, {}),
+        set_aside=set_aside_in(history),
         speed=state.speed,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
@@ -88,7 +92,7 @@ def _more(report: Report) -> list[str]:
         lines.append(f" overlap {span(books.times.overlap, report.speed)} with more than one machine")
     if spent.high - spent.low >= 0.005:
         lines.append(f" range   {show_usd(spent.low)} to {show_usd(spent.high)}: not every end of a bill is known")
-    return lines
+    return [*lines, *(f" damage  checkpoint {bad.ref} was set aside: {bad.culprit}" for bad in report.set_aside)]
 
 
 def report_json(report: Report) -> dict[str, Json]:
@@ -109,5 +113,6 @@ def report_json(report: Report) -> dict[str, Json]:
         "ended_at": ended_at,
         "created_at_market": created_at,  # both clocks show it: the market's begins at the run's creation
         "ended_at_market": ended_at,
+        "set_aside": [{"ref": str(bad.ref), "culprit": bad.culprit} for bad in report.set_aside],
         "attempts_detail": [life_json(life, report.speed) for life in report.lives],
     }

@@ -5,10 +5,25 @@ from datetime import datetime
 
 import pytest
 
+from launcher.adapters.history import History
 from launcher.app import result
 from launcher.app.home import at
 from launcher.app.show import final_block
-from tests.cli.past import document, failed, keep, launch, note, preempted, preempted_silently
+from launcher.core.checkpoint.manifest import SetAside
+from launcher.core.run import events as ev
+from tests import builders
+from tests.cli.past import (
+    INCARNATION,
+    document,
+    failed,
+    keep,
+    launch,
+    local,
+    note,
+    preempted,
+    preempted_silently,
+    with_checkpoints,
+)
 
 
 def test_the_document_holds_all_of_trains_and_more(capsys: pytest.CaptureFixture[str]):
@@ -48,6 +63,27 @@ def test_the_costs_of_the_attempts_add_up_to_the_runs(capsys: pytest.CaptureFixt
     told = document(capsys, "report", "r")
     assert sum(a["cost_usd"] for a in told["attempts_detail"]) == pytest.approx(told["cost"]["spent_usd"], abs=1e-3)
     assert sum(a["steps_lost"] for a in told["attempts_detail"]) == told["steps_lost"] > 0
+
+
+def test_a_checkpoint_that_was_set_aside_is_named_once(capsys: pytest.CaptureFixture[str]):
+    store, made = with_checkpoints()
+    bad = SetAside(ref=made[-1].ref, culprit="model.bin is damaged")
+    history = History(store, INCARNATION, writer="s1")
+    history.poll()
+    history.open(ev.SupervisorStarted(at=builders.NOW, supervisor="s2", host="h", pid=1))
+    history.append(ev.RunResumed(at=builders.NOW, recipe=local(), deadline_at=None))
+    begun = replace(builders.heartbeat(2, step=21, training_s=1.0), restored_step=20, set_aside=(bad,))
+    history.append(builders.requested(history.state))
+    for event in (builders.started(2), builders.claimed(2), builders.granted(2, made[-1].ref)):
+        history.append(event)
+    history.append(ev.TrainingStarted(at=builders.NOW, attempt=2, heartbeat=begun))
+    history.append(replace(builders.lost(2), heartbeat=begun))
+
+    told = document(capsys, "report", "r")
+    assert told["set_aside"] == [{"ref": str(bad.ref), "culprit": bad.culprit}]
+    assert told["attempts_detail"][0]["steps_lost"] == 30 - 20
+    assert launch("report", "r") == 0
+    assert capsys.readouterr().out.count(f"checkpoint {bad.ref} was set aside: {bad.culprit}") == 1
 
 
 def test_preemptions_with_and_without_notice_are_told_apart(capsys: pytest.CaptureFixture[str]):

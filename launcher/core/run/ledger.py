@@ -8,7 +8,6 @@ Time between a pause and the resume belongs to nobody and is not counted.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 
 from launcher.core.instance import EndCause, FailureKind
@@ -118,7 +117,7 @@ def _likely_cause(attempt: Attempt, bill: Bill) -> EndCause:
 def ledger(state: RunState, now: Utc, *, on_demand_price: UsdPerHour | None = None) -> Ledger:
     """The books at `now`, or at the run's end where it has ended. `on_demand_price` is of all nodes together."""
     end = min(now, state.terminal.at) if state.terminal else now
-    lives = [_life_of(state, attempt, following, end) for attempt, following in _with_following(state)]
+    lives = [_life_of(state, attempt, later_step, end) for attempt, later_step in _with_later(state)]
     times = _partition(state, lives, end)
     start_s = (state.startup_s or 0.0) * state.speed
     on_demand = None
@@ -144,10 +143,13 @@ class Toll:
 
 
 def toll(state: RunState, number: int, now: Utc) -> Toll:
-    """Of attempt `number`. It stands once `is_told`; before that the last checkpoint or the last instant is not known yet."""
-    for attempt, following in _with_following(state):
+    """Of attempt `number`. Before it `is_told` its last checkpoint or its last instant is not known yet.
+
+    After that it grows only where a later attempt goes on from further back: a checkpoint was set aside, or a resume says so.
+    """
+    for attempt, later_step in _with_later(state):
         if attempt.number == number:
-            life = _life_of(state, attempt, following, now)
+            life = _life_of(state, attempt, later_step, now)
             reached = _reached_step(state, attempt, life.over_at)
             return Toll(steps_lost=life.steps_lost, just_in_time=life.in_time, reached_step=reached)
     return Toll()
@@ -181,15 +183,28 @@ class _Life:
         return self.preempted and self.noticed and self.training_at is not None and self.redone == 0
 
 
-def _with_following(state: RunState) -> list[tuple[Attempt, Attempt | None]]:
-    """Each attempt that ran, with the next granted one: its parent tells which steps of this one counted."""
-    ran = [a for a in state.attempts.values() if a.billed_from is not None]
-    granted = [a for a in ran if a.is_granted]
-    following = {a.number: b for a, b in pairwise(granted)}
-    return [(a, following.get(a.number)) for a in ran]
+def _with_later(state: RunState) -> list[tuple[Attempt, float]]:
+    """Each attempt that ran, the newest first, with the lowest step that a later one began at: what lies beyond is made anew."""
+    found, later_step = [], inf
+    for attempt in reversed(state.attempts.values()):
+        if attempt.billed_from is not None:
+            found.append((attempt, later_step))
+            later_step = min(later_step, began_step(attempt) if _has_trained(attempt) else inf)
+    return found
 
 
-def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: Utc) -> _Life:
+def began_step(attempt: Attempt) -> Step:
+    """Where it went on from: by its own last word where it was gone before anybody saw it train."""
+    beat = attempt.end.heartbeat if attempt.end else None
+    return beat.restored_step if beat is not None and beat.training_s > 0 else attempt.restored_step
+
+
+def _has_trained(attempt: Attempt) -> bool:
+    beat = attempt.end.heartbeat if attempt.end else None
+    return attempt.training_at is not None or (beat is not None and beat.training_s > 0)
+
+
+def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> _Life:
     assert attempt.billed_from is not None
     over_at = max(attempt.billed_from, min(_over_at(attempt), end))
     beat = attempt.end.heartbeat if attempt.end else None
@@ -201,8 +216,8 @@ def _life_of(state: RunState, attempt: Attempt, following: Attempt | None, end: 
     if training_at is not None:
         training_at = min(max(training_at, attempt.billed_from), over_at)
     own = 0.0 if training_at is None else over_at - training_at
-    lost = _steps_lost(state, attempt, following, over_at) if attempt.end is not None and attempt.is_granted else 0
-    kept = max(0, attempt.commit_step - attempt.restored_step) if attempt.commit else 0
+    kept, has_lost = _steps_kept(attempt, later_step), attempt.end is not None and attempt.is_granted
+    lost = max(0, _reached_step(state, attempt, over_at) - began_step(attempt) - kept) if has_lost else 0
     redone = (own - min(saving, own)) * (lost / (lost + kept) if lost else 0.0)
     if state.counts_commits and training_at is not None and attempt.end is not None:
         redone = _unpublished(attempt, training_at, over_at)
@@ -227,12 +242,10 @@ def _over_at(attempt: Attempt) -> Utc:
     return min(attempt.end.at, attempt.bill.high) if attempt.bill else attempt.end.at
 
 
-def _steps_lost(state: RunState, attempt: Attempt, following: Attempt | None, over_at: Utc) -> Step:
-    """Steps beyond what the next attempt goes on from. An estimate where the end was sudden: see `_reached_step`."""
-    kept_step = attempt.commit_step if attempt.commit else attempt.restored_step
-    if following is not None and following.parent is not None and following.parent.attempt != attempt.number:
-        kept_step = min(kept_step, attempt.restored_step)
-    return max(0, _reached_step(state, attempt, over_at) - kept_step)
+def _steps_kept(attempt: Attempt, later_step: float) -> Step:
+    """Those of its own that are in its newest checkpoint, and that no later attempt makes anew."""
+    saved = attempt.commit_step if attempt.commit else 0
+    return max(0, int(min(saved, later_step)) - began_step(attempt))
 
 
 def _reached_step(state: RunState, attempt: Attempt, over_at: Utc) -> Step:
@@ -240,12 +253,16 @@ def _reached_step(state: RunState, attempt: Attempt, over_at: Utc) -> Step:
 
     The guess ends where the training does: nobody makes a step beyond the last one.
     """
-    beat = attempt.end.heartbeat if attempt.end else None
-    if beat is None or state.counts_commits:
+    if state.counts_commits:
         return 0
+    saved = attempt.commit_step if attempt.commit else 0
+    beat = attempt.end.heartbeat if attempt.end else None
+    if beat is None:
+        return saved
     unheard_s = 0.0 if attempt.end is None or attempt.end.report is not None else max(0.0, over_at - beat.at) / state.speed
     guessed = int(min(unheard_s, UNHEARD_MOST_S) * (beat.steps_per_s or 0.0)) if beat.training_s > 0 else 0
-    return beat.step + guessed if beat.total_steps is None else max(beat.step, min(beat.step + guessed, beat.total_steps))
+    most = inf if beat.total_steps is None else beat.total_steps
+    return max(saved, beat.step, int(min(beat.step + guessed, most)))
 
 
 def _unpublished(attempt: Attempt, training_at: Utc, over_at: Utc) -> Seconds:
