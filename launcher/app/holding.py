@@ -23,7 +23,7 @@ def refuse_if_held(history: History, run: str, *, insist: bool) -> None:
         return
     text = f"{run} is supervised by {who(history, held_by)}"
     if not _is_told_to_insist(text):
-        raise Overtaken(f"{text}; `launch stop {run}` pauses it, -y takes it over")
+        raise Overtaken(f"{text}; `launch stop {run}` pauses it, `launch resume {run} -y` takes it over")
 
 
 def who(history: History, held_by: Beacon) -> str:

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.beacon import Lamp
+from launcher.clock import SystemClock
 from launcher.core.run import events as ev
+from launcher.core.tempo import Tempo
 from launcher.sim.world import START
 from launcher.units import MINUTE
 from tests.cli.past import cut, document, everything, keep, launch, local, number_of, out_of_budget, with_checkpoints
@@ -68,3 +71,12 @@ def test_a_run_that_saved_nothing_yet_starts_from_the_beginning(capsys: pytest.C
     keep(sim)
     would = document(capsys, "resume", "r", "policy.budget=5", "--dry-run")["would"]
     assert would == "start from the beginning: nothing is saved yet, policy.budget=5.00"
+
+
+def test_a_run_that_another_supervises_is_refused_with_the_whole_commands_that_help(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    assert launch("resume", "r") == 7
+    assert capsys.readouterr().err.endswith("; `launch stop r` pauses it, `launch resume r -y` takes it over\n")
+    assert launch("resume", store.url) == 7
+    assert f"`launch resume {store.url} -y` takes it over" in capsys.readouterr().err
