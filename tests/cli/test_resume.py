@@ -1,16 +1,18 @@
 """What `launch resume` says before it goes on is what it does: from where, and whether budget or deadline let it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from launcher.app.home import Home
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.sim.world import START
 from launcher.units import MINUTE
-from tests.cli.past import cut, document, everything, keep, launch, local, number_of, out_of_budget, with_checkpoints
+from tests.cli.past import cut, document, everything, keep, launch, local, number_of, out_of_budget, preempted, with_checkpoints
 from tests.simulation.worlds import FixedTrace, Sim
 
 
@@ -80,3 +82,10 @@ def test_a_run_that_another_supervises_is_refused_with_the_whole_commands_that_h
     assert capsys.readouterr().err.endswith("; `launch stop r` pauses it, `launch resume r -y` takes it over\n")
     assert launch("resume", store.url) == 7
     assert f"`launch resume {store.url} -y` takes it over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_a_run_that_had_succeeded_is_noted_too_where_it_is_resumed_by_its_url(words: tuple[str, ...], tmp_path: Path):
+    store = keep(preempted())
+    assert launch("resume", store.url, *words, "--home", str(tmp_path / "other")) == 0
+    assert [entry.store for entry in Home(tmp_path / "other").entries()] == ([] if words else [store.url])

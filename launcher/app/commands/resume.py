@@ -39,6 +39,8 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     if history.is_created and history.state.phase is Phase.SUCCEEDED:
         if args.from_step is not None or args.overrides or args.allow_change:
             raise UsageError(f"{found.head.run} has succeeded, and that is final; start a new run with `launch train`")
+        if not args.dry_run:
+            _note(home, found)
         return print_result(args, found, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
@@ -57,15 +59,20 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     check_create(found.store)  # the bucket may be reached by another address than where the run began
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
-    with contextlib.suppress(OSError, UsageError):  # a home that cannot be written keeps no log, and the run needs none
-        home.make()
-        home.note(found)
+    _note(home, found)
 
     with screen_for(args) as screen:
         screen.say(first_line(recipe, found.head.run))
         screen.say(f"will {intention}")
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
         return finish(args, screen, found, lambda: session.run(lambda opened: go_on(opened, resumed)))
+
+
+def _note(home: Home, found: Found) -> None:
+    """Where the run is; a home that cannot be written keeps no index and no log, and the run needs none."""
+    with contextlib.suppress(OSError, UsageError):
+        home.make()
+        home.note(found)
 
 
 def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.RunResumed | None:
