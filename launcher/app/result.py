@@ -17,7 +17,7 @@ from launcher.app.logbook import Logbook
 from launcher.app.proof import Proof, weight_files
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import FileEntry, Manifest
-from launcher.core.contract import RECIPE_KEY
+from launcher.core.contract import NOT_STARTED, RECIPE_KEY, ExitKind
 from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
@@ -164,12 +164,22 @@ def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
     terminal = state.terminal
     if terminal is None:
         return ()
-    if terminal.phase is Phase.FAILED and state.code is not None:
-        return ("--allow-change workdir",)  # a program is mended first, and its frozen copy would fail again
     if terminal.phase is Phase.FAILED and script_left_behind(state.recipe) is not None:
         return ("workdir=. --allow-change workdir",)
+    if terminal.program_exit_code in NOT_STARTED and state.recipe.run is not None:
+        key = _key_of_program(state)
+        return (f"{key}='…' --allow-change {key}",)  # it is the command line that is to be mended
+    if terminal.phase is Phase.FAILED and state.code is not None:
+        return ("--allow-change workdir",)  # a program is mended first, and its frozen copy would fail again
     needs = needed(state)
     return (needs,) if needs else ()
+
+
+def _key_of_program(state: RunState) -> str:
+    """Where the recipe has the command line whose exit code ended the run."""
+    end = None if state.last_ended is None else state.attempts[state.last_ended].end
+    is_setup = end is not None and end.report is not None and end.report.outcome is ExitKind.SETUP_FAILED
+    return "setup" if is_setup else "run"
 
 
 def log_tail(store: ObjectStore, state: RunState) -> tuple[str, ...]:

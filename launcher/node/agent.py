@@ -38,7 +38,7 @@ from launcher.core.contract import (
 from launcher.core.run.events import Event
 from launcher.core.tempo import Tempo
 from launcher.errors import KeyExists, StoreError
-from launcher.node.endings import Ending, classify
+from launcher.node.endings import Ending, classify, meaning
 from launcher.node.logs import LogPump
 from launcher.node.lookout import Lookout
 from launcher.node.notices import NoticeSource
@@ -158,7 +158,8 @@ class _Agent:
         ended = self._until(setup.poll)
         self._program = None
         if ended.exit_code != 0:
-            how = f"exited with code {ended.exit_code}" if ended.signal is None else f"was killed by signal {ended.signal}"
+            exited = f"exited with code {ended.exit_code}{meaning(ended)}"
+            how = exited if ended.signal is None else f"was killed by signal {ended.signal}"
             ending = Ending(
                 outcome=ExitKind.SETUP_FAILED, reason=f"`setup` {how}", exit_code=ended.exit_code, signal=ended.signal
             )

@@ -7,7 +7,7 @@ questions matters: what the trainer says of itself, then what we did to it, and 
 import signal
 from dataclasses import dataclass
 
-from launcher.core.contract import ExitKind, TrainerProgress
+from launcher.core.contract import NOT_STARTED, ExitKind, TrainerProgress
 from launcher.node.process import Ended
 from launcher.node.reasons import Told
 
@@ -45,7 +45,13 @@ def classify(ended: Ended, progress: TrainerProgress, told: Told | None, hang: s
     if ended.exit_code == 0:
         return _ending(ExitKind.FINISHED, "the program ended by itself", ended)
     after = " after its training had finished" if progress.outcome is ExitKind.FINISHED else ""
-    return _ending(ExitKind.PROGRAM_FAILED, f"the program exited with code {ended.exit_code}{after}", ended)
+    return _ending(ExitKind.PROGRAM_FAILED, f"the program exited with code {ended.exit_code}{after}{meaning(ended)}", ended)
+
+
+def meaning(ended: Ended) -> str:
+    """What the exit code says beyond its number; most say nothing."""
+    said = NOT_STARTED.get(ended.exit_code or 0)
+    return f": {said}" if said else ""
 
 
 def _is_believed(ended: Ended, outcome: ExitKind | None, told: Told | None, hang: str | None) -> bool:

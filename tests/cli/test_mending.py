@@ -1,5 +1,6 @@
 """A program that failed says why on the screen, and once it is mended the run goes on with the mended code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from launcher.app.home import Home
 from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.opening import begin, create
+from launcher.app.result import resume_command
 from launcher.app.resuming import resumption, with_new_code
+from launcher.core.contract import ExitKind
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.errors import UsageError
-from tests.builders import NOW
+from tests.builders import NOW, after, exited, sealed, training_run
 from tests.cli.past import document, failed, keep, launch, log
 
 SAID = "".join(f"line {n}\n" for n in range(8)) + "ValueError: no such file\n"
@@ -63,6 +66,23 @@ def test_code_that_is_the_same_is_no_change(history: History):
 def test_a_failed_run_with_code_of_its_own_names_the_command_that_takes_it_mended(history: History, capsys):
     assert launch("status", history.store.url) == 0
     assert capsys.readouterr().out.rstrip().endswith(f"launch resume {history.store.url} --allow-change workdir")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "expected"),
+    [
+        (ExitKind.PROGRAM_FAILED, 127, "run='…' --allow-change run"),
+        (ExitKind.PROGRAM_FAILED, 126, "run='…' --allow-change run"),
+        (ExitKind.SETUP_FAILED, 127, "setup='…' --allow-change setup"),
+        (ExitKind.PROGRAM_FAILED, 1, "--allow-change workdir"),
+    ],
+)
+def test_a_command_line_that_could_not_be_started_is_what_is_to_be_changed(outcome: ExitKind, code: int, expected: str):
+    mine = Recipe(name="r", run="pyhton train.py", setup="pyp install x", workdir="mine")
+    state = replace(training_run(mine), code="code/x.tar.gz")
+    state = after(state, exited(1, outcome, exit_code=code), sealed(1))
+    state = after(state, ev.RunFailed(at=NOW, exit_code=1, reason="it failed", program_exit_code=code))
+    assert resume_command(state, "file:///runs/r") == f"launch resume r {expected}"
 
 
 def test_a_dry_run_says_which_code_would_run_where_the_files_were_changed(history: History, tmp_path: Path, capsys):

@@ -93,10 +93,11 @@ def test_foreign_signal_is_no_program_failure(rig: Rig) -> None:
 
 
 def test_failed_setup_ends_the_attempt_without_a_grant(rig: Rig) -> None:
-    program = CommandProgram(setup="echo no; exit 4", command="touch started")
+    program = CommandProgram(setup="echo no; pyp install x", command="touch started")
     agent = rig.start(rig.spec("", program=program))
     report = agent.report()
-    assert (report.outcome, report.exit_code) == (ExitKind.SETUP_FAILED, 4)
+    assert (report.outcome, report.exit_code) == (ExitKind.SETUP_FAILED, 127)
+    assert report.reason == "`setup` exited with code 127: its command was not found"
     assert not (agent.root / "code/started").exists()
 
 

@@ -64,6 +64,14 @@ def test_trainer_that_drained_ended_for_the_reason_it_was_told() -> None:
     assert (ending.outcome, ending.reason) == (ExitKind.STORE_FAILED, "3 saves failed (saved step 7)")
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(3, "code 3"), (126, "code 126: its command cannot be executed"), (127, "code 127: its command was not found")],
+)
+def test_what_a_shell_means_by_its_exit_code_is_said(code: int, said: str) -> None:
+    assert classify(exited(code), SILENT, None, None).reason == f"the program exited with {said}"
+
+
 def test_hang_is_a_program_failure() -> None:
     ending = classify(died(9), SILENT, None, "no step for 11 min")
     assert (ending.outcome, ending.hang) == (ExitKind.PROGRAM_FAILED, True)
