@@ -22,11 +22,14 @@ from launcher.errors import Damaged, KeyMissing, UsageError
 from launcher.units import Utc
 
 
-def read_head(store: ObjectStore) -> RunHead:
-    """`run.json`. Raises UsageError where there is no run, or one that is being deleted; Damaged where it is not whole."""
+def read_head(store: ObjectStore, *, otherwise: str | None = None) -> RunHead:
+    """`run.json`. Raises UsageError where there is no run, or one that is being deleted; Damaged where it is not whole.
+
+    `otherwise` is what is said where there is none.
+    """
     head = read_head_or_removal(store)
     if head is None:
-        raise UsageError(f"there is no run at {store.url}; `launch runs` lists those of this home")
+        raise UsageError(otherwise or f"there is no run at {store.url}; `launch runs` lists those of this home")
     if isinstance(head, RunRemoval):
         raise UsageError(f"the run at {store.url} is being deleted; `launch rm {store.url}` finishes that")
     return head

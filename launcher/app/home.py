@@ -186,7 +186,7 @@ def find(home: Home, text: str | None) -> Found:
     there = urls if len(urls) == 1 else tuple(url for url in urls if is_there(url))
     if len(there) > 1:
         raise ambiguous(name, there)
-    return home.called(at((there or urls)[0]))
+    return home.called(known_at((there or urls)[0]))
 
 
 def named(home: Home, text: str) -> tuple[str, tuple[str, ...]]:
@@ -232,6 +232,13 @@ def at(url: str) -> Found:
     """The run in the store at `url`."""
     store = open_store(url)
     return Found(store=store, head=read_head(store))
+
+
+def known_at(url: str) -> Found:
+    """The run that the home knows to lie at `url`."""
+    store = open_store(url)
+    remedy = f"moved? `launch resume NEW_URL`; `launch rm {shlex.quote(url)} -y` drops this entry"
+    return Found(store=store, head=read_head(store, otherwise=f"there is no run at {url} any more; {remedy}"))
 
 
 def _newest(home: Home) -> Found:

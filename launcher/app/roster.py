@@ -14,13 +14,13 @@ from launcher.adapters.history import History
 from launcher.app.alone import result_so_far
 from launcher.app.answer import moment
 from launcher.app.counting import told
-from launcher.app.home import Found, Home, at
+from launcher.app.home import Found, Home, known_at
 from launcher.app.result import Result
 from launcher.app.show import brief
 from launcher.beacon import Holder
 from launcher.codec import Json
 from launcher.errors import LaunchError
-from launcher.units import show_duration, show_usd
+from launcher.units import Utc, show_duration, show_usd
 
 NEVER_STARTED = "NEW"
 
@@ -46,6 +46,7 @@ class Unreadable:
     run: str
     store: str
     reason: str
+    created_at: Utc | None = None  # where the index tells
     is_namesake: bool = False
 
 
@@ -55,7 +56,7 @@ Row = Readable | Unreadable
 def rows_of(home: Home) -> Iterator[Row]:
     """The newest first, then those without an index entry, then index entries that say nothing."""
     entries = home.entries()
-    rows = [_row(entry.run, entry.store) for entry in entries]
+    rows = [_row(entry.run, entry.store, entry.created_at) for entry in entries]
     indexed = {entry.store for entry in entries}
     rows += [_row(name, url) for name, urls in home.places().items() for url in urls if url not in indexed]
     names = Counter(row.run for row in rows)
@@ -64,20 +65,20 @@ def rows_of(home: Home) -> Iterator[Row]:
         yield Unreadable(run=name, store="", reason=f"its index entry {path} cannot be read; its store URL still names it")
 
 
-def _row(run: str, url: str) -> Row:
+def _row(run: str, url: str, created_at: Utc | None = None) -> Row:
     try:
-        found = at(url)
+        found = known_at(url)
         history = found.read()
         result = result_so_far(history, found.market_now(history)) if history.is_created else None
         return Readable(found=found, history=history, result=result, driver=beacon.judge(beacon.read(found.store)))
     except (LaunchError, ValueError, AssertionError, OSError) as error:  # one bad run must not hide the others
         reason = " ".join(str(error).split()) or type(error).__name__
-        return Unreadable(run=run, store=url, reason=reason)
+        return Unreadable(run=run, store=url, reason=reason, created_at=created_at)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     if isinstance(row, Unreadable):
-        return (row.run, "UNREADABLE", "", "", "", "", brief(row.reason))
+        return (row.run, "UNREADABLE", "", "", "", "", row.reason)  # whole: its end is the remedy
     age = f"{show_duration(max(0.0, time.time() - row.found.head.created_at))} ago"  # here; the other ages are the market's
     place = f"{row.found.store.url}: " if row.is_namesake else ""
     if row.result is None:
@@ -99,17 +100,20 @@ def _where(row: Readable, result: Result) -> str:
 
 
 def row_json(row: Row) -> dict[str, Json]:
+    """The same keys of every row, null where not known."""
     if isinstance(row, Unreadable):
-        return {"run": row.run, "state": None, "store": row.store, "error": row.reason}
+        created_at = None if row.created_at is None else moment(row.created_at)
+        return {**_NOTHING_KNOWN, "run": row.run, "store": row.store, "created_at": created_at, "error": row.reason}
     head = row.found.head
-    common: dict[str, Json] = {
+    common = {
+        **_NOTHING_KNOWN,
         "run": head.run,
         "store": row.found.store.url,
         "created_at": moment(head.created_at),
-        "error": None,
+        "supervised": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[row.driver],
     }
     if row.result is None:
-        return {**common, "state": NEVER_STARTED}
+        return {**common, "state": NEVER_STARTED, "attempts": 0}
     r = row.result
     return {
         **common,
@@ -121,7 +125,25 @@ def row_json(row: Row) -> dict[str, Json]:
         "preemptions": r.preemptions,
         "spent_usd": round(r.cost.spent, 4),
         "simulated": r.cost.simulated,
-        "supervised": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[row.driver],
         "reason": r.reason,
         "where": _where(row, r),
     }
+
+
+_NOTHING_KNOWN: dict[str, Json] = {
+    "run": None,
+    "store": None,
+    "created_at": None,
+    "error": None,
+    "state": None,
+    "recipe": None,
+    **told(None, "step"),
+    "total_steps": None,
+    "attempts": None,
+    "preemptions": None,
+    "spent_usd": None,
+    "simulated": None,
+    "supervised": None,
+    "reason": None,
+    "where": None,
+}

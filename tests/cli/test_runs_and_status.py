@@ -111,6 +111,35 @@ def test_runs_that_cannot_be_read_are_listed_with_the_reason(capsys: pytest.Capt
     assert "cannot be read" in rows["broken"]["error"]
 
 
+def test_a_row_has_the_same_keys_whatever_is_known_of_its_run(capsys: pytest.CaptureFixture[str]):
+    keep(preempted(), "whole")
+    note("born")
+    shutil.rmtree(home() / "runs" / note("gone").url.rpartition("/")[2])
+    (home() / "index" / "broken.json").write_bytes(b"?")
+    rows = {row["run"]: row for row in document(capsys, "runs")["runs"]}
+    assert {tuple(row) for row in rows.values()} == {tuple(rows["whole"])}
+    assert rows["gone"] == {
+        **dict.fromkeys(rows["whole"]),
+        **{key: rows["gone"][key] for key in ("run", "store", "created_at", "error")},
+    }
+    assert rows["gone"]["created_at"] is not None
+    assert rows["broken"]["created_at"] is None
+
+
+@pytest.mark.parametrize("words", [("runs",), ("status", "r")])
+def test_a_run_that_was_moved_away_says_how_it_is_found_and_let_go_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    url = with_checkpoints()[0].url
+    moved = home() / "a folder of some length, so that the line is too long for the cell of a table" / "r"
+    shutil.move(home() / "runs" / "r", moved)
+    assert launch(*words) == (0 if words == ("runs",) else 2)
+    said = "".join(capsys.readouterr()).rstrip()
+    assert said.endswith(
+        f"there is no run at {url} any more; moved? `launch resume NEW_URL`; `launch rm {url} -y` drops this entry"
+    )
+    assert launch("rm", url, "-y") == 0
+    assert Home(home()).entries() == ()
+
+
 def test_a_run_without_an_index_entry_is_found_in_the_home(capsys: pytest.CaptureFixture[str]):
     keep(preempted(), "r")
     Home(home()).forget("r", store_of("r").url)
