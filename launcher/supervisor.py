@@ -326,7 +326,11 @@ def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str, non
     for number in range(first, first + COMMITS_AHEAD_MOST):
         ref = CommitRef(attempt, number)
         found = read_commit(store, ref)
-        if isinstance(found, Sealed) or (found is None and _create_seal(store, state, ref, supervisor, nonce)):
+        if found is None:
+            if _create_seal(store, state, ref, supervisor, nonce):
+                return
+            found = read_commit(store, ref)  # whoever was quicker: a manifest in its last instant, or another supervisor's seal
+        if isinstance(found, Sealed):
             return
     raise StoreUnknown(f"no free number above {commit_key(CommitRef(attempt, first))} to seal attempt {attempt} at")
 
@@ -336,7 +340,7 @@ def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor
     try:
         store.create(commit_key(ref), write(sealed))
     except KeyExists:
-        return False  # a manifest won this number in the last instant: it counts
+        return False
     return True
 
 

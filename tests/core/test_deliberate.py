@@ -168,6 +168,13 @@ def test_a_notice_ends_by_our_clock_though_the_machines_is_minutes_ahead():
     assert reconcile(state, NOW + 181) == (StopInstance(1),)
 
 
+def test_a_clock_that_was_set_back_does_not_wait_for_the_cloud_a_second_time():
+    """Found by seed 4739 of the soak: set back by 8 min, it left a machine to the cloud, and to the bill, for as long."""
+    state = after(training_run(), noticed(1, ends_in=120), replace(exited(1, ExitKind.DRAINED), at=NOW + 120), sealed(1))
+    assert reconcile(state, NOW + 121) == ()
+    assert reconcile(state, NOW + 119) == (StopInstance(1),)
+
+
 def test_an_attempt_with_a_claim_is_never_started_again():
     state = new_run()
     state = after(state, requested(state))

@@ -9,7 +9,8 @@ from launcher import beacon
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, heartbeat_key
+from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, commit_key, heartbeat_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
@@ -23,7 +24,9 @@ from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
+from launcher.supervisor import seal
 from launcher.units import HOUR, MINUTE, Seconds
+from tests.builders import after, lost, training_run
 from tests.simulation.worlds import FixedTrace, Sim
 
 CENT = 0.01
@@ -199,3 +202,23 @@ def test_a_heartbeat_with_one_flipped_digit_is_none(word: bytes):
 
     assert 1 in heartbeats(data)
     assert heartbeats(flipped) == {}
+
+
+class SealedMeanwhile(MemoryStore):
+    """Another supervisor seals the attempt just before our seal arrives."""
+
+    def create(self, key: str, data: Chunks) -> None:
+        if not self.list_of("attempts/0001/commits/"):
+            other = Sealed(run="run", incarnation="inc", ref=CommitRef(1, 1), supervisor="sup-2", nonce="other")
+            super().create(key, write(other))
+        super().create(key, data)
+
+    def list_of(self, prefix: str) -> list[str]:
+        return [meta.key for meta in self.list(prefix)]
+
+
+def test_a_seal_that_finds_another_supervisors_seal_in_its_place_is_content():
+    """Seed 4245: one that had been paused took what stood there for a manifest, and sealed the attempt again one number on."""
+    store = SealedMeanwhile()
+    seal(store, after(training_run(), lost(1)), 1, "sup-1", "mine")
+    assert store.list_of("attempts/0001/commits/") == [commit_key(CommitRef(1, 1))]

@@ -53,7 +53,10 @@ def _should_stop(state: RunState, attempt: Attempt, now: Utc) -> bool:
 
 
 def _is_being_taken(state: RunState, attempt: Attempt, now: Utc) -> bool:
-    """A notice stands: the cloud ends this instance within minutes, and some clouds charge less when they do it themselves."""
+    """A notice stands: the cloud ends this instance within minutes, and some clouds charge less when they do it themselves.
+
+    A clock that stands before the journaled end was set back: it would wait for what has long passed.
+    """
     if attempt.notice is None or attempt.end is None:
         return False
-    return now < attempt.notice_ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))
+    return attempt.end.at <= now < attempt.notice_ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))
