@@ -1,4 +1,7 @@
-"""Tables that fit the screen: of columns that are too many, the most dispensable go first, whole; nothing wraps."""
+"""Tables that fit the screen: of columns that are too many, the most dispensable go first, whole; nothing wraps.
+
+A dispensable column in which nothing is known goes on any screen.
+"""
 
 import shutil
 import sys
@@ -9,6 +12,7 @@ from typing import Generic, TypeVar
 from launcher.app.answer import table
 
 Row = TypeVar("Row")
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class Column(Generic[Row]):
 def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | None = None) -> list[str]:
     """The table in at most `width` columns (None: the terminal's), as far as the indispensable ones allow."""
     most = screen_width() if width is None else width
-    kept = list(columns)
+    kept = [c for c in columns if c.rank == 0 or any(c.cell(row) not in ("", UNKNOWN) for row in rows)]
     while True:
         right = frozenset(i for i, column in enumerate(kept) if column.is_right)
         lines = table([[column.head for column in kept], *([c.cell(row) for c in kept] for row in rows)], right=right)

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launcher.adapters.market.index import Listing
-from launcher.app.columns import Column, fitted
+from launcher.app.columns import UNKNOWN, Column, fitted
 from launcher.codec import Json
 from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc, show_duration
 
 ROWS_SHOWN = 20
-UNKNOWN = "–"
 
 
 class Sort(enum.Enum):

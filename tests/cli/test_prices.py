@@ -119,6 +119,13 @@ def test_no_row_is_wider_than_the_screen(tmp_path: Path, width: int) -> None:
     assert {"SPOT $/h", "OD $/h"} <= {word for word in lines[0].split("  ") for word in [word.strip()]}
 
 
+def test_a_column_in_which_nothing_is_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "A100-80GB", "--cloud", "azure"]) == 0  # of the bundled list, which tells no sizes
+    head = capsys.readouterr().out.splitlines()[0]
+    assert "vCPU" not in head
+    assert "INSTANCE" in head
+
+
 def test_a_damaged_list_is_told_and_the_bundled_one_answers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "lists/aws.csv").write_text(lists.aws(*ROWS)[:-30])
     assert main(["prices", "A100", "--cloud", "aws"]) == 0
