@@ -83,7 +83,8 @@ def upper_levels(prices: Iterable[tuple[str, UsdPerHour]]) -> dict[str, UsdPerHo
         by_accelerator[accelerator].add(price)
     found = {}
     for accelerator, those in by_accelerator.items():
-        ordered = sorted(price for price in those if price < PLACEHOLDER_TIMES * median(those))
+        most = PLACEHOLDER_TIMES * median(those)
+        ordered = sorted(price for price in those if price < most)
         steps = [(high / low, high) for low, high in pairwise(ordered)]
         widest, above = max(steps, default=(0.0, 0.0))
         if widest >= LEVEL_GAP:
