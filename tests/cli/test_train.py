@@ -116,7 +116,7 @@ def _tamper_with_the_reference(run: str) -> None:
 
 
 def test_a_second_supervisor_is_refused_and_stop_pauses_a_run_that_resume_finishes():
-    with launching("train", "recipes/tiny.yaml", "--name", "paused", "trainer.steps=600", "-o", "json") as train:
+    with launching("train", "recipes/tiny.yaml", "--name", "paused", "trainer.steps=3000", "-o", "json") as train:
         until(lambda: commits("paused"))
         second = launch("resume", "paused")
         assert second.returncode == 7
@@ -127,7 +127,7 @@ def test_a_second_supervisor_is_refused_and_stop_pauses_a_run_that_resume_finish
         output, said = train.communicate(timeout=WAIT_MOST_S)
         assert train.returncode == 130, said
     paused = json.loads(output)
-    assert 0 < paused["step"] < 600
+    assert 0 < paused["step"] < 3000
     done = launch("resume", "-o", "json")  # without a name: the newest unfinished one
     assert done.returncode == 0, done.stderr
     result = document(done)
