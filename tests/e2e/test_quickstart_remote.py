@@ -23,14 +23,16 @@ from tests.servers.running import ROOT
 SHARE_FAILING = 0.05
 OUTAGE_S: Seconds = 20.0
 WITHIN_S: Seconds = 400.0
-SPEED = "local.speed=250"  # so that at least three machines are taken away, on a machine that is busy with other tests too
+# At least three machines are taken away: of a quick machine by the steps, of one that is busy with other tests by the speed.
+STEPS = 1000
+LONG = (f"trainer.steps={STEPS}", "local.speed=250")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("faulty", ["s3", "gs", "az"], indirect=True)
 def test_a_run_ends_with_its_proof_whatever_its_store_does(faulty: Faulty, tmp_path: Path) -> None:
     faulty.proxy.extend(seeded(seed=len(faulty.name), share=SHARE_FAILING))
-    words = ("train", "recipes/quickstart.yaml", f"checkpoint.dir={faulty.url}", "-n", "q", SPEED)
+    words = ("train", "recipes/quickstart.yaml", f"checkpoint.dir={faulty.url}", "-n", "q", *LONG)
     with launched(tmp_path / "one", *words) as first:
         await_commit(faulty.proxy, first, attempt=1)
         faulty.proxy.outage(OUTAGE_S)
@@ -41,7 +43,7 @@ def test_a_run_ends_with_its_proof_whatever_its_store_does(faulty: Faulty, tmp_p
         told, _ = second.communicate(timeout=WITHIN_S)
     assert second.returncode == 0, (tmp_path / "another.log").read_text()[-3000:]
     result: dict[str, Any] = json.loads(told)
-    assert (result["state"], result["step"]) == ("SUCCEEDED", 500)
+    assert (result["state"], result["step"]) == ("SUCCEEDED", STEPS)
     assert result["preemptions"] >= 3
     assert result["proof"]["losses_equal"]
     assert result["proof"]["weights_max_abs_delta"] == 0.0
