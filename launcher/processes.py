@@ -25,6 +25,9 @@ _PROC = Path("/proc")
 _IS_LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
+_PF_KTHREAD = 0x00200000  # linux/sched.h
+_EXEC_LOOK_S: Seconds = 0.001
+_EXEC_AT_MOST_S: Seconds = 1.0  # an exec takes milliseconds, also on a busy machine
 _KILL_LOOK_S: Seconds = 0.005  # between two looks at a tree being killed; a kill takes about this long to be carried out
 
 
@@ -207,19 +210,39 @@ def _pids() -> Iterator[int]:
 
 
 def _row_of_stat(pid: int) -> _Row | None:
+    fields = _fields_of_stat(pid)
+    if fields is None:
+        return None
+    return _Row(process=ProcessId(pid=pid, started=fields[19]), parent=int(fields[1]), is_zombie=fields[0] in "ZX")
+
+
+def _fields_of_stat(pid: int) -> list[str] | None:
+    """proc(5), from field 3, the state, on: the fields before it are the pid and the command."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command stands in parentheses and may hold blanks and parentheses itself. proc(5): state is field 3, start time 22.
-    fields = text.rpartition(")")[2].split()
-    return _Row(process=ProcessId(pid=pid, started=fields[19]), parent=int(fields[1]), is_zombie=fields[0] in "ZX")
+    return text.rpartition(")")[2].split()  # the command stands in parentheses and may hold blanks and parentheses itself
 
 
 def _environment(pid: int) -> list[bytes]:
+    """What a process was started with. In the middle of an exec Linux shows nothing for a moment: then it is read again."""
+    deadline = time.monotonic() + _EXEC_AT_MOST_S
     with contextlib.suppress(OSError):
-        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        while not (text := (_PROC / str(pid) / "environ").read_bytes()):
+            if not _may_have_environment(pid) or time.monotonic() > deadline:
+                break
+            time.sleep(_EXEC_LOOK_S)
+        return text.split(b"\0")
     return []
+
+
+def _may_have_environment(pid: int) -> bool:
+    """False for what has none: a zombie, a thread of the kernel, a program that was given none."""
+    fields = _fields_of_stat(pid)  # proc(5): flags are field 9, env_start and env_end 50 and 51, both 0 until exec has set them
+    if fields is None or fields[0] in "ZX" or int(fields[6]) & _PF_KTHREAD:
+        return False
+    return fields[47] == "0" or fields[47] != fields[48]
 
 
 def _rows_of_ps(which: list[str]) -> Iterator[_Row]:

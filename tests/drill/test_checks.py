@@ -38,7 +38,9 @@ def test_a_bad_ending_is_found(ended: tuple[Scene, Answer]):
 def test_a_stray_is_found_and_ended(ended: tuple[Scene, Answer]):
     scene, last = ended
     with subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: scene.mark}, start_new_session=True) as stray:
-        assert checks.violations(scene, last) == [f"process {stray.pid} outlived the run"]
+        found = checks.violations(scene, last)
+        stray.kill()
+    assert found == [f"process {stray.pid} outlived the run"]
 
 
 def test_an_instance_without_an_end_is_found(ended: tuple[Scene, Answer]):
