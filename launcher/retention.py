@@ -5,14 +5,13 @@ names was never a checkpoint. The others go by `checkpoint.keep` over the chain 
 only a restore reads every byte, so until one has succeeded nobody knows how far down the chain it has to go.
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from launcher.adapters.commits import UnreadableCommit, read_commit
+from launcher.adapters.commits import read_commit
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
-from launcher.core.checkpoint.manifest import Commit, CommitRef, Manifest
+from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.checkpoint.rules import expendable, keep_rule, pinned
 from launcher.core.contract import METRICS_FILE, PINS_PREFIX, attempt_prefix
 from launcher.core.run.state import RunState
@@ -20,16 +19,12 @@ from launcher.core.run.state import RunState
 NUM_INTACT_KEPT = 2  # the newest whole commit and the one to fall back to should its bytes turn out damaged
 
 
-Read = Callable[[CommitRef], Commit | UnreadableCommit | None]
-
-
-def chain_of(state: RunState, store: ObjectStore, read: Read | None = None) -> Iterator[Manifest]:
+def chain_of(state: RunState, store: ObjectStore) -> Iterator[Manifest]:
     """The commits that are history, newest first: from the newest one down its parents. Unreadable ones are passed over."""
-    read = read or functools.partial(read_commit, store)
     grants = {a.number: a.parent for a in state.attempts.values()}
     ref = state.newest_commit
     while ref is not None:
-        found = read(ref)
+        found = read_commit(store, ref)
         manifest = found if isinstance(found, Manifest) else None
         if manifest is not None:
             yield manifest
@@ -52,11 +47,15 @@ def retain(state: RunState, store: ObjectStore) -> int:
 
 
 class Retainer:
-    """Remembers commits, and attempts with nothing left to delete: a long run retains hundreds of times."""
+    """Remembers what it kept, and attempts with nothing left to delete: a long run retains hundreds of times.
+
+    What the rule lets go once it never wants back, so only what came on top since is read and judged again.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._commits: dict[CommitRef, Manifest] = {}
+        self._top: CommitRef | None = None  # of the chain, when it was last looked at
+        self._below: list[Manifest] = []  # what was left of it then, newest first and that one included
         self._cleared: set[int] = set()
 
     def retain(self, state: RunState) -> int:
@@ -65,7 +64,7 @@ class Retainer:
             return 0
         store = self._store
         pins = pinned(meta.key for meta in store.list(PINS_PREFIX))  # before all else: one set later protects from then on
-        chain = list(chain_of(state, store, self._read))
+        chain = self._chain(state)
         # At the run's end all are looked at once more: a listing may have lagged, and a machine given up may have written since.
         done = frozenset() if state.phase.is_ended else self._cleared
         sizes = {n: _sizes_of_saves(store, n) for n in state.attempts if n not in done}
@@ -73,25 +72,29 @@ class Retainer:
         candidates = [(m.ref, m.step, m.loss) for m in chain]
         dropped = expendable(candidates, keep_rule(state.recipe.checkpoint.keep), protected)
         kept = [m for m in chain if m.ref not in dropped]
-        kept += [m for ref in pins if isinstance(m := self._read(ref), Manifest)]
+        kept += [m for ref in pins if isinstance(m := read_commit(store, ref), Manifest)]
         keep_keys = {f.key for m in kept for f in m.files}
+        sealed = {a.number for a in state.attempts.values() if a.sealed}
         num_deleted = 0
-        for number in sorted(a.number for a in state.attempts.values() if a.sealed and a.number in sizes):
+        for number in sorted(sealed & sizes.keys()):
             shards = {key for key in sizes[number] if not _is_curve(key)}
             for key in sorted(shards - keep_keys):
                 store.delete(key)
                 num_deleted += 1
             if not shards & keep_keys:
                 self._cleared.add(number)
+        self._top = chain[0].ref if chain else None
+        self._below = [m for m in chain if m.ref not in dropped or m.ref.attempt not in sealed]
         return num_deleted
 
-    def _read(self, ref: CommitRef) -> Commit | UnreadableCommit | None:
-        if ref in self._commits:
-            return self._commits[ref]
-        found = read_commit(self._store, ref)
-        if isinstance(found, Manifest):
-            self._commits[ref] = found
-        return found
+    def _chain(self, state: RunState) -> list[Manifest]:
+        """The chain less what was deleted of it: what lies below the top of the last look is known, and is not read again."""
+        new: list[Manifest] = []
+        for manifest in chain_of(state, self._store):
+            if manifest.ref == self._top:
+                return new + self._below
+            new.append(manifest)
+        return new
 
 
 def _sizes_of_saves(store: ObjectStore, attempt: int) -> dict[str, int]:

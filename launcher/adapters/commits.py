@@ -8,7 +8,7 @@ from launcher.core.checkpoint.manifest import Commit, CommitRef
 from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing
 
-_KNOWN_MOST = 256  # commits of which a process remembers what their bytes say: some lives of an attempt
+_KNOWN_MOST = 1024  # commits of which a process remembers what their bytes say, some MB: a day of one life of an attempt
 
 
 class UnreadableCommit:

@@ -6,12 +6,13 @@ import pytest
 
 from launcher.adapters.store.memory import MemoryStore
 from launcher.checkpoint import verify
+from launcher.checkpoint.commit import Parent
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import METRICS_FILE
 from launcher.core.recipe import CheckpointSpec, Keep
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
-from launcher.retention import retain
+from launcher.retention import Retainer, chain_of, retain
 from tests import builders
 from tests.training import scene
 
@@ -93,3 +94,38 @@ def test_the_curve_of_a_line_that_was_left_stays():
     assert retain(state, store) > 0
     assert whole(store, made) == []
     assert all(store.get(scene.key_of(manifest, METRICS_FILE)) for manifest in made)
+
+
+def life(store: MemoryStore, number: int, losses: tuple[float, ...], before: list[Manifest]) -> list[Manifest]:
+    """One attempt that goes on from the newest of `before` and commits every 10 steps."""
+    newest = before[-1] if before else None
+    parent = Parent(ref=newest.ref, sha256="", step=newest.step) if newest else None
+    writer = scene.committer(store, number, parent=parent)
+    at = newest.step if newest else 0
+    return [scene.save(writer, at + 10 * (i + 1), loss) for i, loss in enumerate(losses)]
+
+
+def test_a_retainer_that_saw_the_lives_before_deletes_what_one_would_that_sees_all_at_once():
+    """What it remembers is an economy: after each of four lives, and at the end, the same objects are left."""
+    rule = builders.recipe(checkpoint=CheckpointSpec(keep=Keep(last=2, best=1, every="60 steps")))
+    lives = ((0.9, 0.2, 0.8, 0.7), (0.6, 0.5, 0.4), (0.3, 0.1, 0.5, 0.6, 0.9), (0.8, 0.7))
+    store, twin = MemoryStore(), MemoryStore()
+    retainer = Retainer(store)
+    state, made = builders.new_run(rule), list[Manifest]()
+    for number, losses in enumerate(lives, start=1):
+        parent = made[-1].ref if made else None
+        state = builders.after(state, builders.requested(state), builders.started(number), builders.claimed(number))
+        state = builders.after(state, builders.granted(number, parent))
+        beat = builders.heartbeat(number, training_s=1.0)
+        state = builders.after(state, ev.TrainingStarted(at=builders.NOW, attempt=number, heartbeat=beat))
+        life(twin, number, losses, made)
+        made = made + life(store, number, losses, made)
+        for ref, step in [(m.ref, m.step) for m in made[-len(losses) :]]:
+            state = builders.after(state, builders.committed(number, ref.commit, step))
+        for _ in range(2):  # while the last life goes on, and when it is over
+            assert retainer.retain(state) == retain(state, twin)
+            assert [meta.key for meta in store.list("")] == [meta.key for meta in twin.list("")]
+            if state.living:
+                state = builders.after(state, builders.lost(number), builders.sealed(number, made[-1].ref, made[-1].step))
+    assert whole(store, made) == [60, 90, 120, 130, 140]
+    assert [m.ref for m in chain_of(state, store)] == [m.ref for m in reversed(made)]
