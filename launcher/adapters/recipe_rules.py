@@ -8,6 +8,8 @@ from launcher.adapters.packaged import trainers
 from launcher.adapters.recipe_origin import Origins, nearest
 from launcher.adapters.recipe_shapes import TRACES
 from launcher.codec import Json
+from launcher.core.plan.sizing import is_sized
+from launcher.core.recipe import AUTO
 from launcher.errors import RecipeError
 
 _OURS = "launcher.trainers."
@@ -18,6 +20,7 @@ def check(tree: dict[str, Json], values: dict[str, Json], origins: Origins) -> N
     """Refuse a recipe whose keys, each fine alone, do not go together. `tree` still shows which were written as empty."""
     _check_program(values, origins)
     _check_checkpoints(tree, values, origins)
+    _check_size(values, origins)
     both = sorted(set(values.get("secrets", ())) & set(values.get("envs", {})))
     if both:
         origins.refuse_hidden(f"envs.{both[0]}", f"{both[0]} is a secret as well; keep it under `secrets` only")
@@ -81,6 +84,14 @@ def _check_trainer(trainer: dict[str, Json], origins: Origins) -> None:
         wanted = _NUMBERS.get(arguments.get(key, ""), (object,))
         if isinstance(value, bool) or not isinstance(value, wanted):
             origins.refuse(path, value, "write a whole number" if wanted == (int,) else "write a number such as 3.0e-4")
+
+
+def _check_size(values: dict[str, Json], origins: Origins) -> None:
+    """`auto` is for training whose memory can be counted."""
+    if values.get("resources", {}).get("accelerators") == [AUTO] and not is_sized(values.get("trainer")):
+        program = "a program under `run:`" if "run" in values else str(values["trainer"]["kind"])
+        remedy = f"how much memory {program} needs is not known; write it, such as '40GB+' or '40GB+:8', or name GPUs"
+        origins.refuse("resources.accelerators", AUTO, remedy)
 
 
 def _settings_of(module: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from launcher.adapters.recipe_origin import nearest
 from launcher.adapters.recipe_units import integer, plain, text_of, texts_of, truth
 from launcher.codec import Json
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import every_seconds, every_steps
+from launcher.core.recipe import AUTO, every_seconds, every_steps
 from launcher.units import parse_size
 
 CLOUDS = (
@@ -30,6 +30,8 @@ NAME_MAX = 40  # characters: an instance name adds a suffix and must stay below 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SKYPILOT_NAME = re.compile(r"[a-zA-Z0-9]+(?:[._-]{1,2}[a-zA-Z0-9]+)*")
 _ACCELERATOR = re.compile(r"([A-Za-z0-9][\w.\-]*)(?::(\d+(?:\.\d+)?))?")
+_GPU_MEMORY = re.compile(r"(?:nvidia:)?(\d{1,6}(?:\.\d{1,3})?)([mgt])b(\+?)(?::(\d{1,4}))?", re.IGNORECASE)
+_PER_GB = {"m": 1024.0, "g": 1.0, "t": 1 / 1024}
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://(.*)", re.DOTALL)
 
@@ -51,16 +53,27 @@ def run_name(value: Json) -> str:
 
 
 def _accelerators(value: Json) -> list[str]:
-    """SkyPilot's ways to say it: "A100:8", [A100, L40S:2], {A100: 8}, {A100:1, L4:1}."""
+    """SkyPilot's ways to say it: "A100:8", [A100, L40S:2], {A100: 8}, {A100:1, L4:1}, "40GB+:8"; and ours, "auto"."""
     if isinstance(value, dict):
         value = [key if count is None else f"{key}:{text_of(count)}" for key, count in value.items()]
-    return [_accelerator(text) for text in texts_of(value)]
+    gpus = [_accelerator(text.strip()) for text in texts_of(value)]
+    if AUTO in gpus and len(gpus) > 1:
+        raise ValueError("auto stands alone; it takes any GPU that is large enough")
+    return gpus
 
 
 def _accelerator(text: str) -> str:
-    found = _ACCELERATOR.fullmatch(text.strip())
-    if not found or float(found[2] or 1) <= 0:
-        raise ValueError("write GPU or GPU:NUMBER, such as 'A100:8'")
+    if text.lower() == AUTO:
+        return AUTO
+    if text.lower().startswith(f"{AUTO}:"):
+        raise ValueError("auto takes one GPU; write auto, or how many of which, such as 'A100:8' or '40GB+:8'")
+    memory = _GPU_MEMORY.fullmatch(text)
+    if memory and float(memory[1]) > 0 and int(memory[4] or 1) > 0:
+        size = f"{float(memory[1]) / _PER_GB[memory[2].lower()]:.6f}".rstrip("0").rstrip(".")
+        return f"{size}GB{memory[3]}:{int(memory[4] or 1)}"
+    found = _ACCELERATOR.fullmatch(text)
+    if memory or not found or float(found[2] or 1) <= 0:
+        raise ValueError("write GPU or GPU:NUMBER, such as 'A100:8', or the memory it must have, such as '40GB+'")
     count = found[2] or "1"
     return f"{found[1]}:{int(float(count)) if float(count).is_integer() else count}"
 

@@ -14,6 +14,7 @@ from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, 
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task
 from launcher.core.plan.planner import Plan, hopeless, plan
+from launcher.core.plan.sizing import count_for
 from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
 from launcher.units import MINUTE, Seconds, Utc, show_duration
@@ -90,7 +91,7 @@ def _alone(recipe: Recipe) -> Recipe:
         raise RecipeError(f"num_nodes is {recipe.num_nodes}, and a rehearsal has one machine; add num_nodes=1 to rehearse it")
     named = [text.partition(":")[0] for text in recipe.resources.accelerators]
     known = gpus_on_list()
-    if named and not {name.lower() for name in named} & {name.lower() for name in known}:
+    if named and not any(count_for(name, gpu) for name in named for gpu in known):
         near = get_close_matches(named[0], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise RecipeError(f"resources.accelerators is {', '.join(named)}; {hint}The bundled list has {', '.join(known)}")

@@ -21,7 +21,7 @@ AT_LEAST_ONE = {"least": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    accelerators: tuple[str, ...] = ()  # "A100:1", any of them will do; () = none named
+    accelerators: tuple[str, ...] = ()  # "A100:1", "40GB+:1", "auto": any of them will do; () = none named
     infra: tuple[str, ...] = ()  # "aws", "gcp", "azure", "local", "k8s", "slurm", "aws/us-east-1"; () = none named
     use_spot: str = "auto"  # "true" | "false" | "auto"
     max_hourly_cost: UsdPerHour | None = field(default=None, metadata=USD)
@@ -113,6 +113,24 @@ class Recipe:
     @property
     def is_local(self) -> bool:
         return self.resources.infra == ("local",)
+
+
+AUTO = "auto"  # under `accelerators`: one of any GPU that the training fits into
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)GB(\+?)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMemory:
+    """GPUs named by their memory: so much, or so much at least."""
+
+    gib: float
+    is_least: bool
+
+
+def memory_named(gpu: str) -> GpuMemory | None:
+    """What "40GB+" says; None for the name of a GPU."""
+    found = _MEMORY.fullmatch(gpu)
+    return GpuMemory(gib=float(found[1]), is_least=bool(found[2])) if found else None
 
 
 _SCRIPT = re.compile(r"(?:^|(?<=[\s'\"]))(?![/~$-])[\w./-]+\.(?:py|sh)(?=$|[\s'\";&|])")

@@ -232,3 +232,20 @@ def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytes
     assert main([*words, "--sort", "spot"]) == 2
     assert main(["prices", "V100", "--sort", "total"]) == 2
     assert "--for RECIPE" in capsys.readouterr().err
+
+
+def test_auto_takes_what_is_large_enough_and_names_the_rest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """1,211,224,064 parameters and 4 * 1024 tokens need 38 GB: V100 has 16, H100 80."""
+    shape = "layers: 24, width: 2048, heads: 16, context: 1024, batch_size: 4"
+    (tmp_path / "r.yaml").write_text(
+        f"resources: {{accelerators: auto, infra: [aws]}}\ntrainer: {{kind: launcher.trainers.gpt, steps: 100, {shape}}}\n"
+    )
+    words = ["prices", "--for", str(tmp_path / "r.yaml"), "--cloud", "aws"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "training needs 38 GB of GPU memory" in said
+    assert "V100 (16 GB)" in said.partition("too small for it: ")[2]
+    assert main([*words, "-o", "json"]) == 0
+    gpus = {total["accelerator"] for total in json.loads(capsys.readouterr().out)["totals"]}
+    assert "H100" in gpus
+    assert not gpus & {"V100", "L4", "T4"}

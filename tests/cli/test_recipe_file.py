@@ -171,6 +171,23 @@ def test_a_fragment_beside_the_recipe_wins_over_a_packaged_one(recipe_at):
     assert load("recipe.yaml").recipe.resources.infra == ("k8s",)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("40GB+", ("40GB+:1",)),
+        ("nvidia:80gb:8", ("80GB:8",)),
+        ("[T4, '1.5TB+:2', 24576MB]", ("T4:1", "1536GB+:2", "24GB:1")),
+        ("{40GB+: 8}", ("40GB+:8",)),
+        ("Auto", ("auto",)),
+    ],
+)
+def test_gpus_may_be_named_by_their_memory(recipe_at, written: str, meant: tuple[str, ...]):
+    program = "trainer: {kind: launcher.trainers.gpt, steps: 100}\n"
+    recipe = load(recipe_at(program + f"resources: {{accelerators: {written}}}\n")).recipe
+    assert recipe.resources.accelerators == meant
+    assert parse(dump(recipe)) == recipe
+
+
 def test_overrides_are_read_like_yaml_except_programs_and_variables(recipe_at):
     overrides = ["resources.accelerators=[L4, A100:8]", "policy.budget=null", "run=echo {a: b", "envs.PORT=0080", "trainer=null"]
     recipe = load(recipe_at(TRAINER + "policy: {budget: 3}\n"), overrides).recipe

@@ -99,6 +99,7 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
     from launcher.app.pricing_totals import assumptions, total_json, total_lines
     from launcher.app.pricing_totals import grouped as grouped_totals
     from launcher.core.plan.shopping import offers_of, totals
+    from launcher.core.plan.sizing import size_lines
     from launcher.core.plan.work import work_of
 
     if args.sort not in (None, "total"):
@@ -108,8 +109,9 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
     found = grouped_totals(
         totals(recipe, work, (offer for listing in listings for offer in offers_of(listing.quote))), _group(args)
     )
+    sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
     document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(), "totals": [total_json(t) for t in found]}
-    print_answer(args, document, total_lines(found, work))
+    print_answer(args, {**document, "memory": sizes}, [*total_lines(found, work), *sizes])
     return 0
 
 

@@ -7,7 +7,8 @@ name the key of the recipe; the one with the fewest faults is the nearest miss.
 from dataclasses import dataclass
 
 from launcher.core.market.offer import Capacity, Offer, Placement
-from launcher.core.recipe import Recipe
+from launcher.core.plan.sizing import count_for, show_memory, show_wish, too_small
+from launcher.core.recipe import Recipe, memory_named
 from launcher.units import UsdPerHour, show_rate
 
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
@@ -43,8 +44,8 @@ def wanted_accelerators(recipe: Recipe) -> tuple[str, ...]:
 
 def accelerators_needed(recipe: Recipe, placement: Placement) -> int | None:
     """How many of the placement's GPUs the recipe asks for; None where it asks for other ones."""
-    counts = dict(_named_count(text) for text in wanted_accelerators(recipe))
-    return counts.get(placement.accelerator.lower())
+    counts = (count_for(wish, placement.accelerator) for wish in wanted_accelerators(recipe))
+    return next((count for count in counts if count is not None), None)
 
 
 def faults(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
@@ -83,8 +84,11 @@ def could_run(recipe: Recipe, placement: Placement) -> bool:
 def _hardware_fault(recipe: Recipe, placement: Placement) -> str | None:
     needed = accelerators_needed(recipe, placement)
     if needed is not None and needed <= placement.accelerators:
-        return None
-    return f"it has {placement.accelerator}:{placement.accelerators}, not {' or '.join(wanted_accelerators(recipe))}"
+        return too_small(recipe, placement.accelerator)
+    wishes = wanted_accelerators(recipe)
+    memory = show_memory(placement.accelerator) if any(memory_named(wish.partition(":")[0]) for wish in wishes) else ""
+    wanted = " or ".join(show_wish(wish) for wish in wishes)
+    return f"it has {placement.accelerator}:{placement.accelerators}{memory}, not {wanted}"
 
 
 def _infra_fault(recipe: Recipe, placement: Placement) -> str | None:
@@ -119,11 +123,6 @@ def _price_fault(recipe: Recipe, offer: Offer) -> str | None:
     if limit is None or offer.price_cap <= limit:
         return None
     return f"its {show_rate(offer.price_cap)} is above resources.max_hourly_cost {show_rate(limit)}"
-
-
-def _named_count(accelerator: str) -> tuple[str, int]:
-    name, _, count = accelerator.partition(":")
-    return name.lower(), int(count or 1)
 
 
 # Regions named for Europe where EU law does not hold: London, Zurich.
