@@ -122,7 +122,7 @@ class RecordReader:
         return mended
 
     def _copy_of(self, number: int, segments: Segments[Slot] | None) -> Slot | None:
-        return next(segments.copies(number), None) if segments is not None else None
+        return segments.first(number) if segments is not None else None
 
     def _mend_one(self, slot: Slot, digest: str, segments: Segments[Slot]) -> Slot:
         for candidate in segments.copies(slot.number):

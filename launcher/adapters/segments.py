@@ -57,6 +57,11 @@ class Segments(Generic[Copy]):
         self._copies: dict[int, list[Copy]] = {}
         self.keys = frozenset(segment_key(*span) for span in self._unread)
 
+    def first(self, number: int) -> Copy | None:
+        """The first of `copies`: nearly always the only one, and read already with its neighbours."""
+        known = self._copies.get(number)
+        return known[0] if known else next(self.copies(number), None)
+
     def copies(self, number: int) -> Iterator[Copy]:
         """What may be copies of a record; of the segments that hold it the furthest reaching is read first."""
         yield from tuple(self._copies.get(number, ()))

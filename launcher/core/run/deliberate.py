@@ -4,7 +4,7 @@ In this order: end the run where a verdict says so; let go of machines that are 
 that is ready; and otherwise ask the policy where to be.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
@@ -173,7 +173,7 @@ def _request(
                 attempt=max(state.next_attempt, watch.newest_listed + 1),
                 offer=offer,
                 reason=f"{policy.name}: {reason}",
-                view=view(state, now),
+                view=replace(view(state, now), attempts=()),
                 stop_at=stop_at,
             )
             return (requested,)

@@ -121,7 +121,10 @@ class RunCancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRequested:
-    """A machine is to be bought; takes nothing from the attempt before it. `view` is what the policy saw."""
+    """A machine is to be bought; takes nothing from the attempt before it.
+
+    `view` is what the policy saw, less the attempts before, of which the journal tells: with them it would grow with their square.
+    """
 
     at: Utc
     attempt: int
