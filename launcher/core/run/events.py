@@ -123,7 +123,7 @@ class RunCancelled:
 class AttemptRequested:
     """A machine is to be bought; takes nothing from the attempt before it.
 
-    `view` is what the policy saw, less the attempts before, of which the journal tells: with them it would grow with their square.
+    `view` is what the policy saw, less the attempts before: the journal tells of them, and would grow with their square.
     """
 
     at: Utc
