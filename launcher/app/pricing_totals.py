@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from launcher.app.columns import Column, fitted
 from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of
 from launcher.codec import Json
-from launcher.core.plan.shopping import DURABLE_S, SPOT_LIFE, STALL_S, Total
+from launcher.core.market.lives import SPOT_LIFE
+from launcher.core.plan.shopping import DURABLE_S, STALL_S, Total
 from launcher.core.plan.work import UTILIZATION, Work
 from launcher.core.run.view import RESTART_UNMEASURED_S
 from launcher.units import HOUR, show_duration, show_usd
@@ -47,7 +48,7 @@ def total_lines(rows: Sequence[Row], work: Work, *, width: int | None = None) ->
 def assumptions() -> list[str]:
     return [
         f"{100 * UTILIZATION:.0f} % of each GPU's peak by its data sheet; a measured speed may rank them otherwise",
-        f"on spot a machine lives {show_duration(SPOT_LIFE)} on average, in every place alike",
+        f"on spot a machine lives {show_duration(SPOT_LIFE)} on average where neither own attempts nor AWS's bands say otherwise",
         f"{show_duration(RESTART_UNMEASURED_S)} a start; a save stalls {STALL_S:g} s and is durable after {DURABLE_S:g} s",
         "compute only: neither the storage of checkpoints nor moving data",
     ]

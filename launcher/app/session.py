@@ -16,12 +16,15 @@ from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.opening import begin
 from launcher.app.proof import Proof, changed_mathematics, has_reference, not_compared, proof_of
+from launcher.app.remembering import Remembering
 from launcher.app.requests import withdraw_unseen
 from launcher.app.result import Result, result_of
 from launcher.app.signals import Detached, Signals
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.policy.base import Phase
+from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken
 from launcher.supervisor import new_supervisor_id, supervise
@@ -80,7 +83,14 @@ class Session:
         narrator = Narrator(self.screen, history.store, history.plan)
         attentive = AttentiveClock(clock, Attention(history, narrator, signals, self.screen))
         world = wiring.local_world(history.state, history.store, attentive)
-        supervise(world, history, wiring.policy_of, supervisor=supervisor, listener=narrator.hear)
+        remembering = Remembering(self.home.path, history)
+        remembering.note()  # what a supervisor that crashed had no time for
+
+        def hear(event: ev.Event, state: RunState) -> None:
+            narrator.hear(event, state)
+            remembering.hear(event, state)
+
+        supervise(world, history, wiring.policy_of, supervisor=supervisor, listener=hear)
 
     # --- the proof -------------------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.market.chips import CHIPS
+from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.market.offer import Capacity
 from launcher.core.market.quote import Doubt, Quote
-from launcher.core.plan.shopping import SPOT_LIFE, offers_of, totals
+from launcher.core.plan.shopping import offers_of, totals
 from launcher.core.plan.work import UTILIZATION, Work, time_on, work_of
 from launcher.core.recipe import Recipe, Resources
 from launcher.units import HOUR
@@ -57,7 +58,7 @@ def test_eight_gpus_for_one_lose() -> None:
 
 
 def test_spot_that_costs_nearly_as_much_as_on_demand_loses_by_its_restarts() -> None:
-    """On spot a life is 5.6 h, so ten hours see about two losses, each a start of 5 min and half a save's interval: with spot at
+    """On spot a life is 2.5 h, so ten hours see about four losses, each a start of 5 min and half a save's interval: with spot at
     98 % of on-demand that is dearer; at a half it is not."""
     dear = finish(quote("A100", spot=0.98, on_demand=1.00))
     assert dear[0][1] < dear[1][1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.chips import CHIPS
+from launcher.core.market.lives import PRIOR, Lives
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer, Placement
 from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.estimate import Estimate, Task, estimate
@@ -17,12 +18,8 @@ from launcher.core.plan.planner import interval_of
 from launcher.core.plan.work import Work, time_on
 from launcher.core.recipe import Recipe
 from launcher.core.run.view import RESTART_UNMEASURED_S
-from launcher.units import HOUR, Seconds, UsdPerHour, show_excess
+from launcher.units import Seconds, UsdPerHour, show_excess
 
-# Over nine sets of recorded spot markets (AWS and GCP, 2022 to 2025; V100, K80, A100, H100), 28,288 hours that a zone had
-# capacity ended 5,022 times: spot-traces, skypilot-spot-strategy, skynomad-artifact, spothedge. No cloud publishes lives.
-SPOT_LIFE: Seconds = 28_288 / 5_022 * HOUR
-ON_DEMAND_LIFE: Seconds = 1e9
 STALL_S: Seconds = 5.0  # of a save, and until it is durable: assumed, as for a model of some GB
 DURABLE_S: Seconds = 60.0
 TELLING = 1.15  # a difference in hours that is worth a word
@@ -38,16 +35,16 @@ class Total:
     why: str = ""
 
 
-def offers_of(quote: Quote) -> tuple[Offer, ...]:
-    """Spot and on-demand, as far as their prices are known and somebody may have them."""
+def offers_of(quote: Quote, lives: Lives = PRIOR) -> tuple[Offer, ...]:
+    """Spot and on-demand, as far as their prices are known and somebody may have them; `lives`: what is known of how long."""
     if quote.accelerators < 1 or quote.accelerators != int(quote.accelerators):
         return ()  # a share of a GPU trains nothing that was planned for a whole one
     spot = None if Doubt.SPOT_FLOOR in quote.doubts else quote.spot
-    priced = ((Capacity.SPOT, spot, SPOT_LIFE), (Capacity.ON_DEMAND, quote.on_demand, ON_DEMAND_LIFE))
-    return tuple(_offer(quote, capacity, price, life) for capacity, price, life in priced if price is not None)
+    priced = ((Capacity.SPOT, spot), (Capacity.ON_DEMAND, quote.on_demand))
+    return tuple(_offer(quote, capacity, price, lives) for capacity, price in priced if price is not None)
 
 
-def _offer(quote: Quote, capacity: Capacity, price: UsdPerHour, life: Seconds) -> Offer:
+def _offer(quote: Quote, capacity: Capacity, price: UsdPerHour, lives: Lives) -> Offer:
     placement = Placement(
         cloud=quote.cloud,
         region=quote.region,
@@ -62,7 +59,7 @@ def _offer(quote: Quote, capacity: Capacity, price: UsdPerHour, life: Seconds) -
         price=price,
         on_demand_price=price if quote.on_demand is None else quote.on_demand,
         price_cap=price,
-        mean_life=life,
+        mean_life=lives.mean(placement),
         notice_lead=NOTICE_LEAD.get(quote.cloud, 0.0),
         source="price list",
     )

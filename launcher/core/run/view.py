@@ -12,7 +12,7 @@ from launcher.units import Seconds, Step, Utc
 
 RESTART_UNMEASURED_S: Seconds = 300.0  # boot, install and restore where nothing was measured; SkyPilot needs 2-5 min on VMs
 
-_PLACE_REFUSES = (FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.UNREACHABLE)  # the other kinds are ours, not the place's
+PLACE_REFUSES = (FailureKind.CAPACITY, FailureKind.QUOTA, FailureKind.UNREACHABLE)  # the other kinds are ours, not the place's
 
 
 def view(state: RunState, now: Utc) -> RunView:
@@ -97,7 +97,7 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
     if attempt is None:
         return None
     place = attempt.offer.placement.place
-    if isinstance(event, ev.AttemptRefused) and event.failure.failure in _PLACE_REFUSES:
+    if isinstance(event, ev.AttemptRefused) and event.failure.failure in PLACE_REFUSES:
         return PlaceRefused(at=event.at, place=place)
     if isinstance(event, ev.AttemptUnwanted) and event.silent:
         return PlaceRefused(at=event.at, place=place)  # a machine that boots and says nothing is no machine

@@ -1,0 +1,139 @@
+"""What the attempts of all runs of this home taught about their places: one line each, in one file.
+
+The lines follow from the runs' journals, so a line that could not be written is no loss: the next look at that run writes it.
+Each has its own digest, and the file is replaced as a whole, so a line is whole or absent whenever a writer is killed; a lock
+makes two writers take turns, or the later would write without what the earlier had just added. A damaged line goes to a file
+aside, and the others count. Those older than KEPT go, and the oldest of more than KEPT_MOST.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import codec
+from launcher.adapters import durable
+from launcher.core.market.lives import Lesson
+from launcher.units import HOUR, Seconds, Utc
+
+KEPT: Seconds = 180 * 24 * HOUR  # as of prices
+KEPT_MOST = 2000  # 1.3 MB, read in 0.1 s
+BUSY_MOST_S: Seconds = 2.0  # another writer is done in milliseconds, or hangs: a run is not kept waiting for its memory
+_LOOK_S: Seconds = 0.02
+
+
+class MemoryBusy(OSError):
+    """Another process holds the lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """`num_damaged`: lines that are not as they were written."""
+
+    lessons: tuple[Lesson, ...] = ()
+    num_damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """`lesson` None: whole, but a newer launch wrote it, and only that reads it."""
+
+    text: bytes
+    lesson: Lesson | None
+
+
+class Memory:
+    """Raises OSError where the file cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Remembered:
+        """The oldest first. Nothing where nothing was remembered yet."""
+        lines, damaged = self._lines()
+        by_key = {line.lesson.key: line.lesson for line in lines if line.lesson is not None}
+        return Remembered(lessons=tuple(sorted(by_key.values(), key=lambda one: one.at)), num_damaged=len(damaged))
+
+    def add(self, lessons: Iterable[Lesson], now: Utc) -> int:
+        """Remember those that are not known yet; gives how many. All of them or none. Raises MemoryBusy too."""
+        wanted = tuple(lessons)
+        with self._lock():
+            lines, damaged = self._lines()
+            known = {line.lesson.key: line for line in lines if line.lesson is not None}
+            newest_at = max((line.lesson.at for line in known.values() if line.lesson is not None), default=now)
+            since = min(now, newest_at) - KEPT  # the earlier: one clock far ahead forgets nothing
+            fresh = {one.key: one for one in wanted if one.key not in known and one.at >= since}
+            kept = _newest([*known.values(), *(_Line(text=_written(one), lesson=one) for one in fresh.values())], since)
+            others = [line for line in lines if line.lesson is None]
+            if damaged:
+                self._set_aside(damaged)
+            if fresh or damaged or len(kept) < len(known):
+                durable.replace_durably(self._path, b"".join(line.text + b"\n" for line in [*others, *kept]))
+            return sum(one.key in fresh for line in kept if (one := line.lesson) is not None)
+
+    def _lines(self) -> tuple[list[_Line], list[bytes]]:
+        """The whole lines, and what stands in the others."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return [], []
+        lines, damaged = [], []
+        for text in filter(None, data.split(b"\n")):
+            try:
+                codec.loads_digested(codec.Json, text)
+            except ValueError:
+                damaged.append(text)
+                continue
+            lines.append(_Line(text=text, lesson=_understood(text)))
+        return lines, damaged
+
+    def _set_aside(self, damaged: list[bytes]) -> None:
+        """Kept, since somebody may read more in it than we do. Done again after a kill, each line still stands there once."""
+        path = self._path.with_suffix(".damaged")
+        old = path.read_bytes().split(b"\n") if path.exists() else []
+        new = dict.fromkeys([*filter(None, old), *damaged])
+        durable.replace_durably(path, b"".join(text + b"\n" for text in new))
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Held until the end of the block, or of the process."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            give_up_at = time.monotonic() + BUSY_MOST_S
+            while not _is_taken(handle):
+                if time.monotonic() > give_up_at:
+                    raise MemoryBusy(f"{self._path} is being written by another process")
+                time.sleep(_LOOK_S)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _written(lesson: Lesson) -> bytes:
+    return codec.dumps_digested(lesson)
+
+
+def _understood(text: bytes) -> Lesson | None:
+    try:
+        lesson: Lesson = codec.loads_digested(Lesson, text)
+    except ValueError:
+        return None
+    return lesson
+
+
+def _newest(lines: list[_Line], since: Utc) -> list[_Line]:
+    """Those that are kept, the oldest first."""
+    dated = [(line.lesson.at, line.lesson.key, line) for line in lines if line.lesson is not None and line.lesson.at >= since]
+    return [line for _, _, line in sorted(dated, key=lambda one: one[:2])[-KEPT_MOST:]]
+
+
+def _is_taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
