@@ -13,7 +13,13 @@ from launcher.core.recipe import AUTO
 from launcher.errors import RecipeError
 
 _OURS = "launcher.trainers."
-_NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+_ARGUMENTS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number such as 3.0e-4"),
+    "bool": ((bool,), "true or false"),
+}
+_ANY_WHOLE_NUMBER = ("seed",)
+_COUNT_MOST = 10**9  # of the others; what is more is a slip, and would not fit into a float
 
 
 def check(tree: dict[str, Json], values: dict[str, Json], origins: Origins) -> None:
@@ -81,9 +87,12 @@ def _check_trainer(trainer: dict[str, Json], origins: Origins) -> None:
         path = f"trainer.{key}"
         if key != "kind" and key not in arguments:
             origins.refuse_unknown(path, ("kind", *arguments), {})
-        wanted = _NUMBERS.get(arguments.get(key, ""), (object,))
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            origins.refuse(path, value, "write a whole number" if wanted == (int,) else "write a number such as 3.0e-4")
+        kind = arguments.get(key, "")
+        types, wish = _ARGUMENTS.get(kind, ((object,), "a number"))
+        if not isinstance(value, types) or isinstance(value, bool) != (kind == "bool"):
+            origins.refuse(path, value, f"write {wish}")
+        if isinstance(value, int) and kind == "int" and key not in _ANY_WHOLE_NUMBER and not 1 <= value <= _COUNT_MOST:
+            origins.refuse(path, value, f"write {wish} of at least 1" if value < 1 else f"write {wish} below 10^9")
 
 
 def _check_size(values: dict[str, Json], origins: Origins) -> None:

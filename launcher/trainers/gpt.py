@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from launcher import train
 from launcher.data import SampleOrder
@@ -42,6 +43,7 @@ class Settings:
     heads: int = 4
     context: int = 64
     dropout: float = 0.1
+    recompute: bool = False  # each block's insides anew in backward: a third more work, far less memory
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "layers", "width", "heads", "context"):
@@ -107,6 +109,7 @@ class GPT(nn.Module):
         self.token = nn.Embedding(VOCABULARY, settings.width)
         self.position = nn.Embedding(settings.context, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
+        self.recompute = settings.recompute
         self.norm = nn.LayerNorm(settings.width)
         self.head = nn.Linear(settings.width, VOCABULARY, bias=False)
         self.head.weight = self.token.weight  # tied: the same matrix reads and writes bytes
@@ -117,7 +120,7 @@ class GPT(nn.Module):
     def forward(self, bytes_BT: Tensor) -> Tensor:
         stream_BTC = self.token(bytes_BT) + self.position.weight[: bytes_BT.shape[1]]
         for block in self.blocks:
-            stream_BTC = block(stream_BTC)
+            stream_BTC = checkpoint(block, stream_BTC, use_reentrant=False) if self.recompute else block(stream_BTC)
         return self.head(self.norm(stream_BTC))  # type: ignore[no-any-return]
 
 

@@ -66,6 +66,22 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         ("trainer.lr is 'fast' (recipe.yaml:3)", "a number such as"),
     ),
     "half a layer": ("trainer:\n  kind: launcher.trainers.gpt\n  layers: 1.5\n", ("trainer.layers is 1.5", "a whole number")),
+    "no layers": (
+        "trainer:\n  kind: launcher.trainers.gpt\n  layers: 0\n",
+        ("trainer.layers is 0", "at least 1"),
+    ),
+    "layers without end": (
+        f"trainer:\n  kind: launcher.trainers.gpt\n  width: 1{'0' * 400}\n",
+        ("trainer.width is 1000", "(recipe.yaml:3)", "below 10^9"),
+    ),
+    "a switch of a trainer in words": (
+        "trainer:\n  kind: launcher.trainers.gpt\n  recompute: 1\n",
+        ("trainer.recompute is 1 (recipe.yaml:3)", "true or false"),
+    ),
+    "a number of a trainer as a switch": (
+        "trainer:\n  kind: launcher.trainers.gpt\n  layers: true\n",
+        ("trainer.layers is True (recipe.yaml:3)", "a whole number"),
+    ),
     "a trainer that is a word": ("trainer: gpt\n", ("trainer is 'gpt' (recipe.yaml:1)", "mapping")),
     # keys
     "an unknown key": (RUN + "checkpont: {every: 5m}\n", ("unknown key checkpont (recipe.yaml:2)", "did you mean 'checkpoint'?")),

@@ -43,6 +43,33 @@ def test_activations_are_what_backward_keeps(shape: dict[str, int]) -> None:
     assert kept_for_backward(settings) + unseen == pytest.approx(expected, rel=0.02)
 
 
+def test_blocks_computed_anew_keep_their_inputs_only() -> None:
+    """What one block holds for a moment in backward, 64 bytes for each of its numbers, is not shown by autograd."""
+    settings = gpt.Settings(**SHAPES[2], dropout=0.0, recompute=True)
+    shape = GptShape(**SHAPES[2], dropout=0.0)
+    one_block = 16 * 4 * settings.batch_size * settings.context * settings.width
+    unseen = 2 * 4 * settings.batch_size * settings.context * gpt.VOCABULARY + one_block
+    expected = gpt_footprint(shape, recomputes=True).activations
+    assert kept_for_backward(settings) + unseen == pytest.approx(expected, rel=0.02)
+
+
+def test_blocks_computed_anew_train_alike_to_the_bit() -> None:
+    """Dropout draws again what it drew."""
+
+    def trained(recompute: bool) -> list[Tensor]:
+        settings = gpt.Settings(layers=2, width=32, context=32, recompute=recompute)
+        torch.manual_seed(1)
+        model = gpt.GPT(settings)
+        optimizer = gpt.AdamW(list(model.parameters()))
+        bytes_BT = torch.randint(0, gpt.VOCABULARY, (settings.batch_size, settings.context))
+        for _ in range(3):
+            functional.cross_entropy(model(bytes_BT).flatten(0, 1), bytes_BT.flatten()).backward()
+            optimizer.step(1e-2)
+        return [weight.detach() for weight in model.parameters()]
+
+    assert all(torch.equal(one, other) for one, other in zip(trained(False), trained(True), strict=True))
+
+
 def kept_for_backward(settings: gpt.Settings) -> int:
     """Bytes, without the weights."""
     torch.manual_seed(1)

@@ -108,7 +108,12 @@ def _gpt_activations(shape: GptShape, *, recomputes: bool) -> Bytes:
 
 def footprint_of(recipe: Recipe) -> Footprint | None:
     """None where nobody can know it."""
-    return gpt_footprint(GptShape.of(recipe.trainer)) if recipe.trainer is not None and is_sized(recipe.trainer) else None
+    trainer = recipe.trainer
+    return _gpt_of(trainer, recomputes=bool(trainer.get("recompute"))) if trainer is not None and is_sized(trainer) else None
+
+
+def _gpt_of(trainer: Mapping[str, Json], *, recomputes: bool) -> Footprint:
+    return gpt_footprint(GptShape.of(trainer), recomputes=recomputes)
 
 
 def is_sized(trainer: Mapping[str, Json] | None) -> bool:
@@ -154,7 +159,17 @@ def too_small(recipe: Recipe, accelerator: str) -> str | None:
     found, chip = footprint_of(recipe), _chip(accelerator)
     if found is None or chip is None or found.gib <= chip.memory_gib:
         return None
-    return f"training needs {show_need(found)}, and {accelerator} has {chip.memory_gib:g}"
+    lighter = _lighter(recipe)
+    helps = lighter is not None and lighter.gib <= chip.memory_gib
+    remedy = f" (with trainer.recompute=true it needs {math.ceil(lighter.gib)})" if lighter is not None and helps else ""
+    return f"training needs {show_need(found)}, and {accelerator} has {chip.memory_gib:g}{remedy}"
+
+
+def _lighter(recipe: Recipe) -> Footprint | None:
+    """The same training with its blocks computed anew; None where they are already."""
+    trainer = recipe.trainer
+    can = trainer is not None and is_sized(trainer) and not trainer.get("recompute")
+    return _gpt_of(trainer, recomputes=True) if trainer is not None and can else None
 
 
 def show_need(found: Footprint) -> str:
@@ -171,7 +186,12 @@ def size_lines(recipe: Recipe, accelerators: Iterable[str]) -> list[str]:
         return []
     small = sorted({gpu for gpu in accelerators if too_small(recipe, gpu)})
     lines = [f"training needs {show_need(found)}"]
-    return [*lines, f"too small for it: {', '.join(f'{gpu}{show_memory(gpu)}' for gpu in small)}"] if small else lines
+    if small:
+        lines.append(f"too small for it: {', '.join(f'{gpu}{show_memory(gpu)}' for gpu in small)}")
+    lighter = _lighter(recipe)
+    if lighter is not None and any(chip is not None and lighter.gib <= chip.memory_gib for chip in map(_chip, small)):
+        lines.append(f"with trainer.recompute=true, a third more work, it needs {show_need(lighter)}")
+    return lines
 
 
 def _chip(accelerator: str) -> Chip | None:

@@ -55,7 +55,7 @@ def _gpt_flops(trainer: Mapping[str, object]) -> float:
     """6 operations for each parameter and token, forward and backward, and 12 per layer, width and pair of positions.
 
     Kaplan et al. 2020, "Scaling laws for neural language models", section 2.1; with attention as in Chowdhery et al. 2022,
-    appendix B.
+    appendix B. Blocks that are computed anew in backward are a second forward pass: two of the six once more.
     """
     steps, batch, layers, width, context = (
         _number(trainer, name, default)
@@ -63,7 +63,8 @@ def _gpt_flops(trainer: Mapping[str, object]) -> float:
     )
     parameters = 12 * layers * width**2 + (_VOCABULARY + context) * width
     tokens = steps * batch * context
-    return tokens * (6 * parameters + 12 * layers * width * context)
+    passes = 4 / 3 if trainer.get("recompute") else 1
+    return passes * tokens * (6 * parameters + 12 * layers * width * context)
 
 
 def _number(trainer: Mapping[str, object], name: str, default: int) -> float:
