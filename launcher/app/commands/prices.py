@@ -14,7 +14,6 @@ from launcher.adapters.market.sources import CLOUDS
 from launcher.app.answer import moment, print_answer
 from launcher.app.pricelists import history, price_index, refresh
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
-from launcher.app.pricing_history import past_json, past_lines
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
 from launcher.log import redacted
@@ -77,25 +76,35 @@ def _say(args: argparse.Namespace, line: str) -> None:
 
 
 def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...], count: float | None) -> int:
+    from launcher.app.experience import experience
+    from launcher.app.pricing_history import learnt_json, learnt_lines, met, past_json, past_lines
+
     for flag in ("--region", "--sort", "--group-by", "--spot", "--on-demand"):
         if getattr(args, flag.lstrip("-").replace("-", "_")):
             raise UsageError(f"--history is of spot prices by place; leave out {flag}")
     if args.output == "csv":
         raise UsageError("--history has no -o csv; it has table, json, yaml")
+    now = time.time()
+
+    def is_asked(cloud: str, accelerators: float) -> bool:
+        return (count is None or math.isclose(accelerators, count, rel_tol=SHARE_OFF)) and (not args.cloud or cloud in args.cloud)
+
     with history(home) as past:
-        found = [
-            one
-            for one in past.past(names)
-            if (count is None or math.isclose(one.accelerators, count, rel_tol=SHARE_OFF))
-            and (not args.cloud or one.cloud in args.cloud)
-        ]
-    print_answer(args, {"history": [past_json(one) for one in found]}, past_lines(found, time.time()))
+        found = [one for one in past.past(names) if is_asked(one.cloud, one.accelerators)]
+    known = experience(home, now)
+    if not args.quiet:
+        for word in known.said:
+            print(word, file=sys.stderr)
+    places = [one for one in met(known.lives, names) if is_asked(one.placement.cloud, one.placement.accelerators)]
+    document = {"history": [past_json(one) for one in found], "learnt": [learnt_json(one, known.lives) for one in places]}
+    print_answer(args, document, [*past_lines(found, now), *learnt_lines(places, known.lives, now)])
     return 0
 
 
 def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
     """By the cost to finish. What a recipe needs to be read is loaded here only."""
     from launcher.adapters import recipe_file
+    from launcher.app.experience import experience
     from launcher.app.pricing_totals import assumptions, total_json, total_lines
     from launcher.app.pricing_totals import grouped as grouped_totals
     from launcher.core.plan.shopping import offers_of, totals
@@ -106,8 +115,9 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
         raise UsageError(f"--for ranks by the total; leave out --sort {args.sort}")
     recipe = recipe_file.load(args.for_recipe).recipe
     work = work_of(recipe)
+    lives = experience(Path(args.home), time.time()).lives
     found = grouped_totals(
-        totals(recipe, work, (offer for listing in listings for offer in offers_of(listing.quote))), _group(args)
+        totals(recipe, work, (offer for listing in listings for offer in offers_of(listing.quote, lives))), _group(args)
     )
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
     document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(), "totals": [total_json(t) for t in found]}
