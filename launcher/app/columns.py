@@ -3,8 +3,10 @@
 A dispensable column in which nothing is known goes on any screen.
 """
 
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -41,3 +43,15 @@ def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | Non
 def screen_width() -> int:
     """Columns of the terminal; in a pipe there is no edge."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
+
+
+_FIGURE = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d|B|[kMGT]B)\b)")
+_FIXED = "\N{NO-BREAK SPACE}"
+
+
+def wrapped(text: str, width: int | None = None) -> list[str]:
+    """A sentence in lines of at most `width` columns (None: the terminal's), later ones indented; no figure loses its unit."""
+    most = screen_width() if width is None else width
+    whole = _FIGURE.sub(_FIXED, text)
+    lines = textwrap.wrap(whole, most, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_FIXED, " ") for line in lines] or [""]

@@ -100,7 +100,21 @@ COMMANDS = (
         ),
         takes_overrides=True,
     ),
-    Command("plan", "what train would do; touches nothing", (RECIPE,), (NAME, ENV, SECRET), takes_overrides=True),
+    Command(
+        "plan",
+        "what train would do; touches nothing",
+        (RECIPE,),
+        (
+            NAME,
+            ENV,
+            SECRET,
+            Flag(("--work",), "on clouds: how long it trains, such as 10h or 3e20flop", "WORK"),
+            Flag(("--state",), "on clouds: how large one checkpoint is, such as 14GB", "SIZE"),
+            Flag(("--data",), "on clouds: what each machine reads, such as 500GB@aws/us-east-1", "SIZE"),
+            Flag(("--store-in",), "on clouds: where checkpoint.dir lies, such as aws/us-east-1", "PLACE"),
+        ),
+        takes_overrides=True,
+    ),
     Command(
         "prices",
         "offers across clouds",

@@ -56,12 +56,17 @@ class Timing:
 
 def wanted(args: argparse.Namespace) -> Recipe:
     """The recipe that the words of a command line come to. Raises RecipeError, and AccessError where it names clouds."""
+    recipe = checked(loaded(args))
+    check_secrets(recipe)
+    return recipe
+
+
+def loaded(args: argparse.Namespace) -> Recipe:
+    """The same, unchecked, wherever it is to run."""
     if getattr(args, "keep_failed", None):
         raise UsageError("--keep-failed comes in a later version, together with `launch ssh`; leave it out for now")
     envs = dict(pair.partition("=")[::2] for pair in args.env)
-    recipe = checked(recipe_file.load(args.recipe, args.overrides, envs).recipe)
-    check_secrets(recipe)
-    return recipe
+    return recipe_file.load(args.recipe, args.overrides, envs).recipe
 
 
 def checked(recipe: Recipe) -> Recipe:
@@ -72,12 +77,17 @@ def checked(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def is_for_clouds(recipe: Recipe) -> bool:
+    """Whether it names a cloud or a GPU, and is not to be rehearsed here."""
+    return not recipe.is_local and bool(recipe.resources.infra or recipe.resources.accelerators)
+
+
 def rehearsed(recipe: Recipe) -> Recipe:
     """The recipe as this version can run it: here. Raises AccessError where it names clouds: never a silent fallback."""
     resources = recipe.resources
     if recipe.is_local:
         return _alone(recipe)
-    if resources.infra or resources.accelerators:
+    if is_for_clouds(recipe):
         named = ", ".join((*resources.infra, *resources.accelerators))
         raise AccessError(
             f"the recipe asks for {named}, and this version of launch cannot start machines on clouds; "

@@ -7,7 +7,9 @@ from launcher.app.columns import Column, fitted
 from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of
 from launcher.codec import Json
 from launcher.core.market.lives import SPOT_LIFE
-from launcher.core.plan.shopping import DURABLE_S, STALL_S, Total
+from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.shopping import DURABLE_S, STALL_S
+from launcher.core.plan.transfer import UPLOAD_PER_S, Haul
 from launcher.core.plan.work import UTILIZATION, Work
 from launcher.core.run.view import RESTART_UNMEASURED_S
 from launcher.units import HOUR, show_duration, show_usd
@@ -17,12 +19,12 @@ from launcher.units import HOUR, show_duration, show_usd
 class Row:
     """A total in the answer, its place in the ranking, and how many it stands for as the cheapest of its group."""
 
-    total: Total
+    total: Candidate
     rank: int
     num: int = 1
 
 
-def grouped(found: Sequence[Total], group: Group | None) -> list[Row]:
+def grouped(found: Sequence[Candidate], group: Group | None) -> list[Row]:
     """The cheapest of each group; with None all."""
     rows: dict[str, Row] = {}
     for rank, total in enumerate(found, start=1):
@@ -32,7 +34,7 @@ def grouped(found: Sequence[Total], group: Group | None) -> list[Row]:
     return list(rows.values())
 
 
-def total_lines(rows: Sequence[Row], work: Work, *, width: int | None = None) -> list[str]:
+def total_lines(rows: Sequence[Row], work: Work, haul: Haul, *, width: int | None = None) -> list[str]:
     if not rows:
         return ["nothing on the lists fits the recipe"]
     shown = rows[:ROWS_SHOWN]
@@ -41,17 +43,34 @@ def total_lines(rows: Sequence[Row], work: Work, *, width: int | None = None) ->
         *fitted(_columns(any(row.num > 1 for row in shown)), shown, width),
         *([f"and {hidden} more; -o json has them all"] if hidden else []),
         f"for {work.basis}",
-        *(f"assumed: {assumption}" for assumption in assumptions()),
+        *(f"assumed: {assumption}" for assumption in assumptions(haul)),
     ]
 
 
-def assumptions() -> list[str]:
+def assumptions(haul: Haul) -> list[str]:
+    """What the totals take for granted, a clause each."""
     return [
         f"{100 * UTILIZATION:.0f} % of each GPU's peak by its data sheet; a measured speed may rank them otherwise",
         f"on spot a machine lives {show_duration(SPOT_LIFE)} on average where neither own attempts nor AWS's bands say otherwise",
-        f"{show_duration(RESTART_UNMEASURED_S)} a start; a save stalls {STALL_S:g} s and is durable after {DURABLE_S:g} s",
-        "compute only: neither the storage of checkpoints nor moving data",
+        f"{show_duration(RESTART_UNMEASURED_S)} a start; a save stalls {STALL_S:g} s{_durable(haul)}",
+        *unpriced(haul),
     ]
+
+
+def _durable(haul: Haul) -> str:
+    if haul.state is None:
+        return f" and is durable after {DURABLE_S:g} s"
+    return f" and goes up at {UPLOAD_PER_S / 1e6:.0f} MB/s"
+
+
+def unpriced(haul: Haul) -> list[str]:
+    """What is not in the totals, because nobody knows how much it is."""
+    missing = {
+        "machines only: neither keeping checkpoints nor moving them or the data": haul.state is None and haul.data is None,
+        "nothing for reading data, whose size nobody knows": haul.state is not None and haul.data is None,
+        "nothing for checkpoints, whose size nobody knows": haul.state is None and haul.data is not None,
+    }
+    return [words for words, is_missing in missing.items() if is_missing]
 
 
 def _columns(is_grouped: bool) -> list[Column[Row]]:
@@ -64,7 +83,7 @@ def _columns(is_grouped: bool) -> list[Column[Row]]:
         Column(head="$/h", cell=lambda row: dollars(row.total.offer.price), is_right=True),
         Column(head="TAKES", cell=lambda row: show_duration(row.total.estimate.elapsed), rank=1, is_right=True),
         Column(head="RESTARTS", cell=lambda row: f"{row.total.estimate.restarts:.1f}", rank=3, is_right=True),
-        Column(head="TOTAL", cell=lambda row: show_usd(row.total.estimate.usd), is_right=True),
+        Column(head="TOTAL", cell=lambda row: show_usd(row.total.usd), is_right=True),
         Column(head="OF", cell=lambda row: str(row.num), rank=5, is_right=True),
         Column(head="AGAINST IT", cell=lambda row: row.total.why, rank=2),
     ]
@@ -86,7 +105,11 @@ def total_json(row: Row) -> dict[str, Json]:
         "usd_per_h": round(total.offer.price, 6),
         "hours": round(cost.elapsed / HOUR, 4),
         "restarts": round(cost.restarts, 3),
-        "total_usd": round(cost.usd, 4),
+        "total_usd": round(total.usd, 4),
+        "machines_usd": round(cost.usd, 4),
+        "storage_usd": round(total.aside.keeping, 4),
+        "checkpoint_traffic_usd": round(total.aside.moving, 4),
+        "data_traffic_usd": round(total.aside.reading, 4),
         "against": total.why,
         "rank": row.rank,
         "of": row.num,

@@ -2,12 +2,13 @@
 
 from urllib.parse import unquote
 
-from launcher.app.answer import table
+from launcher.app.columns import Column, fitted, wrapped
 from launcher.app.proof import Proof
 from launcher.app.result import Parts, Result
 from launcher.codec import Json, encode
 from launcher.core.market.offer import Capacity
-from launcher.core.plan.planner import Candidate, Plan
+from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.planner import Plan
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
 from launcher.units import show_duration, show_excess, show_usd
@@ -36,48 +37,57 @@ def rehearsal_line(recipe: Recipe, plan: Plan) -> str:
     )
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan, *, width: int | None = None) -> list[str]:
     """The candidates as a table, then how often checkpoints are made and what a person should know."""
-    head = ("#", "PLACE", "INSTANCE", "GPU", "$/h", "OD $/h", "MEAN LIFE", "EST. TOTAL", "CHOSEN")
     shown = plan.candidates[:CANDIDATES_SHOWN]
     chosen = plan.chosen
     extra = () if chosen is None or chosen in shown else (chosen,)
     numbered = [(plan.candidates.index(c) + 1, c) for c in (*shown, *extra)]
-    lines = table([head, *(_row(number, c) for number, c in numbered)], right=frozenset({0, 4, 5, 6, 7}))
+    lines = fitted(_COLUMNS, numbered, width)
     hidden = len(plan.candidates) - len(numbered)
     if hidden:
         lines.append(f"   and {hidden} dearer one{'s' if hidden > 1 else ''}")
-    return [*lines, str(plan.saving), f"policy {plan.policy}: {plan.reason}", *(f"note: {note}" for note in plan.notes)]
+    sentences = [str(plan.saving), f"policy {plan.policy}: {plan.reason}", *(f"note: {note}" for note in plan.notes)]
+    return [*lines, *(line for sentence in sentences for line in wrapped(sentence, width))]
 
 
-def _row(number: int, c: Candidate) -> tuple[str, ...]:
-    p = c.offer.placement
-    is_spot = p.capacity is Capacity.SPOT
-    return (
-        str(number),
-        str(p),
-        p.instance,
-        f"{p.accelerator}:{p.accelerators}",
-        f"{c.offer.price:.2f}" + ("" if is_spot else " od"),
-        f"{c.offer.on_demand_price:.2f}",
-        show_duration(c.life) if is_spot else "no end",
-        show_usd(c.estimate.usd),
-        "✔" if c.is_chosen else c.why,
-    )
+Numbered = tuple[int, Candidate]
+
+
+def _rate(row: Numbered) -> str:
+    offer = row[1].offer
+    return f"{offer.price:.2f}" + ("" if offer.placement.capacity is Capacity.SPOT else " od")
+
+
+def _life(row: Numbered) -> str:
+    return show_duration(row[1].life) if row[1].offer.placement.capacity is Capacity.SPOT else "no end"
+
+
+_COLUMNS: list[Column[Numbered]] = [
+    Column(head="#", cell=lambda row: str(row[0]), is_right=True),
+    Column(head="PLACE", cell=lambda row: str(row[1].offer.placement)),
+    Column(head="INSTANCE", cell=lambda row: row[1].offer.placement.instance, rank=4),
+    Column(head="GPU", cell=lambda row: f"{row[1].offer.placement.accelerator}:{row[1].offer.placement.accelerators}", rank=3),
+    Column(head="$/h", cell=_rate, is_right=True),
+    Column(head="OD $/h", cell=lambda row: f"{row[1].offer.on_demand_price:.2f}", rank=2, is_right=True),
+    Column(head="MEAN LIFE", cell=_life, rank=1, is_right=True),
+    Column(head="EST. TOTAL", cell=lambda row: show_usd(row[1].usd), is_right=True),
+    Column(head="CHOSEN", cell=lambda row: "✔" if row[1].is_chosen else row[1].why),
+]
 
 
 def plan_json(recipe: Recipe, plan: Plan, speed_reason: str) -> dict[str, Json]:
     """The document of `launch plan -o json`; the plan's own fields, without the tags of our journal."""
-    raw = _untagged(encode(plan))
+    raw = untagged(encode(plan))
     raw.pop("schema_version")
     simulated = {"simulated": recipe.is_local, "speed": plan.task.speed, "speed_reason": speed_reason}
     return {"schema_version": 1, "recipe": recipe.name, **simulated, "plan": raw}
 
 
-def _untagged(value: Json) -> Json:
+def untagged(value: Json) -> Json:
     if isinstance(value, dict):
-        return {key: _untagged(item) for key, item in value.items() if key != "is"}
-    return [_untagged(item) for item in value] if isinstance(value, list) else value
+        return {key: untagged(item) for key, item in value.items() if key != "is"}
+    return [untagged(item) for item in value] if isinstance(value, list) else value
 
 
 # --- after the run -----------------------------------------------------------------------------------------------------------

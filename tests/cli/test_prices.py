@@ -228,7 +228,7 @@ def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytes
     assert main([*words]) == 0
     said = capsys.readouterr().out
     assert "8 GPUs for one" in said
-    assert "compute only" in said
+    assert "machines only" in said
     assert main([*words, "--sort", "spot"]) == 2
     assert main(["prices", "V100", "--sort", "total"]) == 2
     assert "--for RECIPE" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_validate_refuses_what_plan_refuses(line: str, recipe_at, capsys: pytest
         ("secrets: [NO_SUCH_TOKEN]", 2, "export NO_SUCH_TOKEN="),
     ],
 )
-def test_a_recipe_that_plan_refuses_for_no_fault_of_its_own_is_valid_and_the_verdict_says_so(
+def test_a_recipe_that_train_refuses_for_no_fault_of_its_own_is_valid_and_the_verdict_says_so(
     line: str, exit_code: int, said: str, recipe_at, capsys: pytest.CaptureFixture[str]
 ):
     name = recipe_at(f"run: echo a\n{line}\n")
@@ -87,8 +87,8 @@ def test_a_recipe_that_plan_refuses_for_no_fault_of_its_own_is_valid_and_the_ver
     assert (told["valid"], told["runs_here"]) == (True, False)
     assert said in told["notes"][0]
     assert launch("recipes", "validate", name) == 0
-    assert capsys.readouterr().out.startswith(f"valid, but `launch plan` ends with {exit_code}: {name}")
-    assert launch("plan", name) == exit_code
+    assert capsys.readouterr().out.startswith(f"valid, but `launch train` ends with {exit_code}: {name}")
+    assert launch("train", name) == exit_code
 
 
 @pytest.mark.parametrize("command", [["recipes", "validate"], ["plan"]])

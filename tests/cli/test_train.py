@@ -191,7 +191,7 @@ def test_a_hang_up_leaves_the_machine_running_and_the_resume_line_in_the_log():
         (["train", "recipes/tiny.yaml", "--name", "No Good"], 2, "lower-case"),
         (["train", "recipes/tiny.yaml", "--keep-failed", "30m"], 2, "later version"),
         (["train", "recipes/tiny.yaml", "resources.infra=aws"], 5, "resources.infra=local"),
-        (["plan", "recipes/tiny.yaml", "resources.infra=[]", "resources.accelerators=H100:1"], 5, "resources.infra=local"),
+        (["train", "recipes/tiny.yaml", "resources.infra=[]", "resources.accelerators=H100:1"], 5, "resources.infra=local"),
         (["plan", "recipes/tiny.yaml", "resources.max_hourly_cost=0.01"], 3, "max_hourly_cost"),
         (["train", "recipes/tiny.yaml", "resources.max_hourly_cost=0.01"], 3, "nearest"),
         (["train", "recipes/tiny.yaml", "checkpoint.dir=s3://bucket/runs?sig=1"], 2, "no key or query"),

@@ -10,9 +10,10 @@ from launcher import codec
 from launcher.core.contract import SaveRule
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
+from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import Task, estimate
 from launcher.core.plan.limits import accepted, allowed_capacities, lies_in
-from launcher.core.plan.planner import Plan, hopeless, interval_of, plan
+from launcher.core.plan.planner import Plan, hopeless, plan
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import CheckpointSpec, Goal, Recipe, Resources
 from launcher.units import HOUR, MINUTE
@@ -144,7 +145,10 @@ def test_nothing_that_fits_names_the_nearest_miss():
     made = planned(spot("a", 1.5), on_demand("b", 3.0), resources=Resources(accelerators=("A100:1",), max_hourly_cost=1.0))
     assert made.candidates == ()
     assert made.chosen is None
-    assert made.nearest_miss == "aws a x1 (spot) at $1.50/h: its $1.50/h is above resources.max_hourly_cost $1.00/h"
+    assert made.nearest_miss == (
+        "aws a x1 (spot) at $1.50/h: its $1.50/h is above resources.max_hourly_cost $1.00/h; "
+        "allow $1.50/h as resources.max_hourly_cost to fit: +$7.81"
+    )
 
 
 def test_a_plan_that_fits_has_no_miss():

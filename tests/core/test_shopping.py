@@ -9,6 +9,7 @@ from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.market.offer import Capacity
 from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.shopping import offers_of, totals
+from launcher.core.plan.transfer import Haul
 from launcher.core.plan.work import UTILIZATION, Work, time_on, work_of
 from launcher.core.recipe import Recipe, Resources
 from launcher.units import HOUR
@@ -35,7 +36,7 @@ def quote(gpu: str, count: float = 1, *, spot: float | None = None, on_demand: f
 
 
 def finish(*quotes: Quote, recipe: Recipe = RECIPE, work: Work = TEN_HOURS) -> list[tuple[str, float, str]]:
-    found = totals(recipe, work, [offer for q in quotes for offer in offers_of(q)])
+    found = totals(recipe, work, Haul(), [offer for q in quotes for offer in offers_of(q)])
     return [(t.offer.placement.instance, round(t.estimate.usd, 2), t.why) for t in found]
 
 
@@ -62,9 +63,9 @@ def test_spot_that_costs_nearly_as_much_as_on_demand_loses_by_its_restarts() -> 
     98 % of on-demand that is dearer; at a half it is not."""
     dear = finish(quote("A100", spot=0.98, on_demand=1.00))
     assert dear[0][1] < dear[1][1]
-    (first, _) = totals(RECIPE, TEN_HOURS, offers_of(quote("A100", spot=0.98, on_demand=1.00)))
+    (first, _) = totals(RECIPE, TEN_HOURS, Haul(), offers_of(quote("A100", spot=0.98, on_demand=1.00)))
     assert first.offer.placement.capacity is Capacity.ON_DEMAND
-    (first, _) = totals(RECIPE, TEN_HOURS, offers_of(quote("A100", spot=0.50, on_demand=1.00)))
+    (first, _) = totals(RECIPE, TEN_HOURS, Haul(), offers_of(quote("A100", spot=0.50, on_demand=1.00)))
     assert first.offer.placement.capacity is Capacity.SPOT
     assert first.estimate.restarts == pytest.approx(first.estimate.elapsed / SPOT_LIFE)
 

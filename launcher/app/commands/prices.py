@@ -107,21 +107,21 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
     from launcher.app.experience import experience
     from launcher.app.pricing_totals import assumptions, total_json, total_lines
     from launcher.app.pricing_totals import grouped as grouped_totals
-    from launcher.core.plan.shopping import offers_of, totals
+    from launcher.core.plan.shopping import haul_of, offers_of, totals
     from launcher.core.plan.sizing import size_lines
     from launcher.core.plan.work import work_of
 
     if args.sort not in (None, "total"):
         raise UsageError(f"--for ranks by the total; leave out --sort {args.sort}")
     recipe = recipe_file.load(args.for_recipe).recipe
-    work = work_of(recipe)
+    work, haul = work_of(recipe), haul_of(recipe)
     lives = experience(Path(args.home), time.time()).lives
     found = grouped_totals(
-        totals(recipe, work, (offer for listing in listings for offer in offers_of(listing.quote, lives))), _group(args)
+        totals(recipe, work, haul, (offer for listing in listings for offer in offers_of(listing.quote, lives))), _group(args)
     )
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
-    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(), "totals": [total_json(t) for t in found]}
-    print_answer(args, {**document, "memory": sizes}, [*total_lines(found, work), *sizes])
+    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(haul), "totals": [total_json(t) for t in found]}
+    print_answer(args, {**document, "memory": sizes}, [*total_lines(found, work, haul), *sizes])
     return 0
 
 

@@ -58,13 +58,13 @@ def _show(args: argparse.Namespace, name: str) -> int:
 
 def _validate(args: argparse.Namespace, name: str) -> int:
     """One line where it is good, and notes. A wrong recipe is raised, and ends in one line too; one that is good but cannot be
-    trained here and now is valid, and the line says why `plan` refuses it."""
+    trained here and now is valid, and the line says why `train` refuses it."""
     recipe = recipe_file.load(name).recipe
     notes = [note] if (note := note_on_code(recipe)) else []
     obstacle = _obstacle(recipe)
     what = f"trainer {recipe.trainer['kind']}" if recipe.trainer else "run"
     where = ", ".join(recipe.resources.infra) or "anywhere"
-    verdict = "ok" if obstacle is None else f"valid, but `launch plan` ends with {obstacle.exit_code}"
+    verdict = "ok" if obstacle is None else f"valid, but `launch train` ends with {obstacle.exit_code}"
     said = f"{verdict}: {name} is recipe {recipe.name} ({what}, on {where})"
     if obstacle is not None:
         notes.append(str(obstacle))

@@ -38,7 +38,11 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A placement with its prices now. `price_cap` is the most it may cost per hour while an instance lives."""
+    """A placement with its prices now. `price_cap` is the most it may cost per hour while an instance lives.
+
+    `pace` and `aside` are of one job, for comparing places that differ in more than price: hours of the job's work that are done
+    there in an hour, and dollars for each hour of its work that are spent beside the machine (data, checkpoints).
+    """
 
     placement: Placement
     price: UsdPerHour
@@ -47,6 +51,8 @@ class Offer:
     mean_life: Seconds  # until preemption; the prior where nothing was seen; inf never (on-demand: 1e9)
     notice_lead: Seconds  # between the cloud's warning and the end
     source: str  # where the price is from, with its date
+    pace: float = 1.0
+    aside: UsdPerHour = 0.0
 
 
 # How long before the end the clouds warn of it. AWS: EC2 User Guide, Spot Instance interruption notices ("two minutes before").

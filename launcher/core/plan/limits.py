@@ -4,12 +4,13 @@ A filter that only drops offers leaves people staring at an empty table. So each
 name the key of the recipe; the one with the fewest faults is the nearest miss.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.core.market.offer import Capacity, Offer, Placement
-from launcher.core.plan.sizing import count_for, show_memory, show_wish, too_small
-from launcher.core.recipe import Recipe, memory_named
-from launcher.units import UsdPerHour, show_rate
+from launcher.core.plan.sizing import count_for, lacking_gib, show_memory, show_wish, too_small
+from launcher.core.recipe import AUTO, Recipe, memory_named
+from launcher.units import Usd, show_rate
 
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
 DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
@@ -21,6 +22,7 @@ class Miss:
 
     offer: Offer
     faults: tuple[str, ...]
+    concession: str  # "allow eu-west-1 in data.residency": what the recipe would have to say
 
     def __str__(self) -> str:
         p = self.offer.placement
@@ -52,6 +54,7 @@ def faults(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
     """Everything that keeps `recipe` from accepting `offer`; () where it does."""
     checks = (
         _hardware_fault(recipe, offer.placement),
+        too_small(recipe, offer.placement.accelerator),
         _infra_fault(recipe, offer.placement),
         _residency_fault(recipe, offer.placement),
         _capacity_fault(recipe, offer.placement),
@@ -64,27 +67,53 @@ def accepted(recipe: Recipe, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
     return tuple(o for o in offers if not faults(recipe, o))
 
 
-def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...]) -> Miss | None:
-    """Where the job could run but for price or capacity, else whatever has the fewest faults; the cheapest of those."""
-    misses = [Miss(offer=o, faults=found) for o in offers if (found := faults(recipe, o))]
-    return min(misses, key=lambda m: _distance(recipe, m), default=None)
+def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...], usd: Callable[[Offer], Usd] | None = None) -> Miss | None:
+    """Where the job could run but for price or capacity, else whatever has the fewest faults; of those the cheapest, by `usd` to
+    finish there or by the hour.
+    """
+    faulty = {o: found for o in offers if (found := faults(recipe, o))}
+    clouds = {text.partition("/")[0] for text in recipe.resources.infra}
+    distances = {o: _distance(recipe, o, len(found), clouds) for o, found in faulty.items()}
+    nearest = min(distances.values(), default=None)
+    near = [o for o, distance in distances.items() if distance == nearest]
+    best = min(near, key=lambda o: (usd(o) if usd else o.price, o.price, o.placement.place), default=None)
+    return None if best is None else Miss(offer=best, faults=faulty[best], concession=_concession(recipe, best))
 
 
-def _distance(recipe: Recipe, miss: Miss) -> tuple[bool, int, UsdPerHour, str]:
-    placement = miss.offer.placement
-    return not could_run(recipe, placement), len(miss.faults), miss.offer.price, placement.place
+def _distance(recipe: Recipe, offer: Offer, num_faults: int, clouds: set[str]) -> tuple[bool, float, int, bool]:
+    """Another region is nearer than another cloud, and anything nearer than a GPU that does not hold the training."""
+    p = offer.placement
+    return not could_run(recipe, p), lacking_gib(recipe, p.accelerator), num_faults, bool(clouds) and p.cloud not in clouds
+
+
+def _concession(recipe: Recipe, offer: Offer) -> str:
+    p = offer.placement
+    parts = (
+        (_hardware_fault(recipe, p), f"{p.accelerator}:{p.accelerators} in resources.accelerators"),
+        (_infra_fault(recipe, p), f"{p.cloud}/{p.region} in resources.infra"),
+        (_residency_fault(recipe, p), f"{p.region} in data.residency"),
+        (_capacity_fault(recipe, p), f"{p.capacity.value} by {_capacity_key(recipe)}"),
+        (_price_fault(recipe, offer), f"{show_rate(offer.price_cap)} as resources.max_hourly_cost"),
+    )
+    allowed = " and ".join(allowed for fault, allowed in parts if fault)
+    larger = "make the training smaller" if recipe.resources.accelerators == (AUTO,) else "write resources.accelerators=auto"
+    return " and ".join(step for step in (allowed and f"allow {allowed}", lacking_gib(recipe, p.accelerator) and larger) if step)
+
+
+def _capacity_key(recipe: Recipe) -> str:
+    return "policy.on_demand_fallback=true" if recipe.resources.use_spot == "auto" else "resources.use_spot=auto"
 
 
 def could_run(recipe: Recipe, placement: Placement) -> bool:
     """Whether the job could run there at all, whatever it costs and however it is bought."""
     checks = (_hardware_fault, _infra_fault, _residency_fault)
-    return not any(check(recipe, placement) for check in checks)
+    return not any(check(recipe, placement) for check in checks) and not lacking_gib(recipe, placement.accelerator)
 
 
 def _hardware_fault(recipe: Recipe, placement: Placement) -> str | None:
     needed = accelerators_needed(recipe, placement)
     if needed is not None and needed <= placement.accelerators:
-        return too_small(recipe, placement.accelerator)
+        return None
     wishes = wanted_accelerators(recipe)
     memory = show_memory(placement.accelerator) if any(memory_named(wish.partition(":")[0]) for wish in wishes) else ""
     wanted = " or ".join(show_wish(wish) for wish in wishes)

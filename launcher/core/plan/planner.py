@@ -5,33 +5,25 @@ policy's first decision, asked with the same view it will have when the run star
 and the run go to another.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.core.checkpoint.rules import save_interval, save_rule
+from launcher.core.checkpoint.rules import save_rule
 from launcher.core.contract import SaveRule
-from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life
+from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Capacity, Offer
-from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.candidates import Candidate, TaskAt, costed, interval_of, ranked
+from launcher.core.plan.estimate import Task
 from launcher.core.plan.goal import enough_money, enough_time, lateness, least_usd, reserved, show_least
-from launcher.core.plan.limits import accelerators_needed, accepted, allowed_capacities, could_run, nearest_miss
+from launcher.core.plan.limits import accepted, allowed_capacities, could_run, nearest_miss
+from launcher.core.plan.sizing import lacking_gib
+from launcher.core.plan.transfer import Haul
 from launcher.core.policy.base import Move, Phase, Policy, RunView
 from launcher.core.recipe import Goal, Recipe
 from launcher.core.tempo import PUBLISH_LOOKS_S
-from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_excess, show_usd
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
 
 ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A place that fits. `why` says what speaks against it, in a few words; "" for the chosen one."""
-
-    offer: Offer
-    life: Seconds
-    estimate: Estimate
-    is_chosen: bool
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,35 +77,90 @@ class Plan:
         return next((c for c in self.candidates if c.is_chosen), None)
 
 
-def plan(recipe: Recipe, offers: tuple[Offer, ...], task: Task, view: MarketView, policy: Policy, now: Utc) -> Plan:
-    """The plan for `recipe` on `offers` (unfiltered), as things are believed to stand in `view`."""
-    fitting = accepted(recipe, offers)
-    view = replace(view, offers=fitting, sighted_at=now)
-    decision = policy.decide(first_view(recipe, task, now), view)
-    chosen = decision.ranked[0] if isinstance(decision, Move) else None
-    candidates = _ranked(recipe, task, view, policy, chosen, now)
-    best = next((c for c in candidates if c.is_chosen), None)
-    sure_price = on_demand_price(recipe, offers)
-    miss = None if fitting else nearest_miss(recipe, offers)
+def plan(
+    recipe: Recipe,
+    offers: tuple[Offer, ...],
+    task: Task | TaskAt,
+    view: MarketView,
+    policy: Policy,
+    now: Utc,
+    haul: Haul | None = None,
+) -> Plan:
+    """The plan for `recipe` on `offers` (unfiltered, some at least), as things are believed to stand in `view`.
+
+    `task`: the job's times, in all places alike or by place; then those of the plan are the chosen place's, else the cheapest's.
+    `haul` None: nothing is paid for beside machines.
+    """
+    view = replace(view, offers=accepted(recipe, offers), sighted_at=now)
+    found = costed(recipe, view, view.offers, task, haul)
+    reference = _reference(found, offers, task)
+    compared = tuple(_compared(c, reference) for c in found)
+    decision = policy.decide(first_view(recipe, reference, now), replace(view, offers=compared))
+    first = decision.ranked[0] if isinstance(decision, Move) else None
+    best = next((c for c, offer in zip(found, compared, strict=True) if offer == first), None)
+    candidates = ranked(found, best, view, policy.name, now)
+    if best is not None and best.task is not None:
+        reference = best.task
     return Plan(
-        task=task,
+        task=reference,
         policy=policy.name,
         reason=decision.reason,
         candidates=candidates,
-        saving=_saving(recipe, task, best.life if best else HOUR),
-        on_demand_price=sure_price,
-        on_demand_usd=None if sure_price is None else sure_price * (task.work + task.restart_cost) / HOUR,
-        nearest_miss=str(miss) if miss else None,
-        notes=_notes(recipe, task, best),
+        saving=_saving(recipe, reference, best.life if best else HOUR),
+        on_demand_price=on_demand_price(recipe, offers),
+        on_demand_usd=_on_demand_usd(recipe, offers, task),
+        nearest_miss=None if candidates else _miss(recipe, offers, view, task, haul),
+        notes=_notes(recipe, reference, best),
     )
 
 
-def hopeless(recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: Utc) -> str | None:
+def _reference(found: Sequence[Candidate], offers: tuple[Offer, ...], task: Task | TaskAt) -> Task:
+    """The times by which the job is told to the policy: those where it costs least; where nothing fits, of whatever is there."""
+    if isinstance(task, Task):
+        return task
+    best = min(found, key=lambda c: c.usd, default=None)
+    return task(offers[0]) if best is None or best.task is None else best.task
+
+
+def _compared(c: Candidate, reference: Task) -> Offer:
+    """The offer as a policy compares it: by the work that is done in an hour there, and by what that costs beside the machine."""
+    if c.task is None:
+        return c.offer
+    return replace(c.offer, pace=reference.work / c.task.work, aside=c.aside.usd / (reference.work / HOUR))
+
+
+def _miss(recipe: Recipe, offers: tuple[Offer, ...], view: MarketView, task: Task | TaskAt, haul: Haul | None) -> str | None:
+    """The nearest offer that does not fit, and what it would cost to let it."""
+
+    def usd(offer: Offer) -> Usd:
+        return costed(recipe, view, (offer,), task, haul)[0].usd
+
+    miss = nearest_miss(recipe, offers, usd)
+    if miss is None:
+        return None
+    fits_then = not lacking_gib(recipe, miss.offer.placement.accelerator)
+    return f"{miss}; {miss.concession}{f' to fit: +{show_usd(usd(miss.offer))}' if fits_then else ''}"
+
+
+def _on_demand_usd(recipe: Recipe, offers: tuple[Offer, ...], task: Task | TaskAt) -> Usd | None:
+    """What the job comes to on demand, undisturbed, where that costs least."""
+    there = [o for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
+    times = [(o.price, task if isinstance(task, Task) else task(o)) for o in there]
+    return min((recipe.num_nodes * price * (t.work + t.restart_cost) / HOUR for price, t in times), default=None)
+
+
+def hopeless(
+    recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: Utc, *, is_known: bool | None = None
+) -> str | None:
     """Why a run would pause before its first machine, with the change by which it would not; None where it would start.
 
-    What `core/run/verdict` and `core/run/purse` come to once the run is there.
+    `is_known`: whether the work is; by default that of a trainer is. It is what `core/run/verdict` and `core/run/purse` come
+    to once the run is there.
     """
-    goal, ends_at, known = recipe.policy, deadline_of(recipe.policy, now), recipe.trainer is not None
+    goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
+    known = recipe.trainer is not None if is_known is None else is_known
+    candidates = tuple(candidates)
+    task = min((c.task or task for c in candidates), key=lambda t: t.work + t.restart_cost, default=task)
     late = ends_at is not None and lateness(work=task.work if known else 0.0, restart_cost=task.restart_cost, time=ends_at - now)
     would_do = "would do" if known else f"would do for {show_duration(task.work)} of training"
     if late:
@@ -124,7 +171,7 @@ def hopeless(recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: U
     of_one = (recipe.num_nodes * cheapest.offer.price_cap, task.restart_cost, reserved(task.speed, 0.0))
     if least_usd(*of_one) <= goal.budget:
         return None
-    enough = enough_money(0.0, cheapest.estimate.usd, least_usd(*of_one))
+    enough = enough_money(0.0, cheapest.usd, least_usd(*of_one))
     return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} {would_do}"
 
 
@@ -152,51 +199,6 @@ def deadline_of(goal: Goal, started_at: Utc) -> Utc | None:
     return started_at + goal.deadline if goal.deadline is not None else goal.deadline_at
 
 
-def interval_of(rule: SaveRule, task: Task) -> Seconds | None:
-    """Market seconds between saves that `rule` comes to, None for never; no shorter than a step."""
-    if rule.never:
-        return None
-    if rule.seconds is not None:
-        return rule.seconds
-    if rule.steps is not None and task.step is not None:
-        return rule.steps * task.step
-    best = save_interval(stall=task.stall, life=rule.mean_life, durable=task.durable, max_loss=rule.max_loss)
-    return max(best, task.step or 1.0)
-
-
-def _ranked(
-    recipe: Recipe, task: Task, view: MarketView, policy: Policy, chosen: Offer | None, now: Utc
-) -> tuple[Candidate, ...]:
-    costed = [_costed(recipe, task, view, offer, is_chosen=offer == chosen) for offer in view.offers]
-    best = next((c for c in costed if c.is_chosen), None)
-    explained = [replace(c, why=_why(recipe, view, policy, c, best, now)) for c in costed]
-    return tuple(sorted(explained, key=lambda c: (c.estimate.usd, not c.is_chosen, c.offer.placement.place)))
-
-
-def _costed(recipe: Recipe, task: Task, view: MarketView, offer: Offer, *, is_chosen: bool) -> Candidate:
-    life = mean_life(view, offer)
-    interval = interval_of(save_rule(recipe.checkpoint, life), task)
-    cost = estimate(task, price=offer.price, life=life, interval=interval)
-    return Candidate(offer=offer, life=life, estimate=cost, is_chosen=is_chosen, why="")
-
-
-def _why(recipe: Recipe, view: MarketView, policy: Policy, c: Candidate, best: Candidate | None, now: Utc) -> str:
-    """Why not this one: the most telling reason, short enough for a column."""
-    placement = c.offer.placement
-    needed = accelerators_needed(recipe, placement) or placement.accelerators
-    if c.is_chosen:
-        return ""
-    if needed < placement.accelerators:
-        return f"{placement.accelerators} GPUs for {'one' if needed == 1 else needed}"
-    if is_cooling(view, placement.place, now):
-        return f"cools down for {show_duration(belief_of(view, placement.place).cools_until - now)}"
-    if best is None or c.estimate.usd < best.estimate.usd:
-        return f"not what the policy {policy.name} takes first"
-    if c.offer.price < best.offer.price:
-        return f"less per hour, but {c.estimate.restarts:.1f} restarts"
-    return show_excess(c.estimate.usd / best.estimate.usd)
-
-
 def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
     rule = save_rule(recipe.checkpoint, life)
     interval = interval_of(rule, task)
@@ -212,13 +214,18 @@ def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
     if rule.steps is not None and task.step is not None:
         return f"as checkpoint.every says, {rule.steps} steps"
     here = " here" if task.speed != 1 else ""
-    measured = f"stall {task.stall / task.speed:.2g} s, durable {task.durable / task.speed:.2g} s{here}"
+    measured = f"stall {_digits(task.stall / task.speed)} s, durable {_digits(task.durable / task.speed)} s{here}"
     bound = ""
     if interval <= task.durable:
         bound = ", not below the durable time"
     elif interval >= rule.max_loss:
         bound = ", not above checkpoint.max_loss"
     return f"{measured}; √(2·stall·life){bound}"
+
+
+def _digits(seconds: Seconds) -> str:
+    """The two that count, and no exponent."""
+    return f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 def on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
@@ -240,9 +247,9 @@ def _notes(recipe: Recipe, task: Task, best: Candidate | None) -> tuple[str, ...
     if goal.deadline is not None and cost.elapsed > goal.deadline:
         notes.append(f"about {show_duration(cost.elapsed)} are needed, the deadline is {show_duration(goal.deadline)}")
     kept = recipe.num_nodes * best.offer.price_cap * reserved(task.speed, task.durable) / HOUR
-    if goal.budget is not None and cost.usd + kept > goal.budget:
+    if goal.budget is not None and best.usd + kept > goal.budget:
         notes.append(
-            f"about {show_usd(cost.usd)} are needed, and {show_usd(kept)} in reserve for the last machine's end; "
+            f"about {show_usd(best.usd)} are needed, and {show_usd(kept)} in reserve for the last machine's end; "
             f"the budget is {show_usd(goal.budget)}: the run would pause there"
         )
     if best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / (1 + cost.restarts):

@@ -1,38 +1,30 @@
 """Where a job is finished for least: each offer by its total, not by its hour, and what speaks against the others.
 
-Nothing was measured here, so speeds are the roofline's and lives are a prior; the ranking is what they are good for. Compute
-only: what it costs to store checkpoints and to move data is not in the totals yet.
+Nothing was measured here, so speeds are the roofline's and lives are a prior; the ranking is what they are good for. How places
+are costed and compared is `candidates`, as for any plan; here is what price lists offer, and what times a job is told by on them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from launcher.core.checkpoint.rules import save_rule
+from launcher.core.market.belief import MarketView
 from launcher.core.market.chips import CHIPS
 from launcher.core.market.lives import PRIOR, Lives
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer, Placement
 from launcher.core.market.quote import Doubt, Quote
-from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.candidates import Candidate, TaskAt, by_total, costed
+from launcher.core.plan.estimate import Task
 from launcher.core.plan.limits import accelerators_needed, accepted
-from launcher.core.plan.planner import interval_of
+from launcher.core.plan.sizing import footprint_of
+from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site
 from launcher.core.plan.work import Work, time_on
 from launcher.core.recipe import Recipe
 from launcher.core.run.view import RESTART_UNMEASURED_S
-from launcher.units import Seconds, UsdPerHour, show_excess
+from launcher.units import Bytes, Seconds, UsdPerHour
 
 STALL_S: Seconds = 5.0  # of a save, and until it is durable: assumed, as for a model of some GB
-DURABLE_S: Seconds = 60.0
-TELLING = 1.15  # a difference in hours that is worth a word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Total:
-    """What `offer` comes to in the end. `why`: what speaks against it, "" for the cheapest."""
-
-    offer: Offer
-    gpus: int  # that the job uses of the machine's
-    estimate: Estimate
-    why: str = ""
+DURABLE_S: Seconds = 60.0  # where nobody knows how large a checkpoint is
+DURABLE_LEAST_S: Seconds = 1.0  # however small: a few requests, one after the other
 
 
 def offers_of(quote: Quote, lives: Lives = PRIOR) -> tuple[Offer, ...]:
@@ -65,40 +57,72 @@ def _offer(quote: Quote, capacity: Capacity, price: UsdPerHour, lives: Lives) ->
     )
 
 
-def totals(recipe: Recipe, work: Work, offers: Iterable[Offer]) -> tuple[Total, ...]:
-    """The offers that the recipe accepts and whose GPU is known, the cheapest to finish first.
-
-    A recipe that names no GPU is content with one of any kind. One that is rehearsed is taken to be for clouds.
-    """
+def anywhere(recipe: Recipe) -> Recipe:
+    """The recipe as it is priced for clouds: one that names no GPU takes one of any kind, and a rehearsed one any cloud."""
     resources = recipe.resources
     gpus = resources.accelerators or tuple(f"{name}:1" for name in CHIPS)
-    wanted = replace(recipe, resources=replace(resources, accelerators=gpus, infra=() if recipe.is_local else resources.infra))
-    fitting = accepted(wanted, tuple(o for o in offers if o.placement.accelerator in CHIPS))
-    found = sorted((_total(wanted, work, offer) for offer in fitting), key=lambda t: (t.estimate.usd, t.offer.placement.place))
-    return tuple(replace(total, why=_why(total, found[0])) for total in found)
+    return replace(recipe, resources=replace(resources, accelerators=gpus, infra=() if recipe.is_local else resources.infra))
 
 
-def _total(recipe: Recipe, work: Work, offer: Offer) -> Total:
-    gpus = accelerators_needed(recipe, offer.placement)
-    assert gpus is not None, "only accepted offers are counted"
-    task = Task(
-        work=time_on(CHIPS[offer.placement.accelerator], gpus * recipe.num_nodes, work),
-        restart_cost=RESTART_UNMEASURED_S,
-        stall=STALL_S,
-        durable=DURABLE_S,
-        num_nodes=recipe.num_nodes,
+def comparable(offers: Iterable[Offer]) -> tuple[Offer, ...]:
+    """Those whose GPU is known, so that there is a speed to go by."""
+    return tuple(offer for offer in offers if offer.placement.accelerator in CHIPS)
+
+
+def times(recipe: Recipe, work: Work, haul: Haul, measured: Mapping[str, Seconds] | None = None) -> TaskAt:
+    """How long the job takes in a place: as `measured` on such a machine (by "A100:8"), else by the roofline from one GPU to the
+    other; and by what its checkpoints weigh.
+    """
+    moved_s = None if haul.state is None else haul.state / UPLOAD_PER_S
+
+    def there(offer: Offer) -> Task:
+        placement = offer.placement
+        gpus = accelerators_needed(recipe, placement) or placement.accelerators
+        seen = (measured or {}).get(f"{placement.accelerator}:{gpus}")
+        return Task(
+            work=seen or time_on(CHIPS[placement.accelerator], gpus * recipe.num_nodes, work),
+            restart_cost=RESTART_UNMEASURED_S + (moved_s or 0.0),
+            stall=STALL_S,
+            durable=DURABLE_S if moved_s is None else max(DURABLE_LEAST_S, moved_s),
+            num_nodes=recipe.num_nodes,
+        )
+
+    return there
+
+
+# Whose bucket a URL's scheme means; what else speaks S3 bills otherwise.
+CLOUD_OF_SCHEME = {"s3": "aws", "gs": "gcp", "az": "azure", "abfs": "azure", "abfss": "azure"}
+
+
+def haul_of(
+    recipe: Recipe,
+    *,
+    state: Bytes | None = None,
+    store: Site | None = None,
+    data: Bytes | None = None,
+    source: Site | None = None,
+) -> Haul:
+    """What the recipe keeps and moves; a checkpoint's size counted for a trainer of ours, places by their URLs, unless told."""
+    found = footprint_of(recipe)
+    counted = None if found is None else found.weights + found.optimizer
+    keep = recipe.checkpoint.keep
+    urls = (site for url in recipe.data.values() if (site := _site(url)) is not None)
+    return Haul(
+        state=counted if state is None else state,
+        kept=keep.last + keep.best,
+        store=store or _site(recipe.checkpoint.dir or ""),
+        data=data,
+        source=source or next(urls, None),
     )
-    interval = interval_of(save_rule(recipe.checkpoint, offer.mean_life), task)
-    return Total(offer=offer, gpus=gpus, estimate=estimate(task, price=offer.price, life=offer.mean_life, interval=interval))
 
 
-def _why(total: Total, best: Total) -> str:
-    """The most telling reason, short enough for a column."""
-    if total is best:
-        return ""
-    placement, slower = total.offer.placement, total.estimate.elapsed / best.estimate.elapsed
-    if total.gpus < placement.accelerators:
-        return f"{placement.accelerators} GPUs for {'one' if total.gpus == 1 else total.gpus}"
-    if total.offer.price < best.offer.price and slower >= TELLING:
-        return f"less per hour, but {slower:.1f} times the hours"
-    return show_excess(total.estimate.usd / best.estimate.usd) or "as much"
+def _site(url: str) -> Site | None:
+    cloud = CLOUD_OF_SCHEME.get(url.partition("://")[0])
+    return None if cloud is None else Site(cloud=cloud)
+
+
+def totals(recipe: Recipe, work: Work, haul: Haul, offers: Iterable[Offer]) -> tuple[Candidate, ...]:
+    """The offers that the recipe accepts and whose GPU is known, the cheapest to finish first. No policy is asked."""
+    wanted = anywhere(recipe)
+    fitting = accepted(wanted, comparable(offers))
+    return by_total(costed(wanted, MarketView(), fitting, times(wanted, work, haul), haul))

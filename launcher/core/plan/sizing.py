@@ -69,6 +69,7 @@ class GptShape:
         return cls(**known)  # a recipe's types are checked as it is read
 
 
+@functools.lru_cache(maxsize=16)  # asked anew for each of thousands of offers
 def gpt_footprint(shape: GptShape, *, recomputes: bool = False) -> Footprint:
     """Of launcher.trainers.gpt, all of it in fp32. `recomputes`: each block keeps its input only."""
     parameters = gpt_parameters(shape)
@@ -116,6 +117,12 @@ def _gpt_of(trainer: Mapping[str, Json], *, recomputes: bool) -> Footprint:
     return gpt_footprint(GptShape.of(trainer), recomputes=recomputes)
 
 
+def _needed(recipe: Recipe) -> Footprint | None:
+    """As `footprint_of`; None too where the recipe itself says what memory will do, for its author knows better."""
+    says = any(memory_named(wish.partition(":")[0]) for wish in recipe.resources.accelerators)
+    return None if says else footprint_of(recipe)
+
+
 def is_sized(trainer: Mapping[str, Json] | None) -> bool:
     """Whether the memory of this `trainer:` can be counted."""
     return trainer is not None and trainer.get("kind") == GPT
@@ -156,13 +163,19 @@ def too_small(recipe: Recipe, accelerator: str) -> str | None:
 
     One GPU: launcher.train works in one process, so others beside it do not help.
     """
-    found, chip = footprint_of(recipe), _chip(accelerator)
-    if found is None or chip is None or found.gib <= chip.memory_gib:
+    found, chip = _needed(recipe), _chip(accelerator)
+    if found is None or chip is None or not lacking_gib(recipe, accelerator):
         return None
     lighter = _lighter(recipe)
     helps = lighter is not None and lighter.gib <= chip.memory_gib
     remedy = f" (with trainer.recompute=true it needs {math.ceil(lighter.gib)})" if lighter is not None and helps else ""
     return f"training needs {show_need(found)}, and {accelerator} has {chip.memory_gib:g}{remedy}"
+
+
+def lacking_gib(recipe: Recipe, accelerator: str) -> float:
+    """By how much one such GPU is too small; 0 where it is not, or nobody knows."""
+    found, chip = _needed(recipe), _chip(accelerator)
+    return 0.0 if found is None or chip is None else max(0.0, found.gib - chip.memory_gib)
 
 
 def _lighter(recipe: Recipe) -> Footprint | None:
@@ -181,7 +194,7 @@ def show_need(found: Footprint) -> str:
 
 def size_lines(recipe: Recipe, accelerators: Iterable[str]) -> list[str]:
     """What a person should know of the memory of a training that `accelerators` are offered for; [] where it is not known."""
-    found = footprint_of(recipe)
+    found = _needed(recipe)
     if found is None:
         return []
     small = sorted({gpu for gpu in accelerators if too_small(recipe, gpu)})

@@ -7,7 +7,7 @@ measured speed is worth more.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.core.market.chips import CHIPS, Chip
 from launcher.core.recipe import Recipe
@@ -23,11 +23,16 @@ _VOCABULARY = 256  # of that trainer: bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """`flops` of all steps together; `reads_16`: in 16 bits, else in fp32. `basis` says what they are, for a person."""
+    """`flops` of all steps together; `reads_16`: in 16 bits, else in fp32. `basis` says what they are, for a person.
+
+    Of a measured or stated time `flops` are what those GPUs do in it, so that other GPUs are told by the ratio of their peaks.
+    `is_known` is False where they stand for a program that may train for any time.
+    """
 
     flops: float
     reads_16: bool
     basis: str
+    is_known: bool = True
 
 
 def work_of(recipe: Recipe) -> Work:
@@ -35,20 +40,37 @@ def work_of(recipe: Recipe) -> Work:
     trainer = recipe.trainer
     if trainer is not None and trainer.get("kind") == GPT:
         return Work(flops=_gpt_flops(trainer), reads_16=False, basis=f"the {trainer.get('steps')} steps of {GPT}, in fp32")
+    gpu, count = first_gpus(recipe)
+    basis = f"what one hour of {gpu}:{count} does in 16 bits, since nobody knows how long the program trains"
+    return replace(work_in(HOUR, gpu, count, recipe, basis=basis), is_known=False)
+
+
+def work_in(time: Seconds, gpu: str, count: int, recipe: Recipe, *, basis: str) -> Work:
+    """What `count` such GPUs do for this recipe in that time."""
+    reads_16 = is_in_16_bits(recipe)
+    return Work(flops=count * _peak(CHIPS[gpu], reads_16) * time, reads_16=reads_16, basis=basis)
+
+
+def is_in_16_bits(recipe: Recipe) -> bool:
+    """Our own trainer works in fp32; of any other program it is taken for granted."""
+    return recipe.trainer is None or recipe.trainer.get("kind") != GPT
+
+
+def first_gpus(recipe: Recipe) -> tuple[str, int]:
+    """The GPUs that the recipe names first, and all nodes' number of them; one of the reference where it names none known."""
     name, _, count = (recipe.resources.accelerators[0] if recipe.resources.accelerators else REFERENCE).partition(":")
-    known = next((gpu for gpu in CHIPS if gpu.lower() == name.lower()), REFERENCE)
-    gpus = int(count or 1) if known.lower() == name.lower() else 1
-    return Work(
-        flops=gpus * CHIPS[known].tflops_16 * 1e12 * UTILIZATION * HOUR,
-        reads_16=True,
-        basis=f"what one hour of {known}:{gpus} does in 16 bits, since nobody knows how long the program trains",
-    )
+    known = next((gpu for gpu in CHIPS if gpu.lower() == name.lower()), None)
+    return (REFERENCE, 1) if known is None else (known, int(float(count or 1)) * recipe.num_nodes)
 
 
 def time_on(chip: Chip, gpus: float, work: Work) -> Seconds:
     """How long `work` takes on so many of these, all used."""
-    peak = chip.tflops_16 if work.reads_16 else chip.tflops_32
-    return work.flops / (gpus * peak * 1e12 * UTILIZATION)
+    return work.flops / (gpus * _peak(chip, work.reads_16))
+
+
+def _peak(chip: Chip, reads_16: bool) -> float:
+    """Operations a second that training reaches."""
+    return (chip.tflops_16 if reads_16 else chip.tflops_32) * 1e12 * UTILIZATION
 
 
 def _gpt_flops(trainer: Mapping[str, object]) -> float:

@@ -103,10 +103,10 @@ def _is_pressed(run: RunView) -> bool:
 
 
 def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
-    """What an hour of training costs there: the start-up of each life is paid for, and trains nothing."""
-    work, share = _work_left(run), useful_share(mean_life(market, offer), run.restart_cost)
+    """What an hour of the job's work costs there: the start-up of each life is paid for, and trains nothing."""
+    work, share = _work_left(run) / offer.pace, useful_share(mean_life(market, offer), run.restart_cost)
     start = 1.0 if work == 0 else (work + run.restart_cost) / work  # where the work is not known, the start weighs nothing
-    return run.num_nodes * offer.price * start / share
+    return run.num_nodes * offer.price * start / share / offer.pace + offer.aside
 
 
 def by_useful_cost(run: RunView, market: MarketView, capacity: Capacity) -> tuple[Offer, ...]:

@@ -1,0 +1,197 @@
+"""The plan of a recipe for clouds: price lists, what this home has learnt, and what the person says of the job.
+
+Nothing is asked of a cloud, no account is needed and nothing is made; what nobody knows is left out of the totals and said.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.adapters.market.index import Listing, PriceIndex, PriceList
+from launcher.app.experience import Experience, experience
+from launcher.app.plans import note_on_code, num_steps
+from launcher.app.pricelists import price_index
+from launcher.app.wiring import policy_named
+from launcher.core.market.gpus import nearest
+from launcher.core.plan.limits import wanted_accelerators
+from launcher.core.plan.outlook import Outlook, outlook
+from launcher.core.plan.planner import Plan, hopeless, plan
+from launcher.core.plan.shopping import anywhere, comparable, haul_of, offers_of, times
+from launcher.core.plan.sizing import count_for, size_lines
+from launcher.core.plan.transfer import Haul, Site
+from launcher.core.plan.work import Work, first_gpus, is_in_16_bits, work_in, work_of
+from launcher.core.recipe import Recipe
+from launcher.errors import NoCapacity, RecipeError, UsageError
+from launcher.units import Bytes, Seconds, Utc, parse_duration, parse_size, show_duration, show_size
+
+_FLOP = re.compile(r"(\d+(?:\.\d+)?(?:e\+?\d{1,2})?) ?flops?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudPlan:
+    """A plan and what it rests on: the job's work, what is moved, the lists that the prices are from."""
+
+    recipe: Recipe
+    made: Plan
+    work: Work
+    haul: Haul
+    outlook: Outlook | None
+    lists: tuple[PriceList, ...]
+    notes: tuple[str, ...]
+    at: Utc
+
+
+def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
+    """Raises NoCapacity with the nearest miss where nothing fits, RecipeError and UsageError for what cannot be understood."""
+    now, home = time.time(), Path(args.home)
+    if recipe.policy.deadline_at is not None and recipe.policy.deadline_at <= now:
+        raise RecipeError("policy.deadline has passed already; write a later one, or a duration")
+    wanted = anywhere(recipe)
+    known = experience(home, now)
+    listings = _listings(wanted, price_index(home))
+    offers = comparable(offer for found in listings for offer in offers_of(found.quote, known.lives))
+    if not offers:
+        raise NoCapacity(
+            f"no list has a price for {' or '.join(wanted.resources.accelerators)}; `launch prices` shows what there is"
+        )
+    work, measured = _work(args.work, recipe, known)
+    haul = _haul(args, recipe)
+    policy = policy_named(recipe.policy.strategy)
+    made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul)
+    if not made.candidates:
+        raise NoCapacity(f"nothing on the price lists fits the recipe; the nearest is {made.nearest_miss}")
+    if stop := hopeless(recipe, made.task, made.candidates, now, is_known=work.is_known):
+        raise NoCapacity(f"{stop} (by the price lists and {_speeds(bool(measured))})")
+    return CloudPlan(
+        recipe=recipe,
+        made=made,
+        work=work,
+        haul=haul,
+        outlook=outlook(wanted, made, haul, now),
+        lists=_used(listings, made),
+        notes=(
+            *known.said,
+            *size_lines(wanted, (found.quote.accelerator for found in listings)),
+            *_notes(recipe, haul, bool(measured)),
+        ),
+        at=now,
+    )
+
+
+def _listings(recipe: Recipe, index: PriceIndex) -> list[Listing]:
+    """Of all GPUs that the recipe may mean. Raises RecipeError where no list has one, with the nearest name."""
+    listed = index.accelerators()
+    wishes = wanted_accelerators(recipe)
+    names = [gpu for gpu in listed if any(count_for(wish, gpu) is not None for wish in wishes)]
+    if not names:
+        near = nearest(wishes[0].partition(":")[0], listed)
+        hint = f"did you mean {near}? " if near else ""
+        raise RecipeError(f"resources.accelerators is {', '.join(wishes)}; {hint}`launch prices` shows what the lists have")
+    return list(index.listings(names))
+
+
+def _used(listings: Sequence[Listing], made: Plan) -> tuple[PriceList, ...]:
+    """The lists of the clouds that have a candidate."""
+    clouds = {c.offer.placement.cloud for c in made.candidates}
+    lists = {found.source.number: found.source for found in listings if found.quote.cloud in clouds}
+    return tuple(lists[number] for number in sorted(lists))
+
+
+# --- what is said and known of the job -----------------------------------------------------------------------------------------
+
+
+def _work(text: str | None, recipe: Recipe, known: Experience) -> tuple[Work, dict[str, Seconds]]:
+    """How much is to be trained, and how long it takes on the machines that an earlier run was seen on."""
+    if text is not None:
+        return _stated(text, recipe), {}
+    steps = num_steps(recipe)
+    paces = known.paces(recipe) if steps else {}
+    measured = {gpus: steps / pace for gpus, pace in paces.items()} if steps else {}
+    name, _, count = next(iter(measured), "").partition(":")
+    found = work_of(recipe)
+    if not name:
+        return found, {}
+    took = measured[f"{name}:{count}"]
+    return work_in(
+        took, name, int(count), recipe, basis=f"{steps} steps, {show_duration(took)} as measured on {name}:{count}"
+    ), measured
+
+
+def _stated(text: str, recipe: Recipe) -> Work:
+    """As --work says: hours of the recipe's first GPUs, or operations. Raises UsageError."""
+    if found := _FLOP.fullmatch(text.strip()):
+        flops = float(found[1])
+        return Work(flops=flops, reads_16=is_in_16_bits(recipe), basis=f"{flops:.3g} operations, as --work says")
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--work: {error}; or operations, such as 3e20flop") from None
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"--work {text}: write how long it trains, such as 10h")
+    gpu, count = first_gpus(recipe)
+    return work_in(seconds, gpu, count, recipe, basis=f"{show_duration(seconds)} of {gpu}:{count}, as --work says")
+
+
+def _haul(args: argparse.Namespace, recipe: Recipe) -> Haul:
+    data, _, source = (args.data or "").partition("@")
+    return haul_of(
+        recipe,
+        state=_size("--state", args.state),
+        store=_site("--store-in", args.store_in),
+        data=_size("--data", data or None),
+        source=_site("--data", source or None),
+    )
+
+
+def _size(flag: str, text: str | None) -> Bytes | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def _site(flag: str, text: str | None) -> Site | None:
+    if text is None:
+        return None
+    cloud, _, region = text.partition("/")
+    if not cloud or "/" in region:
+        raise UsageError(f"{flag}: {text!r} is no place; write CLOUD/REGION, such as aws/us-east-1")
+    return Site(cloud=cloud, region=region or None)
+
+
+# --- what is said to the person ------------------------------------------------------------------------------------------------
+
+
+def _speeds(is_measured: bool) -> str:
+    return "measured speeds" if is_measured else "speeds by data sheet"
+
+
+def _notes(recipe: Recipe, haul: Haul, is_measured: bool) -> tuple[str, ...]:
+    notes = (
+        [] if is_measured else ["speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"]
+    )
+    if haul.state is None:
+        notes.append(
+            "nothing is counted for keeping and moving checkpoints: how large one is nobody knows; say so with --state 14GB"
+        )
+    elif haul.store is not None and haul.store.region is None:
+        cloud = haul.store.cloud
+        notes.append(f"checkpoints are taken to lie in the machine's region of {cloud}; --store-in {cloud}/REGION says where")
+    if recipe.data and haul.data is None:
+        notes.append("nothing is counted for reading `data`: how much it is nobody knows; say so with --data 500GB@aws/us-east-1")
+    elif haul.data is not None:
+        where = haul.source or "the machine's own region"
+        notes.append(f"each machine is taken to read {show_size(haul.data)} of data anew, from {where}")
+    if recipe.checkpoint.dir is None:
+        notes.append("checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine")
+    if note := note_on_code(recipe):
+        notes.append(note)
+    notes.append(
+        "this version of launch cannot start machines on clouds; resources.infra=local rehearses the recipe on this machine"
+    )
+    return tuple(notes)

@@ -1,0 +1,158 @@
+"""Each place that fits, with what the job comes to there, and what speaks against the places that lost.
+
+One mechanism for the rehearsal's plan, a cloud's plan and `launch prices --for`: a place has its own hours (a faster GPU needs
+fewer), its own life, and its own bill beside the machine (data that must come from elsewhere). What is compared is the sum.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from launcher.core.checkpoint.rules import save_interval, save_rule
+from launcher.core.contract import SaveRule
+from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life
+from launcher.core.market.offer import Offer
+from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.limits import accelerators_needed
+from launcher.core.plan.transfer import NOTHING, Aside, Haul, aside
+from launcher.core.recipe import Recipe
+from launcher.units import Seconds, Usd, Utc, show_duration, show_excess, show_usd
+
+TaskAt = Callable[[Offer], Task]  # the job's times in a place
+
+TELLING = 1.15  # a difference in hours that is worth a word
+NO_AS_MUCH = 1.005  # below it two totals are alike in print
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A place that fits. `why` says what speaks against it, in a few words; "" for the chosen one.
+
+    `gpus`: how many of the machine's the job uses. `task`: the job's times there, None where they are the plan's.
+    """
+
+    offer: Offer
+    life: Seconds
+    estimate: Estimate
+    is_chosen: bool
+    why: str
+    gpus: int = 1
+    aside: Aside = NOTHING
+    task: Task | None = None
+
+    @property
+    def usd(self) -> Usd:
+        """All of it until the work is done: machines, storage, traffic."""
+        return self.estimate.usd + self.aside.usd
+
+
+def costed(
+    recipe: Recipe, view: MarketView, offers: Iterable[Offer], task: Task | TaskAt, haul: Haul | None = None
+) -> list[Candidate]:
+    """What the job comes to in each place, by `task` everywhere or by what it says of a place. None is chosen yet."""
+    return [_costed(recipe, view, offer, task, haul) for offer in offers]
+
+
+def _costed(recipe: Recipe, view: MarketView, offer: Offer, task: Task | TaskAt, haul: Haul | None) -> Candidate:
+    life = mean_life(view, offer)
+    there = task if isinstance(task, Task) else task(offer)
+    interval = interval_of(save_rule(recipe.checkpoint, life), there)
+    cost = estimate(there, price=offer.price, life=life, interval=interval)
+    beside = NOTHING if haul is None else aside(haul, offer.placement, cost, work=there.work, interval=interval)
+    return Candidate(
+        offer=offer,
+        life=life,
+        estimate=cost,
+        is_chosen=False,
+        why="",
+        gpus=accelerators_needed(recipe, offer.placement) or offer.placement.accelerators,
+        aside=beside,
+        task=None if isinstance(task, Task) else there,
+    )
+
+
+def ranked(found: Iterable[Candidate], best: Candidate | None, view: MarketView, policy: str, now: Utc) -> tuple[Candidate, ...]:
+    """The cheapest to finish first, `best` marked as chosen, and for each other one why it is not."""
+    explained = (
+        replace(c, is_chosen=True) if c is best else replace(c, why=_obstacle(c, best, view, policy, now) or _why(c, best))
+        for c in found
+    )
+    return tuple(sorted(explained, key=_order))
+
+
+def by_total(found: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The cheapest to finish first, and what speaks against each other one; no policy is asked and nothing chosen."""
+    ordered = sorted(found, key=_order)
+    return tuple(replace(c, why=_why(c, ordered[0])) if c is not ordered[0] else c for c in ordered)
+
+
+def _order(c: Candidate) -> tuple[Usd, bool, str]:
+    return c.usd, not c.is_chosen, c.offer.placement.place
+
+
+def interval_of(rule: SaveRule, task: Task) -> Seconds | None:
+    """Market seconds between saves that `rule` comes to, None for never; no shorter than a step."""
+    if rule.never:
+        return None
+    if rule.seconds is not None:
+        return rule.seconds
+    if rule.steps is not None and task.step is not None:
+        return rule.steps * task.step
+    best = save_interval(stall=task.stall, life=rule.mean_life, durable=task.durable, max_loss=rule.max_loss)
+    return max(best, task.step or 1.0)
+
+
+# --- in words ------------------------------------------------------------------------------------------------------------------
+
+
+def _obstacle(c: Candidate, best: Candidate | None, view: MarketView, policy: str, now: Utc) -> str:
+    """Why a place that may be the cheapest is not taken now; empty where nothing but its cost speaks against it."""
+    if best is None:
+        return f"not what the policy {policy} takes first"
+    place = c.offer.placement.place
+    if is_cooling(view, place, now):
+        return f"cools down for {show_duration(belief_of(view, place).cools_until - now)}"
+    return f"not what the policy {policy} takes first" if c.usd < best.usd else ""
+
+
+def _why(c: Candidate, best: Candidate | None) -> str:
+    """Why not this one, which costs more in the end: the most telling reason, short enough for a column."""
+    assert best is not None, "without a best one the obstacle has been named"
+    more = c.usd - best.usd
+    if idle := _idle_gpus(c, best):
+        return idle
+    if beside := _beside(c, best, more):
+        return beside
+    slower = c.estimate.elapsed / best.estimate.elapsed
+    if c.offer.price < best.offer.price:
+        return f"less per hour, but {_longer(c, best, slower)}"
+    return show_excess(c.usd / best.usd) or "as much"
+
+
+def _idle_gpus(c: Candidate, best: Candidate) -> str:
+    """GPUs that are paid for and left idle, where the best place has fewer such."""
+    there = c.offer.placement.accelerators
+    if c.gpus / there >= best.gpus / best.offer.placement.accelerators:
+        return ""
+    return f"{there} GPUs for {'one' if c.gpus == 1 else c.gpus}"
+
+
+def _beside(c: Candidate, best: Candidate, more: Usd) -> str:
+    """What costs more than the whole difference, or most of it, and is no machine."""
+    parts = {
+        "moving checkpoints": c.aside.moving - best.aside.moving,
+        "reading the data": c.aside.reading - best.aside.reading,
+        "keeping checkpoints": c.aside.keeping - best.aside.keeping,
+    }
+    what, usd = max(parts.items(), key=lambda part: part[1])
+    if more <= 0 or usd < more / 2 or c.usd < NO_AS_MUCH * best.usd:
+        return ""
+    dearer = "" if c.offer.price >= best.offer.price else "less per hour, but "
+    return f"{dearer}{show_usd(usd)} more for {what}"
+
+
+def _longer(c: Candidate, best: Candidate, slower: float) -> str:
+    """By what the cheaper hour loses: by slow training, or by restarts."""
+    of_work = 1.0 if c.task is None or best.task is None else c.task.work / best.task.work
+    if of_work >= TELLING:
+        return f"{slower:.1f} times the hours"
+    return f"{c.estimate.restarts:.1f} restarts"

@@ -1,0 +1,169 @@
+"""What a person asks before saying yes: how bad can it get, will it be in time, what is made, kept and deleted.
+
+Nothing here is an expectation but the margins; the worst case is what the recipe's own limits and the dearest place that it
+accepts allow.
+"""
+
+from dataclasses import dataclass
+
+from launcher.core.checkpoint.rules import keep_rule
+from launcher.core.market.offer import Capacity
+from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.estimate import Task
+from launcher.core.plan.planner import Plan, deadline_of
+from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
+from launcher.core.recipe import Recipe
+from launcher.core.tempo import LAST_SAVE_MARGIN_S
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Of the chosen place, in words and figures. None where a limit is not set, or a size not known.
+
+    `worst_usd`: nothing may cost more; None: nothing bounds it. `unattended_usd`: what a machine costs that nobody supervises
+    until it ends itself. `upload_s`: of one checkpoint; it must be over before the notice is.
+    """
+
+    worst_usd: Usd | None
+    worst: str
+    unattended_usd: Usd
+    deadline_margin: Seconds | None
+    budget_margin: Usd | None
+    margins: tuple[str, ...]
+    notice_s: Seconds | None
+    upload_s: Seconds | None
+    fits_notice: bool | None
+    notice: str
+    keeping_usd_per_month: Usd | None
+    created: str
+    uploaded: str
+    deleted: str
+
+
+def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
+    """None where no place was chosen."""
+    best = made.chosen
+    if best is None:
+        return None
+    task = best.task or made.task
+    rate = best.offer.price_cap * recipe.num_nodes
+    worst_usd, worst = _worst(recipe, made, now)
+    deadline, budget = _margins(recipe, best, now)
+    seconds, fits, notice = _notice(best, task, haul)
+    kept = _kept_usd(best, haul)
+    return Outlook(
+        worst_usd=worst_usd,
+        worst=worst,
+        unattended_usd=rate * recipe.autostop / HOUR,
+        deadline_margin=deadline,
+        budget_margin=budget,
+        margins=tuple(filter(None, (_deadline_words(deadline), _budget_words(budget)))),
+        notice_s=None if best.offer.placement.capacity is Capacity.ON_DEMAND else best.offer.notice_lead,
+        upload_s=seconds,
+        fits_notice=fits,
+        notice=notice,
+        keeping_usd_per_month=kept,
+        created=_created(recipe, best),
+        uploaded=_uploaded(recipe, best, made, haul),
+        deleted=_deleted(recipe, haul, kept),
+    )
+
+
+# --- money and time ------------------------------------------------------------------------------------------------------------
+
+
+def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
+    goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
+    if goal.budget is not None:
+        return goal.budget, f"at worst {show_usd(goal.budget)}: policy.budget, where the run pauses"
+    if ends_at is None:
+        return None, "at worst: no bound, since the recipe has neither policy.budget nor policy.deadline"
+    dearest = _dearest(made) * recipe.num_nodes
+    beside = max(c.aside.usd for c in made.candidates)
+    usd = dearest * (ends_at - now) / HOUR + beside
+    return usd, (
+        f"at worst {show_usd(usd)}: the dearest place that the recipe accepts, {show_rate(dearest)}, until the deadline in "
+        f"{show_duration(ends_at - now)}, where the run pauses; policy.budget bounds it lower"
+    )
+
+
+def _dearest(made: Plan) -> UsdPerHour:
+    return max(c.offer.price_cap for c in made.candidates)
+
+
+def _margins(recipe: Recipe, best: Candidate, now: Utc) -> tuple[Seconds | None, Usd | None]:
+    goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
+    time = None if ends_at is None else ends_at - now - best.estimate.elapsed
+    return time, None if goal.budget is None else goal.budget - best.usd
+
+
+def _deadline_words(margin: Seconds | None) -> str:
+    if margin is None:
+        return ""
+    return f"deadline: {show_duration(margin)} to spare" if margin >= 0 else f"deadline: missed by {show_duration(-margin)}"
+
+
+def _budget_words(margin: Usd | None) -> str:
+    if margin is None:
+        return ""
+    return f"budget: {show_usd(margin)} to spare" if margin >= 0 else f"budget: {show_usd(-margin)} short"
+
+
+def _kept_usd(best: Candidate, haul: Haul) -> Usd | None:
+    if haul.state is None:
+        return None
+    store = haul.store or Site(cloud=best.offer.placement.cloud)
+    return usd_per_month(store, haul.state * haul.kept / 1e9)
+
+
+# --- the notice ----------------------------------------------------------------------------------------------------------------
+
+
+def _notice(best: Candidate, task: Task, haul: Haul) -> tuple[Seconds | None, bool | None, str]:
+    """Whether a save that begins at the notice is safe before the end: seconds, the answer, and both in words."""
+    seconds = None if haul.state is None else task.stall + haul.state / UPLOAD_PER_S
+    if best.offer.placement.capacity is Capacity.ON_DEMAND:
+        return seconds, None, "notice: on demand nobody takes the machine away"
+    lead = best.offer.notice_lead
+    cloud = best.offer.placement.cloud
+    if not lead:
+        return seconds, None, f"notice: {cloud} gives none that is known; up to one interval of work is lost"
+    if haul.state is None or seconds is None:
+        return seconds, None, f"notice: {cloud} gives {show_duration(lead)}; whether a checkpoint fits into it nobody knows"
+    fits = seconds + LAST_SAVE_MARGIN_S <= lead
+    verdict = "so a save at the notice is in time" if fits else "so a save at the notice is late: the interval's work is lost"
+    size = show_size(haul.state)
+    return seconds, fits, f"notice: {cloud} gives {show_duration(lead)}, {size} take {show_duration(seconds)}; {verdict}"
+
+
+# --- what is made --------------------------------------------------------------------------------------------------------------
+
+
+def _created(recipe: Recipe, best: Candidate) -> str:
+    placement = best.offer.placement
+    machines = "one machine" if recipe.num_nodes == 1 else f"{recipe.num_nodes} machines"
+    kind = f"{placement.instance}, {placement.capacity.value}, in {placement}"
+    again = "" if placement.capacity is Capacity.ON_DEMAND else ", and another whenever one is lost"
+    return f"creates: {machines} ({kind}){again}; nothing else, and no controller that stays"
+
+
+def _uploaded(recipe: Recipe, best: Candidate, made: Plan, haul: Haul) -> str:
+    task, interval = best.task or made.task, made.saving.interval
+    where = recipe.checkpoint.dir or "checkpoint.dir, which the recipe does not name yet"
+    code = "" if recipe.workdir is None else f"the files of {recipe.workdir} once; "
+    if interval is None:
+        return f"uploads: {code}the journal, and no checkpoint, to {where}"
+    saves = round((task.work + best.estimate.redone) / interval)
+    size = "" if haul.state is None else f" of {show_size(haul.state)}"
+    often = " if the program saves as often as that" if made.saving.by_program else ""
+    return f"uploads: {code}the journal and about {saves} checkpoint{'' if saves == 1 else 's'}{size}{often}, to {where}"
+
+
+def _deleted(recipe: Recipe, haul: Haul, kept_usd: Usd | None) -> str:
+    rule = keep_rule(recipe.checkpoint.keep)
+    best = f", the {rule.best} best" if rule.best else ""
+    every = f", one each {rule.every_steps} steps" if rule.every_steps else ""
+    monthly = "" if kept_usd is None else f", for about {show_usd(kept_usd)} a month until `launch rm`"
+    stays = f"the last {rule.last}{best}{every} stay{monthly}"
+    return f"deletes: each machine when it is done with, and checkpoints as newer ones come: {stays}"

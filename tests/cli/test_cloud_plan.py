@@ -1,0 +1,291 @@
+"""`launch plan` for a recipe that names clouds: no account, no network, and every loser's reason in words."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.adapters.market.memory import Memory
+from launcher.app.cli import main
+from launcher.app.columns import wrapped
+from launcher.app.plan_answer import ROWS_SHOWN, Row, table_lines, telling
+from launcher.app.remembering import memory_path
+from launcher.core.market.lives import Lesson, Outcome
+from launcher.core.market.offer import Capacity, Placement
+from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.shopping import totals
+from launcher.core.plan.transfer import Haul
+from launcher.core.plan.work import work_of
+from launcher.core.recipe import Recipe, Resources
+from launcher.core.run.lessons import program_of
+from launcher.units import HOUR
+from tests.core.test_cheapest_hour import offers as priced
+from tests.market import lists
+
+RECIPE = """
+name: llama
+resources: {accelerators: ['A100:1', 'T4:1', 'H100:1'], infra: [aws]}
+data: {train: 's3://corp/tokens'}
+run: python train.py
+workdir: .
+checkpoint: {dir: 's3://corp/ckpt'}
+"""
+# instance, GPU, how many, on-demand, spot, region, zone
+ROWS = (
+    ("a2", "A100", 1, 3.00, 1.00, "us-east-1", "use1-az1"),
+    ("a2", "A100", 1, 3.00, 0.90, "eu-west-1", "euw1-az1"),
+    ("a2", "A100", 8, 24.00, 6.00, "us-east-1", "use1-az1"),
+    ("t4", "T4", 1, 0.52, 0.25, "us-east-1", "use1-az2"),
+    ("h1", "H100", 1, 9.00, "", "us-east-1", "use1-az4"),
+)
+JOB = ("--work", "10h", "--state", "14GB", "--data", "500GB@aws/us-east-1", "--store-in", "aws/us-east-1")
+
+
+@pytest.fixture(autouse=True)
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe and the one list of prices that there is; a home of nobody."""
+    lines = [f"{i},{gpu},{n},8.0,61.0,,{od},{spot},{region},{zone},x86_64" for i, gpu, n, od, spot, region, zone in ROWS]
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws="\n".join((lists.AWS, *lines, "")))))
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def document(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert main(["plan", *map(str, words), "-o", "json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert found["schema_version"] == 1
+    return found
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main(["plan", *map(str, words)]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_loser_has_its_reason_and_the_winner_its_mark(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    said = answer(capsys, recipe, *JOB)
+    (chosen,) = [line for line in said.splitlines() if line.endswith("✔")]
+    assert "A100:1" in chosen
+    assert "aws use1-az1" in chosen
+    assert "less per hour, but" in said
+    assert "times the hours" in said, "the T4"
+    assert "8 GPUs for one" in said
+    assert "more for reading the data" in said, "Ireland, where the hour is cheaper"
+
+
+def test_the_plan_tells_all_that_a_yes_would_mean(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    said = answer(capsys, recipe, *JOB, "policy.budget=40", "policy.deadline=30h")
+    for part in (
+        "for 10.0 h of A100:1, as --work says",
+        "with launcher.train every",
+        "at worst $40.00: policy.budget",
+        "ends after 12.0 h, $12.00 at most",
+        "deadline: ",
+        "budget: ",
+        "notice: aws gives 2 min, 14.0 GB take 46 s; so a save at the notice is in time",
+        "creates: one machine (a2, spot, in aws use1-az1), and another whenever one is lost",
+        "uploads: the files of",
+        "deletes: each machine when it is done with",
+        "stay, for about $0.97 a month",
+        "prices: aws by ",
+        "cannot start machines on clouds",
+    ):
+        assert part in said, part
+
+
+def test_the_document_holds_what_the_table_does(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    found = document(capsys, recipe, *JOB, "policy.budget=40")
+    ranked = found["plan"]["candidates"]
+    assert [c["total_usd"] for c in ranked] == sorted(c["total_usd"] for c in ranked)
+    assert [c["rank"] for c in ranked] == list(range(1, len(ranked) + 1))
+    first = ranked[0]
+    assert first["is_chosen"]
+    assert first["total_usd"] == pytest.approx(
+        first["estimate"]["usd"] + sum(first["aside"][part] for part in ("keeping", "moving", "reading")), abs=1e-3
+    )
+    assert all(c["why"] for c in ranked[1:])
+    assert found["outlook"]["worst_usd"] == 40
+    assert found["outlook"]["fits_notice"] is True
+    assert found["outlook"]["budget_margin"] == pytest.approx(40 - first["total_usd"], abs=1e-3)
+    assert found["prices"][0]["cloud"] == "aws"
+    assert found["work"] == {
+        "basis": "10.0 h of A100:1, as --work says",
+        "flops": pytest.approx(3.93e18, rel=0.01),
+        "is_known": True,
+    }
+
+
+def test_a_state_too_large_for_the_notice_is_told(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    said = answer(capsys, recipe, "--work", "10h", "--state", "70GB")
+    assert "70.0 GB take 4 min; so a save at the notice is late" in said
+
+
+def test_what_nobody_knows_is_left_out_and_said(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    said = answer(capsys, recipe)
+    assert "what one hour of A100:1 does in 16 bits, since nobody knows" in said
+    assert "say so with --state" in said
+    assert "say so with --data" in said
+    assert "whether a checkpoint fits into it nobody knows" in said
+    assert "no bound" in said
+
+
+def test_operations_may_be_named_instead_of_hours(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    """An hour of an A100 at 35 % of 312 TFLOP/s is 3.93e17 operations."""
+    found = document(capsys, recipe, "--work", "3.9312e17flop")
+    (sure,) = [
+        c
+        for c in found["plan"]["candidates"]
+        if c["offer"]["placement"]["accelerator"] == "A100" and c["gpus"] == 1 and c["offer"]["placement"]["accelerators"] == 1
+        and c["offer"]["placement"]["capacity"] == "on-demand" and c["offer"]["placement"]["region"] == "us-east-1"
+    ]  # fmt: skip
+    assert sure["task"]["work"] == pytest.approx(HOUR)
+
+
+def test_a_measured_pace_replaces_the_data_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """4,000 steps at 0.5 a second are 2.2 h on the T4 that was measured; on an A100 by the ratio of their fp32 peaks, 8.1 to
+    19.5 TFLOP/s: 0.92 h."""
+    trainer = {"kind": "launcher.trainers.gpt", "steps": 4000, "seed": 1}
+    path = tmp_path / "gpt.yaml"
+    path.write_text(
+        "name: small\nresources: {accelerators: ['T4:1', 'A100:1'], infra: [aws]}\n"
+        "trainer: {kind: launcher.trainers.gpt, steps: 4000, seed: 1}\n"
+    )
+    placed = Placement(
+        cloud="aws", region="us-east-1", zone="z", instance="t4", accelerator="T4", accelerators=1, capacity=Capacity.SPOT
+    )
+    from launcher.adapters import recipe_file
+
+    program = program_of(recipe_file.load(str(path)).recipe)
+    lesson = Lesson(
+        run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
+        program=program, steps_per_s=0.5,
+    )  # fmt: skip
+    Memory(memory_path(tmp_path / "home")).add([lesson], time.time())
+    found = document(capsys, path)
+    work = {
+        c["offer"]["placement"]["accelerator"]: c["task"]["work"]
+        for c in found["plan"]["candidates"]
+        if c["offer"]["placement"]["accelerators"] == 1
+    }
+    assert work["T4"] == pytest.approx(8000)
+    assert work["A100"] == pytest.approx(8000 * 8.1 / 19.5)
+    assert "as measured on T4:1" in found["work"]["basis"]
+    assert trainer["steps"] == 4000
+
+
+# --- nothing fits --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("resources.max_hourly_cost=0.2", "allow $0.90/h as resources.max_hourly_cost to fit: +$"),
+        ("resources.infra=aws/us-west-2", "allow aws/eu-west-1 in resources.infra to fit: +$"),
+        ("data.residency=[us-west]", "in data.residency to fit: +$"),
+    ],
+)
+def test_where_nothing_fits_the_nearest_miss_has_its_money(
+    capsys: pytest.CaptureFixture[str], recipe: Path, override: str, said: str
+) -> None:
+    assert main(["plan", str(recipe), "--work", "1h", override]) == 3
+    assert said in capsys.readouterr().err
+
+
+def test_a_deadline_that_the_fastest_gpu_cannot_meet_ends_with_3(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    """Ten hours of an A100 are 3.2 h of an H100."""
+    assert main(["plan", str(recipe), "--work", "10h", "policy.deadline=3h"]) == 3
+    assert "the deadline is in 3.0 h" in capsys.readouterr().err
+    answer(capsys, recipe, "--work", "10h", "policy.deadline=4h")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--work", "soon"], "--work: 'soon' is not a quantity"),
+        (["--work", "0h"], "--work 0h"),
+        (["--state", "big"], "--state: 'big'"),
+        (["--data", "5GB@aws/us/1"], "write CLOUD/REGION"),
+        (["--store-in", "/us-east-1"], "write CLOUD/REGION"),
+        (["resources.accelerators=H10:1"], "did you mean H100?"),
+        (["resources.infra=local", "--work", "1h"], "--work is for clouds"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_a_remedy(
+    capsys: pytest.CaptureFixture[str], recipe: Path, words: list[str], said: str
+) -> None:
+    assert main(["plan", str(recipe), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_train_still_refuses_clouds(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["train", str(recipe)]) == 5
+    assert "resources.infra=local" in capsys.readouterr().err
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_wider_than_the_screen_and_no_reason_is_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, recipe: Path, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    said = answer(capsys, recipe, *JOB, "policy.budget=40", "policy.deadline=30h")
+    assert max(map(len, said.splitlines())) <= width
+    for reason in ("times the hours", "8 GPUs for one", "more for reading the data"):
+        assert reason in " ".join(said.split())
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_rehearsals_plan_fits_as_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, recipe: Path, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    said = answer(capsys, "quickstart")
+    assert max(map(len, said.splitlines())) <= width
+    assert "✔" in said
+
+
+def test_a_figure_keeps_its_unit_at_the_end_of_a_line() -> None:
+    assert wrapped("about 8.6 h of work", 10) == ["about", "  8.6 h of", "  work"]
+
+
+def many(num: int) -> tuple[Candidate, ...]:
+    wanted = Recipe(name="r", run="x", resources=Resources(accelerators=("A100:1", "T4:1")))
+    offers = [o for i in range(num) for o in priced("A100", spot=1 + i / 100, on_demand=3.0, at=f"aws/us-east-{i}")]
+    offers += priced("T4", spot=0.5, on_demand=0.9, at="gcp/us-central1")
+    return totals(wanted, work_of(wanted), Haul(), offers)
+
+
+def test_of_many_places_the_cheapest_are_shown_and_one_of_each_other_kind() -> None:
+    shown = telling(many(40))
+    assert len(shown) <= ROWS_SHOWN
+    assert [row.rank for row in shown][:5] == [1, 2, 3, 4, 5]
+    assert {row.candidate.offer.placement.cloud for row in shown} == {"aws", "gcp"}
+    assert {row.candidate.offer.placement.capacity for row in shown} == set(Capacity)
+
+
+def test_on_a_narrow_screen_reasons_stand_below_the_table() -> None:
+    rows = [Row(rank=i, candidate=c) for i, c in enumerate(many(3), start=1)]
+    wide, narrow = table_lines(rows, 200), table_lines(rows, 60)
+    assert "CHOSEN" in wide[0]
+    assert "CHOSEN" not in narrow[0]
+    assert len(narrow) == len(wide) + len([row for row in rows if row.candidate.why])
+
+
+def test_neither_skypilot_nor_torch_nor_a_cloud_library_is_imported(recipe: Path) -> None:
+    code = (
+        f"import sys; from launcher.app.cli import main; main(['plan', {str(recipe)!r}, '--work', '1h', '-o', 'json']);"
+        "print([m for m in ('sky', 'torch', 'fsspec', 'boto3', 'pandas') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
