@@ -60,7 +60,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     work, measured = _work(args.work, recipe, known)
     haul = _haul(args, recipe)
     policy = policy_named(recipe.policy.strategy)
-    made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul)
+    made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
     if not made.candidates:
         raise NoCapacity(f"nothing on the price lists fits the recipe; the nearest is {made.nearest_miss}")
     if stop := hopeless(recipe, made.task, made.candidates, now, is_known=work.is_known):

@@ -40,6 +40,20 @@ def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | Non
         kept.remove(dispensable)
 
 
+def explained(columns: Sequence[Column[Row]], rows: Sequence[Row], reason: Column[Row], width: int | None = None) -> list[str]:
+    """The table with `reason` as its last column; where that does not fit, all reasons in a sentence below it, by the first
+    column: so they are read on any screen.
+    """
+    lines = fitted([*columns, reason], rows, width)
+    if reason.head in lines[0]:
+        return lines
+    told = [f"#{columns[0].cell(row)} {reason.cell(row)}" for row in rows if len(reason.cell(row)) > 1]
+    marked: Column[Row] = Column(
+        head="", cell=lambda row: cell if len(cell := reason.cell(row)) == 1 else ""
+    )  # a tick stays beside its row
+    return [*fitted([*columns, marked], rows, width), *wrapped(f"{reason.head.lower()}: {'; '.join(told)}", width)]
+
+
 def screen_width() -> int:
     """Columns of the terminal; in a pipe there is no edge."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6

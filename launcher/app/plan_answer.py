@@ -1,6 +1,6 @@
 """The answer of `launch plan` for clouds: the places that matter, what speaks against each loser, and what a yes would mean.
 
-On a narrow screen the words of the last column stand in lines of their own below the table, so that they are read on any screen.
+On a narrow screen the words of the last column stand below the table, so that they are read on any screen.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from launcher.app.answer import moment
 from launcher.app.cloud_plans import CloudPlan
-from launcher.app.columns import UNKNOWN, Column, fitted, wrapped
+from launcher.app.columns import UNKNOWN, Column, explained, wrapped
 from launcher.app.pricing import age
 from launcher.app.show import untagged
 from launcher.codec import Json, encode
@@ -21,7 +21,6 @@ from launcher.units import HOUR, show_duration, show_usd
 
 CHEAPEST_SHOWN = 5  # then the cheapest of each other kind: what a person asks is why not that cloud, that GPU, on demand
 ROWS_SHOWN = 14
-WORDS = "CHOSEN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +65,7 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
 
 
 def table_lines(rows: Sequence[Row], width: int | None = None) -> list[str]:
-    columns = _columns()
-    lines = fitted(columns, rows, width)
-    if WORDS in lines[0]:
-        return lines
-    below = [f"{row.rank}: {row.candidate.why}" for row in rows if row.candidate.why]
-    marked = fitted([*[c for c in columns if c.head != WORDS], Column(head="", cell=_mark)], rows, width)
-    return [*marked, *(line for text in below for line in wrapped(text, width))]
+    return explained(_columns(), rows, Column(head="AGAINST IT", cell=_words, rank=4), width)
 
 
 def _columns() -> list[Column[Row]]:
@@ -86,16 +79,15 @@ def _columns() -> list[Column[Row]]:
         Column(head="INSTANCE", cell=lambda row: row.candidate.offer.placement.instance, rank=7),
         Column(head="$/h", cell=_rate, is_right=True),
         Column(head="MEAN LIFE", cell=_life, rank=6, is_right=True),
-        Column(head="TAKES", cell=lambda row: show_duration(row.candidate.estimate.elapsed), rank=3, is_right=True),
-        Column(head="RESTARTS", cell=lambda row: f"{row.candidate.estimate.restarts:.1f}", rank=4, is_right=True),
+        Column(head="TAKES", cell=lambda row: show_duration(row.candidate.estimate.elapsed), rank=2, is_right=True),
+        Column(head="RESTARTS", cell=lambda row: f"{row.candidate.estimate.restarts:.1f}", rank=3, is_right=True),
         Column(head="BESIDE", cell=_beside, rank=5, is_right=True),
         Column(head="EST. TOTAL", cell=lambda row: show_usd(row.candidate.usd), is_right=True),
-        Column(head=WORDS, cell=lambda row: _mark(row) or row.candidate.why, rank=8),
     ]
 
 
-def _mark(row: Row) -> str:
-    return "✔" if row.candidate.is_chosen else ""
+def _words(row: Row) -> str:
+    return "✔" if row.candidate.is_chosen else row.candidate.why
 
 
 def _rate(row: Row) -> str:

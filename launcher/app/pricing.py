@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launcher.adapters.market.index import Listing
-from launcher.app.columns import UNKNOWN, Column, fitted
+from launcher.app.columns import UNKNOWN, Column, fitted, wrapped
 from launcher.codec import Json
 from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
@@ -97,8 +97,8 @@ def answer_lines(rows: Sequence[Row], now: Utc, *, width: int | None = None) -> 
     lines = fitted(_columns(any(row.num > 1 for row in shown), letters, now), shown, width)
     if len(rows) > len(shown):
         lines.append(f"and {len(rows) - len(shown)} more; -o json or -o csv has them all")
-    lines += [f"{letter}: {doubt.value}" for doubt, letter in letters.items()]
-    return [*lines, *_ages(shown, now)]
+    below = [*(f"{letter}: {doubt.value}" for doubt, letter in letters.items()), *_ages(shown, now)]
+    return [*lines, *(line for text in below for line in wrapped(text, width))]
 
 
 def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[Column[Row]]:

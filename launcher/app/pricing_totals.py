@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from launcher.app.columns import Column, fitted
+from launcher.app.columns import Column, explained, wrapped
 from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of
 from launcher.codec import Json
 from launcher.core.market.lives import SPOT_LIFE
@@ -40,10 +40,10 @@ def total_lines(rows: Sequence[Row], work: Work, haul: Haul, *, width: int | Non
     shown = rows[:ROWS_SHOWN]
     hidden = len(rows) - len(shown)
     return [
-        *fitted(_columns(any(row.num > 1 for row in shown)), shown, width),
+        *explained(_columns(any(row.num > 1 for row in shown)), shown, _AGAINST, width),
         *([f"and {hidden} more; -o json has them all"] if hidden else []),
-        f"for {work.basis}",
-        *(f"assumed: {assumption}" for assumption in assumptions(haul)),
+        *wrapped(f"for {work.basis}", width),
+        *(line for assumption in assumptions(haul) for line in wrapped(f"assumed: {assumption}", width)),
     ]
 
 
@@ -73,9 +73,12 @@ def unpriced(haul: Haul) -> list[str]:
     return [words for words, is_missing in missing.items() if is_missing]
 
 
+_AGAINST: Column[Row] = Column(head="AGAINST IT", cell=lambda row: row.total.why, rank=4)
+
+
 def _columns(is_grouped: bool) -> list[Column[Row]]:
     every: list[Column[Row]] = [
-        Column(head="#", cell=lambda row: str(row.rank), rank=4, is_right=True),
+        Column(head="#", cell=lambda row: str(row.rank), is_right=True),
         Column(head="GPU", cell=lambda row: f"{row.total.offer.placement.accelerator}:{row.total.offer.placement.accelerators}"),
         Column(head="PLACE", cell=lambda row: str(row.total.offer.placement)),
         Column(head="INSTANCE", cell=lambda row: row.total.offer.placement.instance, rank=6),
@@ -85,7 +88,6 @@ def _columns(is_grouped: bool) -> list[Column[Row]]:
         Column(head="RESTARTS", cell=lambda row: f"{row.total.estimate.restarts:.1f}", rank=3, is_right=True),
         Column(head="TOTAL", cell=lambda row: show_usd(row.total.usd), is_right=True),
         Column(head="OF", cell=lambda row: str(row.num), rank=5, is_right=True),
-        Column(head="AGAINST IT", cell=lambda row: row.total.why, rank=2),
     ]
     return [column for column in every if is_grouped or column.head != "OF"]
 

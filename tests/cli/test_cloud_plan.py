@@ -205,6 +205,17 @@ def test_a_deadline_that_the_fastest_gpu_cannot_meet_ends_with_3(capsys: pytest.
     answer(capsys, recipe, "--work", "10h", "policy.deadline=4h")
 
 
+def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    """Ten hours of an A100 are two days of a T4, which at half the price would still be the cheapest to finish on."""
+    cheap = (str(recipe), "--work", "10h", "resources.accelerators=[A100:1, T4:1]", "resources.infra=[aws/us-east-1]")
+    free = document(capsys, *cheap, "resources.use_spot=true")["plan"]["candidates"]
+    pressed = document(capsys, *cheap, "policy.deadline=40h", "resources.use_spot=true")["plan"]["candidates"]
+    slow = next(c for c in pressed if c["offer"]["placement"]["accelerator"] == "T4")
+    assert [c["rank"] for c in pressed] == [c["rank"] for c in free]
+    assert slow["why"].startswith("misses the deadline by ")
+    assert next(c for c in pressed if c["is_chosen"])["offer"]["placement"]["accelerator"] == "A100"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -238,7 +249,7 @@ def test_no_line_is_wider_than_the_screen_and_no_reason_is_lost(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    said = answer(capsys, recipe, *JOB, "policy.budget=40", "policy.deadline=30h")
+    said = answer(capsys, recipe, *JOB, "policy.budget=40", "policy.deadline=90h")
     assert max(map(len, said.splitlines())) <= width
     for reason in ("times the hours", "8 GPUs for one", "more for reading the data"):
         assert reason in " ".join(said.split())
@@ -277,9 +288,11 @@ def test_of_many_places_the_cheapest_are_shown_and_one_of_each_other_kind() -> N
 def test_on_a_narrow_screen_reasons_stand_below_the_table() -> None:
     rows = [Row(rank=i, candidate=c) for i, c in enumerate(many(3), start=1)]
     wide, narrow = table_lines(rows, 200), table_lines(rows, 60)
-    assert "CHOSEN" in wide[0]
-    assert "CHOSEN" not in narrow[0]
-    assert len(narrow) == len(wide) + len([row for row in rows if row.candidate.why])
+    assert "AGAINST IT" in wide[0]
+    assert "AGAINST IT" not in narrow[0]
+    assert narrow[len(wide)].startswith("against it: #2 ")
+    assert all(f"#{row.rank} {row.candidate.why}" in " ".join(" ".join(narrow).split()) for row in rows if row.candidate.why)
+    assert max(map(len, narrow)) <= 60
 
 
 def test_neither_skypilot_nor_torch_nor_a_cloud_library_is_imported(recipe: Path) -> None:

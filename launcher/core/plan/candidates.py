@@ -70,10 +70,14 @@ def _costed(recipe: Recipe, view: MarketView, offer: Offer, task: Task | TaskAt,
     )
 
 
-def ranked(found: Iterable[Candidate], best: Candidate | None, view: MarketView, policy: str, now: Utc) -> tuple[Candidate, ...]:
-    """The cheapest to finish first, `best` marked as chosen, and for each other one why it is not."""
+def ranked(
+    found: Iterable[Candidate], best: Candidate | None, view: MarketView, policy: str, now: Utc, *, ends_at: Utc | None = None
+) -> tuple[Candidate, ...]:
+    """The cheapest to finish first, `best` marked as chosen, and for each other one why it is not; `ends_at`: the deadline."""
     explained = (
-        replace(c, is_chosen=True) if c is best else replace(c, why=_obstacle(c, best, view, policy, now) or _why(c, best))
+        replace(c, is_chosen=True)
+        if c is best
+        else replace(c, why=_late(c, ends_at, now) or _obstacle(c, best, view, policy, now) or _why(c, best))
         for c in found
     )
     return tuple(sorted(explained, key=_order))
@@ -102,6 +106,11 @@ def interval_of(rule: SaveRule, task: Task) -> Seconds | None:
 
 
 # --- in words ------------------------------------------------------------------------------------------------------------------
+
+
+def _late(c: Candidate, ends_at: Utc | None, now: Utc) -> str:
+    late = 0.0 if ends_at is None else now + c.estimate.elapsed - ends_at
+    return f"misses the deadline by {show_duration(late)}" if late > 0 else ""
 
 
 def _obstacle(c: Candidate, best: Candidate | None, view: MarketView, policy: str, now: Utc) -> str:

@@ -85,20 +85,25 @@ def plan(
     policy: Policy,
     now: Utc,
     haul: Haul | None = None,
+    *,
+    is_known: bool = True,
 ) -> Plan:
     """The plan for `recipe` on `offers` (unfiltered, some at least), as things are believed to stand in `view`.
 
     `task`: the job's times, in all places alike or by place; then those of the plan are the chosen place's, else the cheapest's.
-    `haul` None: nothing is paid for beside machines.
+    `haul` None: nothing is paid for beside machines. `is_known`: whether the work is. Where places differ in their hours, those
+    that miss the deadline are not taken as long as one meets it.
     """
     view = replace(view, offers=accepted(recipe, offers), sighted_at=now)
     found = costed(recipe, view, view.offers, task, haul)
-    reference = _reference(found, offers, task)
-    compared = tuple(_compared(c, reference) for c in found)
+    ends_at = None if isinstance(task, Task) or not is_known else deadline_of(recipe.policy, now)
+    in_time = [c for c in found if ends_at is None or now + c.estimate.elapsed <= ends_at] or found
+    reference = _reference(in_time, offers, task)
+    compared = tuple(_compared(c, reference) for c in in_time)
     decision = policy.decide(first_view(recipe, reference, now), replace(view, offers=compared))
     first = decision.ranked[0] if isinstance(decision, Move) else None
-    best = next((c for c, offer in zip(found, compared, strict=True) if offer == first), None)
-    candidates = ranked(found, best, view, policy.name, now)
+    best = next((c for c, offer in zip(in_time, compared, strict=True) if offer == first), None)
+    candidates = ranked(found, best, view, policy.name, now, ends_at=ends_at)
     if best is not None and best.task is not None:
         reference = best.task
     return Plan(
