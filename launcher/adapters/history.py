@@ -5,6 +5,7 @@ The fold is redone from the first record when a record is voided, because that r
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
@@ -135,6 +136,7 @@ class History:
         after = fold(before, event)
         if isinstance(event, ev.PlanMade):
             self.plan = event.plan
+            self.market = replace(self.market, places={**event.seed, **self.market.places})
         if before is not None and after is not None:
             for sighting in (learnt(before, event), learnt_at_end(before, after, event)):
                 if sighting is not None:

@@ -7,16 +7,19 @@ import math
 import os
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from launcher.adapters.market.bands import ADVISOR, TABLE, known_bands, read_advisor, read_table
+from launcher.adapters.market.download import refresh_bands
 from launcher.core.market.lives import BAND_SHARES, DAMPING, SPOT_LIFE, Lives, band_life
 from launcher.core.market.offer import Capacity, Placement
 from launcher.core.market.trace import SHAPE_UP
 from launcher.units import HOUR
 from tests.market import lists
+from tests.market.hosting import Server, serving
 
 TRACES = os.environ.get("LAUNCH_TRACES", "")
 IN_CI = os.environ.get("CI") == "true"  # absence fails there
@@ -138,3 +141,50 @@ def _on_aws(region: str, instance: str) -> Placement:
     return Placement(
         cloud="aws", region=region, zone=None, instance=instance, accelerator="T4", accelerators=4, capacity=Capacity.SPOT
     )
+
+
+# --- fetched -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        made.bodies["/advised.json"] = json.dumps(ADVISED).encode()
+        yield made
+
+
+def test_the_advisors_file_is_fetched_and_used(server: Server, tmp_path: Path) -> None:
+    assert refresh_bands(tmp_path, f"{server.url}/advised.json") == ""
+    assert known_bands(None, tmp_path) == ({("us-east-1", "p3.2xlarge"): 4}, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "cut", "body", "said"),
+    [
+        (503, 0, None, "answers 503"),
+        (404, 0, None, "is not there"),
+        (200, 9, None, "broke off in the middle"),
+        (200, 0, b"<html>log in first</html>", "cannot be used"),
+        (200, 0, json.dumps(ADVISED).encode()[:-9], "cannot be used"),
+        (200, 0, b'{"spot_advisor": {}}', "has no bands"),
+        (200, 0, b"\xff\xfe\0", "is no text"),
+    ],
+)
+def test_what_is_no_advice_replaces_none(
+    server: Server, tmp_path: Path, status: int, cut: int, body: bytes | None, said: str
+) -> None:
+    assert refresh_bands(tmp_path, f"{server.url}/advised.json") == ""
+    server.bodies["/advised.json"] = body or server.bodies["/advised.json"]
+    server.status, server.cut = status, cut
+    assert said in refresh_bands(tmp_path, f"{server.url}/advised.json")
+    assert known_bands(None, tmp_path) == ({("us-east-1", "p3.2xlarge"): 4}, "")
+
+
+def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
+    assert "cannot be reached" in refresh_bands(tmp_path, "http://127.0.0.1:9/advised.json")
+    assert known_bands(None, tmp_path) == ({}, "")
+
+
+def test_a_home_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "aws").write_text("a file in the way")
+    assert "cannot be written" in refresh_bands(tmp_path, f"{server.url}/advised.json")

@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 
 from launcher.app.remembering import Remembering, memory_of, memory_path
-from launcher.core.market.lives import Lesson, Outcome, learnt
+from launcher.core.market.belief import MarketView
+from launcher.core.market.lives import Lesson, Outcome, learnt, seed
+from launcher.core.plan.estimate import Task
+from launcher.core.plan.planner import plan
+from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Resources
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.errors import LaunchError
 from launcher.sim.trainer import Pace
+from launcher.sim.world import START
 from launcher.units import HOUR
-from tests.simulation.worlds import FixedTrace, Sim, recipe
+from tests.simulation.worlds import OFFERS, FixedTrace, Sim, recipe
 
 LONG = 12_000  # steps of a second each
 
@@ -90,3 +95,33 @@ def test_a_rehearsal_leaves_no_trace_in_the_memory(tmp_path: Path) -> None:
     except LaunchError as error:  # pragma: no cover
         pytest.fail(str(error))
     assert not memory_path(tmp_path).exists()
+
+
+def started(seen: MarketView) -> Sim:
+    """A run whose start was journaled with what runs before it met."""
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    task = Task(work=HOUR, restart_cost=60.0, stall=1.0, durable=5.0)
+    made = plan(recipe(), OFFERS, task, seen, POLICIES["spot"](), START)
+    sim.open().append(ev.PlanMade(at=START, plan=made, seed=seen.places))
+    return sim
+
+
+def test_a_new_run_does_not_begin_where_the_one_before_it_was_just_refused() -> None:
+    cheapest, second, *_ = OFFERS
+    assert started(MarketView()).run().attempts[1].offer.placement == cheapest.placement
+    refusal = Lesson(
+        run="before",
+        incarnation="b",
+        attempt=1,
+        at=START - 60,
+        placement=cheapest.placement,
+        outcome=Outcome.REFUSED,
+        why="quota",
+    )
+    sim = started(seed([refusal], START))
+    assert sim.run().attempts[1].offer.placement == second.placement
+    assert sim.history.plan is not None
+    assert sim.history.plan.chosen is not None
+    assert sim.history.plan.chosen.offer.placement == second.placement, "as its plan said"
+    later = started(seed([replace(refusal, at=START - 2 * HOUR)], START))
+    assert later.run().attempts[1].offer.placement == cheapest.placement

@@ -1,4 +1,4 @@
-"""SkyPilot's hosted price lists, fetched over HTTP into our own cache: bounded in time, checked, and whole or absent.
+"""SkyPilot's hosted price lists and AWS's interruption bands, over HTTP into our own cache: bounded, checked, whole or absent.
 
 Beside each list lie the digest of its bytes, whose time says when it was last confirmed, and the server's validator, so that an
 unchanged list is confirmed without being sent again. A list that is no list (half of one, an error page) replaces nothing.
@@ -16,6 +16,7 @@ import aiohttp
 import fsspec
 
 from launcher.adapters import durable
+from launcher.adapters.market.bands import ADVISOR, read_advisor
 from launcher.adapters.market.catalog import CatalogUnusable, read_catalog
 from launcher.adapters.market.sources import CLOUDS, LAYOUT, meta_path
 from launcher.core.market.quote import Quote
@@ -23,6 +24,8 @@ from launcher.units import Seconds
 
 Answer = TypeVar("Answer")
 HOSTED = f"https://raw.githubusercontent.com/skypilot-org/skypilot-catalog/master/catalogs/{LAYOUT}"
+# What the page aws.amazon.com/ec2/spot/instance-advisor itself loads; public, about 2 MB.
+ADVISED = "https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json"
 CONNECT_MOST_S: Seconds = 5.0
 READ_MOST_S: Seconds = 15.0  # without a byte
 FETCH_MOST_S: Seconds = 90.0  # of one list: the largest has 4 MB
@@ -40,8 +43,7 @@ class Fetched:
 
 def refresh(downloads: Path, *, base_url: str = HOSTED) -> list[Fetched]:
     """Bring each cloud's list in `downloads` up to date. After a server that cannot be reached the others are not tried."""
-    timeout = aiohttp.ClientTimeout(total=FETCH_MOST_S, sock_connect=CONNECT_MOST_S, sock_read=READ_MOST_S)
-    web = fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True}, skip_instance_cache=True)
+    web = _web()
     found: list[Fetched] = []
     for cloud in CLOUDS:
         path = downloads / cloud / "vms.csv"
@@ -54,6 +56,29 @@ def refresh(downloads: Path, *, base_url: str = HOSTED) -> list[Fetched]:
         except _Unreachable as error:
             return [*found, *(Fetched(cloud=c, is_new=False, trouble=str(error)) for c in CLOUDS[len(found) :])]
     return found
+
+
+def refresh_bands(downloads: Path, url: str = ADVISED) -> str:
+    """Bring AWS's interruption bands in `downloads` up to date. Gives why they could not be, or nothing."""
+    path = downloads / ADVISOR
+    try:
+        data = _asked(url, lambda: _web().cat_file(url))
+        if not read_advisor(_decoded(data, url)):
+            return f"{url} has no bands"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace_durably(path, data)
+    except (CatalogUnusable, _Unreachable) as error:
+        return str(error)
+    except ValueError as error:
+        return f"{url} cannot be used: {error}"
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _web() -> fsspec.AbstractFileSystem:
+    timeout = aiohttp.ClientTimeout(total=FETCH_MOST_S, sock_connect=CONNECT_MOST_S, sock_read=READ_MOST_S)
+    return fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True}, skip_instance_cache=True)
 
 
 class _Unreachable(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitReport, Heartbeat, Notice, Request
 from launcher.core.instance import EndCause, StartFailure
-from launcher.core.market.belief import OffersSighted
+from launcher.core.market.belief import OffersSighted, PlaceBelief
 from launcher.core.market.offer import Offer
 from launcher.core.plan.planner import Plan
 from launcher.core.policy.base import RunView
@@ -54,8 +54,11 @@ class SpeedChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
+    """`seed`: the places that cool down from what they did to the runs before; lives are in the offers. A rehearsal has none."""
+
     at: Utc
     plan: Plan
+    seed: dict[str, PlaceBelief] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
