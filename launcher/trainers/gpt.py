@@ -7,7 +7,7 @@ carry their axes: B batch, T time, C channels, H heads, D channels of a head, V 
 
 Fine print: one thread and deterministic kernels, so that two runs agree to the bit. The optimizer is written out because
 `torch.optim` loads the compiler with its first use, which costs each start of this process more than a second (measured with
-torch 2.13); a rehearsal starts it at every life.
+torch 2.13); a rehearsal starts it at every life. `recompute` pays that second too, where it is asked for.
 """
 
 import hashlib

@@ -105,6 +105,13 @@ def test_a_gpu_that_would_do_with_recomputing_is_told_so() -> None:
     assert work_of(recipe(**SMALL, recompute=True)).flops == pytest.approx(4 / 3 * work_of(recipe(**SMALL)).flops)
 
 
+def test_what_the_recipe_says_of_memory_wins() -> None:
+    """Counted are 38 GB."""
+    assert faults(recipe(("16GB+:1",), **LARGE, batch_size=4), offer("T4")) == ()
+    assert faults(recipe(("T4:1", "40GB+:1"), **LARGE, batch_size=4), offer("T4")) == ()
+    assert faults(recipe(("T4:1",), **LARGE, batch_size=4), offer("T4")) != ()
+
+
 def test_nothing_is_said_of_a_program_nobody_can_count() -> None:
     program = Recipe(name="r", run="python train.py", resources=Resources(accelerators=("T4:1",), infra=("aws",)))
     assert faults(program, offer("T4")) == ()
@@ -156,3 +163,23 @@ def test_memory_that_is_asked_for_is_shown() -> None:
     assert faults(replace(program, resources=replace(program.resources, accelerators=("T4:1",))), offer("L4")) == (
         "it has L4:1, not T4:1",
     )
+
+
+def test_the_nearest_miss_is_a_gpu_that_would_do_before_one_that_would_not() -> None:
+    """38 GB: T4 is what the recipe names and too small, A100 is not named and large enough."""
+    named = recipe(("T4:1",), **LARGE, batch_size=4)
+    found = nearest_miss(named, (offer("T4"), offer("A100"), offer("L4")))
+    assert found is not None
+    assert (found.offer.placement.accelerator, found.concession) == ("A100", "allow A100:1 in resources.accelerators")
+    found = nearest_miss(named, (offer("T4"),))
+    assert found is not None
+    assert found.concession == "write resources.accelerators=auto"
+
+
+def test_where_no_gpu_is_large_enough_the_largest_is_the_nearest_miss() -> None:
+    """257 GB; no place is promised for a price, since the training must become another."""
+    huge = recipe(**LARGE, batch_size=64)
+    found = nearest_miss(huge, tuple(offer(gpu) for gpu in CHIPS))
+    assert found is not None
+    assert (found.offer.placement.accelerator, found.concession) == ("B200", "make the training smaller")
+    assert "B200 has 180 (with trainer.recompute=true it needs 48)" in str(found)
