@@ -12,6 +12,7 @@ from typing import TypeVar
 from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
 from launcher.app.answer import moment, print_answer
+from launcher.app.columns import wrapped
 from launcher.app.pricelists import history, price_index, refresh
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
 from launcher.core.market.gpus import matching, nearest
@@ -121,7 +122,8 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
     )
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
     document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(haul), "totals": [total_json(t) for t in found]}
-    print_answer(args, {**document, "memory": sizes}, [*total_lines(found, work, haul), *sizes])
+    lines = [*total_lines(found, work, haul), *(line for size in sizes for line in wrapped(size))]
+    print_answer(args, {**document, "memory": sizes}, lines)
     return 0
 
 
