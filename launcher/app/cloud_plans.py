@@ -12,21 +12,25 @@ from pathlib import Path
 
 from launcher.adapters.market.index import Listing, PriceIndex, PriceList
 from launcher.app.experience import Experience, experience
+from launcher.app.home import Home, at
 from launcher.app.plans import note_on_code, num_steps
 from launcher.app.pricelists import price_index
-from launcher.app.wiring import policy_named
+from launcher.app.wiring import is_remote, policy_named
 from launcher.core.market.gpus import nearest
-from launcher.core.plan.limits import wanted_accelerators
+from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, hopeless, plan
 from launcher.core.plan.shopping import anywhere, comparable, haul_of, offers_of, times
 from launcher.core.plan.sizing import count_for, size_lines
 from launcher.core.plan.transfer import Haul, Site
-from launcher.core.plan.work import Work, first_gpus, is_in_16_bits, work_in, work_of
+from launcher.core.plan.work import Work, first_gpus, is_ours, work_in, work_of
 from launcher.core.recipe import Recipe
-from launcher.errors import NoCapacity, RecipeError, UsageError
+from launcher.core.run.events import CheckpointSeen
+from launcher.core.run.lessons import program_of
+from launcher.errors import LaunchError, NoCapacity, RecipeError, UsageError
 from launcher.units import Bytes, Seconds, Utc, parse_duration, parse_size, show_duration, show_size
 
+RUNS_ASKED_MOST = 20  # newest runs of the home that are looked at for the size of a checkpoint
 _FLOP = re.compile(r"(\d+(?:\.\d+)?(?:e\+?\d{1,2})?) ?flops?", re.IGNORECASE)
 
 
@@ -58,7 +62,8 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
             f"no list has a price for {' or '.join(wanted.resources.accelerators)}; `launch prices` shows what there is"
         )
     work, measured = _work(args.work, recipe, known)
-    haul = _haul(args, recipe)
+    haul, state_from = _haul(args, recipe, home)
+    _check_residency(recipe, haul)
     policy = policy_named(recipe.policy.strategy)
     made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
     if not made.candidates:
@@ -75,7 +80,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         notes=(
             *known.said,
             *size_lines(wanted, (found.quote.accelerator for found in listings)),
-            *_notes(recipe, haul, bool(measured)),
+            *_notes(recipe, haul, state_from, bool(measured)),
         ),
         at=now,
     )
@@ -124,7 +129,7 @@ def _stated(text: str, recipe: Recipe) -> Work:
     """As --work says: hours of the recipe's first GPUs, or operations. Raises UsageError."""
     if found := _FLOP.fullmatch(text.strip()):
         flops = float(found[1])
-        return Work(flops=flops, reads_16=is_in_16_bits(recipe), basis=f"{flops:.3g} operations, as --work says")
+        return Work(flops=flops, reads_16=not is_ours(recipe), basis=f"{flops:.3g} operations, as --work says")
     try:
         seconds = parse_duration(text)
     except ValueError as error:
@@ -135,15 +140,46 @@ def _stated(text: str, recipe: Recipe) -> Work:
     return work_in(seconds, gpu, count, recipe, basis=f"{show_duration(seconds)} of {gpu}:{count}, as --work says")
 
 
-def _haul(args: argparse.Namespace, recipe: Recipe) -> Haul:
+def _haul(args: argparse.Namespace, recipe: Recipe, home: Path) -> tuple[Haul, str]:
+    """What is kept and moved, and whence the size of a checkpoint is known: said, seen in an earlier run, or counted."""
     data, _, source = (args.data or "").partition("@")
-    return haul_of(
+    stated = _size("--state", args.state)
+    seen = _state_seen(recipe, home) if stated is None else None
+    haul = haul_of(
         recipe,
-        state=_size("--state", args.state),
+        state=stated if stated is not None else seen,
         store=_site("--store-in", args.store_in),
         data=_size("--data", data or None),
         source=_site("--data", source or None),
     )
+    return haul, "as --state says" if stated is not None else "as in an earlier run" if seen is not None else "counted"
+
+
+def _state_seen(recipe: Recipe, home: Path) -> Bytes | None:
+    """The size of the newest checkpoint that a run of the same program left on this machine, rehearsed or not."""
+    program = program_of(recipe)
+    for entry in Home(home).entries()[:RUNS_ASKED_MOST]:
+        if is_remote(entry.store):
+            continue  # a plan asks no cloud
+        try:
+            history = at(entry.store).read()
+        except LaunchError:  # gone, or not whole: others may tell
+            continue
+        sizes = [record.event.size for record in history.records if isinstance(record.event, CheckpointSeen)]
+        if sizes and history.is_created and program_of(history.state.recipe) == program:
+            return sizes[-1]
+    return None
+
+
+def _check_residency(recipe: Recipe, haul: Haul) -> None:
+    """Raises RecipeError where checkpoints would lie outside of where the data may be."""
+    store = haul.store
+    if store is None or store.region is None or not recipe.residency:
+        return
+    if not any(lies_in(store.cloud, store.region, area) for area in recipe.residency):
+        raise RecipeError(
+            f"checkpoint.dir lies in {store}, outside data.residency ({', '.join(recipe.residency)}); name a bucket within"
+        )
 
 
 def _size(flag: str, text: str | None) -> Bytes | None:
@@ -171,27 +207,33 @@ def _speeds(is_measured: bool) -> str:
     return "measured speeds" if is_measured else "speeds by data sheet"
 
 
-def _notes(recipe: Recipe, haul: Haul, is_measured: bool) -> tuple[str, ...]:
+def _notes(recipe: Recipe, haul: Haul, state_from: str, is_measured: bool) -> tuple[str, ...]:
+    speeds = "speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"
+    dirless = "checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine"
+    rehearse = "resources.infra=local rehearses the recipe on this machine"
     notes = (
-        [] if is_measured else ["speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"]
+        "" if is_measured else speeds,
+        _note_on_state(haul, state_from),
+        _note_on_data(recipe, haul),
+        "" if recipe.checkpoint.dir else dirless,
+        note_on_code(recipe),
+        f"this version of launch cannot start machines on clouds; {rehearse}",
     )
+    return tuple(filter(None, notes))
+
+
+def _note_on_state(haul: Haul, state_from: str) -> str:
     if haul.state is None:
-        notes.append(
-            "nothing is counted for keeping and moving checkpoints: how large one is nobody knows; say so with --state 14GB"
-        )
-    elif haul.store is not None and haul.store.region is None:
-        cloud = haul.store.cloud
-        notes.append(f"checkpoints are taken to lie in the machine's region of {cloud}; --store-in {cloud}/REGION says where")
-    if recipe.data and haul.data is None:
-        notes.append("nothing is counted for reading `data`: how much it is nobody knows; say so with --data 500GB@aws/us-east-1")
-    elif haul.data is not None:
-        where = haul.source or "the machine's own region"
-        notes.append(f"each machine is taken to read {show_size(haul.data)} of data anew, from {where}")
-    if recipe.checkpoint.dir is None:
-        notes.append("checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine")
-    if note := note_on_code(recipe):
-        notes.append(note)
-    notes.append(
-        "this version of launch cannot start machines on clouds; resources.infra=local rehearses the recipe on this machine"
-    )
-    return tuple(notes)
+        return "nothing is counted for keeping and moving checkpoints: how large one is nobody knows; say so with --state 14GB"
+    size = f"a checkpoint is taken to have {show_size(haul.state)}, {state_from}"
+    if haul.store is None or haul.store.region is not None:
+        return size
+    return f"{size}, and to lie in the machine's region of {haul.store.cloud}; --store-in {haul.store.cloud}/REGION says where"
+
+
+def _note_on_data(recipe: Recipe, haul: Haul) -> str:
+    if haul.data is not None:
+        return f"each machine is taken to read {show_size(haul.data)} of data anew, from {haul.source or 'its own region'}"
+    if not recipe.data:
+        return ""
+    return "nothing is counted for reading `data`: how much it is nobody knows; say so with --data 500GB@aws/us-east-1"

@@ -21,8 +21,10 @@ from launcher.core.plan.shopping import totals
 from launcher.core.plan.transfer import Haul
 from launcher.core.plan.work import work_of
 from launcher.core.recipe import Recipe, Resources
+from launcher.core.run.events import CheckpointSeen
 from launcher.core.run.lessons import program_of
 from launcher.units import HOUR
+from tests.cli.past import keep, preempted
 from tests.core.test_cheapest_hour import offers as priced
 from tests.market import lists
 
@@ -178,6 +180,26 @@ def test_a_measured_pace_replaces_the_data_sheet(capsys: pytest.CaptureFixture[s
     assert work["A100"] == pytest.approx(8000 * 8.1 / 19.5)
     assert "as measured on T4:1" in found["work"]["basis"]
     assert trainer["steps"] == 4000
+
+
+def test_a_checkpoint_is_as_large_as_an_earlier_run_left_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A rehearsal's too: what is saved is the same on any machine. What is said counts more, what is counted less."""
+    sim = preempted()
+    (*_, size) = [r.event.size for r in sim.history.records if isinstance(r.event, CheckpointSeen)]
+    path = tmp_path / "sim.yaml"
+    path.write_text("name: sim\nresources: {infra: [aws]}\ntrainer: {kind: launcher.trainers.gpt, steps: 9}\n")
+    assert "counted" in answer(capsys, path)
+    keep(sim)
+    assert document(capsys, path)["moved"]["state"] == size
+    assert "as in an earlier run" in " ".join(answer(capsys, path).split())
+    assert document(capsys, path, "--state", "1GB")["moved"]["state"] == 10**9
+
+
+def test_a_bucket_outside_of_the_residency_is_refused(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    words = (str(recipe), "data.residency=[eu]", "--store-in")
+    assert main(["plan", *words, "aws/us-east-1"]) == 2
+    assert "outside data.residency (eu)" in capsys.readouterr().err
+    answer(capsys, *words, "aws/eu-west-1")
 
 
 # --- nothing fits --------------------------------------------------------------------------------------------------------------

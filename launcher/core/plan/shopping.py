@@ -17,7 +17,7 @@ from launcher.core.plan.estimate import Task
 from launcher.core.plan.limits import accelerators_needed, accepted
 from launcher.core.plan.sizing import footprint_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site
-from launcher.core.plan.work import Work, time_on
+from launcher.core.plan.work import Work, is_ours, time_on
 from launcher.core.recipe import Recipe
 from launcher.core.run.view import RESTART_UNMEASURED_S
 from launcher.units import Bytes, Seconds, UsdPerHour
@@ -78,9 +78,10 @@ def times(recipe: Recipe, work: Work, haul: Haul, measured: Mapping[str, Seconds
     def there(offer: Offer) -> Task:
         placement = offer.placement
         gpus = accelerators_needed(recipe, placement) or placement.accelerators
+        used = 1 if is_ours(recipe) else gpus * recipe.num_nodes  # our trainer works on one GPU
         seen = (measured or {}).get(f"{placement.accelerator}:{gpus}")
         return Task(
-            work=seen or time_on(CHIPS[placement.accelerator], gpus * recipe.num_nodes, work),
+            work=seen or time_on(CHIPS[placement.accelerator], used, work),
             restart_cost=RESTART_UNMEASURED_S + (moved_s or 0.0),
             stall=STALL_S,
             durable=DURABLE_S if moved_s is None else max(DURABLE_LEAST_S, moved_s),

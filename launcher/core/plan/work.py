@@ -37,9 +37,9 @@ class Work:
 
 def work_of(recipe: Recipe) -> Work:
     """The work of a trainer of ours; of any other program what one hour of its first GPUs does."""
-    trainer = recipe.trainer
-    if trainer is not None and trainer.get("kind") == GPT:
-        return Work(flops=_gpt_flops(trainer), reads_16=False, basis=f"the {trainer.get('steps')} steps of {GPT}, in fp32")
+    if recipe.trainer is not None and is_ours(recipe):
+        steps = recipe.trainer.get("steps")
+        return Work(flops=_gpt_flops(recipe.trainer), reads_16=False, basis=f"the {steps} steps of {GPT}, in fp32")
     gpu, count = first_gpus(recipe)
     basis = f"what one hour of {gpu}:{count} does in 16 bits, since nobody knows how long the program trains"
     return replace(work_in(HOUR, gpu, count, recipe, basis=basis), is_known=False)
@@ -47,13 +47,13 @@ def work_of(recipe: Recipe) -> Work:
 
 def work_in(time: Seconds, gpu: str, count: int, recipe: Recipe, *, basis: str) -> Work:
     """What `count` such GPUs do for this recipe in that time."""
-    reads_16 = is_in_16_bits(recipe)
-    return Work(flops=count * _peak(CHIPS[gpu], reads_16) * time, reads_16=reads_16, basis=basis)
+    reads_16 = not is_ours(recipe)
+    return Work(flops=(1 if is_ours(recipe) else count) * _peak(CHIPS[gpu], reads_16) * time, reads_16=reads_16, basis=basis)
 
 
-def is_in_16_bits(recipe: Recipe) -> bool:
-    """Our own trainer works in fp32; of any other program it is taken for granted."""
-    return recipe.trainer is None or recipe.trainer.get("kind") != GPT
+def is_ours(recipe: Recipe) -> bool:
+    """Whether it is trained by our GPT, which works in fp32 and on one GPU; any other program is taken to use 16 bits and all."""
+    return recipe.trainer is not None and recipe.trainer.get("kind") == GPT
 
 
 def first_gpus(recipe: Recipe) -> tuple[str, int]:
