@@ -138,7 +138,11 @@ def _after_loss(old: PlaceBelief, lost: PlaceLost) -> PlaceBelief:
 
 
 def _after_failure(old: PlaceBelief, at: Utc) -> PlaceBelief:
-    """One failure more; the cooldown doubles with each in a row."""
-    doublings = min(old.failures, 32)  # 2.0 ** failures would overflow in a place that never recovers
-    cooldown = min(_TEMPO.cooldown_first * 2.0**doublings, _TEMPO.cooldown_most)
-    return replace(old, failures=old.failures + 1, cools_until=max(old.cools_until, at + cooldown))
+    """One failure more."""
+    return replace(old, failures=old.failures + 1, cools_until=max(old.cools_until, at + cooldown(old.failures)))
+
+
+def cooldown(failures: int) -> Seconds:
+    """How long a place is left alone that fails after so many failures; it doubles with each in a row."""
+    doublings = min(failures, 32)  # 2.0 ** failures would overflow in a place that never recovers
+    return min(_TEMPO.cooldown_first * 2.0**doublings, _TEMPO.cooldown_most)

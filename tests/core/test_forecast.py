@@ -1,0 +1,124 @@
+"""How runs go in drawn markets: what is certain is told to the second, what is not stays within its bounds."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.market.hazard import Multiplier, Zone
+from launcher.core.market.trace import FOREVER
+from launcher.core.plan.estimate import Task, estimate
+from launcher.core.plan.forecast import SEEN_WITHIN, Forecast, Spot, Sure, forecast
+from launcher.core.tempo import Tempo
+from launcher.units import HOUR, MINUTE, Seconds
+
+TASK = Task(work=10 * HOUR, restart_cost=5 * MINUTE, stall=0.0, durable=30.0)
+SURE = Sure(price=3.0, interval=10 * MINUTE)
+LOOK = Tempo().read_slow / 2
+FIXED = Multiplier(shape=1e9, rate=1e9)
+QUIET = Multiplier(shape=1.0, rate=1e9)
+
+
+def zone(*, is_up: bool, changes: Multiplier = FIXED) -> Zone:
+    return Zone(is_up=is_up, age=HOUR, up=changes, down=changes)
+
+
+def spot(price: float = 1.0, *, life: Seconds = 2 * HOUR, of: Zone | None = None, **changes: float) -> Spot:
+    return replace(Spot(price=price, life=life, interval=10 * MINUTE, zone=of), **changes)
+
+
+def ask(
+    *spots: Spot, task: Task = TASK, sure: Sure | None = SURE, deadline: Seconds | None = 16 * HOUR, draws: int = 200
+) -> Forecast:
+    return forecast(task, spots, sure=sure, deadline=deadline, draws=draws)
+
+
+def test_a_place_that_stays_up_takes_a_start_the_work_and_the_last_save():
+    found = ask(spot(of=zone(is_up=True, changes=QUIET)))
+    took = TASK.restart_cost + SEEN_WITHIN + TASK.work + TASK.durable
+    assert found.elapsed_at(0.5) == found.elapsed_at(0.9) == pytest.approx(took)
+    assert found.usd == pytest.approx(took / HOUR)
+    assert (found.restarts, found.waiting, found.redone, found.done) == (0, 0, 0, 1)
+
+
+def test_a_place_that_stays_down_costs_the_slack_and_then_on_demand():
+    """Waits 16 h - 10 h - 5 min = 5 h 55 min, less what it takes to look now and then; the rest on demand: $3 * 10.1 h."""
+    found = ask(spot(of=zone(is_up=False, changes=QUIET)))
+    assert found.waiting == pytest.approx(5 * HOUR + 55 * MINUTE, abs=4 * MINUTE)
+    assert found.usd == pytest.approx(3 * (TASK.restart_cost + SEEN_WITHIN + TASK.work + TASK.durable + LOOK) / HOUR)
+    assert found.elapsed == pytest.approx(16 * HOUR, abs=3 * MINUTE)
+
+
+def test_without_a_net_a_place_that_stays_down_ends_at_the_deadline_with_nothing_spent():
+    found = ask(spot(of=zone(is_up=False, changes=QUIET)), sure=None)
+    assert (found.done, found.usd, found.elapsed) == (0, 0, 16 * HOUR)
+
+
+def test_spot_that_costs_more_than_on_demand_is_not_waited_for():
+    found = ask(spot(3.1, of=zone(is_up=True)))
+    assert (found.waiting, found.restarts) == (0, 0)
+    assert found.usd == pytest.approx(3 * found.elapsed / HOUR)
+
+
+def test_the_cheaper_place_is_taken_and_the_dearer_one_while_that_cools_down():
+    one = ask(spot(1.0, of=zone(is_up=True)), sure=None, deadline=None)
+    two = ask(spot(1.0, of=zone(is_up=True)), spot(2.0, of=zone(is_up=True)), sure=None, deadline=None)
+    assert two.elapsed < one.elapsed
+    assert two.waiting < one.waiting / 2
+    assert two.usd > one.usd
+
+
+def test_a_cloud_that_forgives_short_lives_is_cheaper():
+    assert ask(spot(free_within=HOUR)).usd < ask(spot()).usd
+
+
+def test_a_notice_long_enough_for_a_save_leaves_less_to_redo():
+    none, short, long = (ask(spot(notice_lead=lead)).redone for lead in (0.0, 30.0, 120.0))
+    assert long < short / 2
+    assert short == pytest.approx(none, rel=0.2)
+
+
+def test_a_gang_costs_by_its_machines():
+    assert ask(spot(), task=replace(TASK, num_nodes=4)).usd == pytest.approx(4 * ask(spot()).usd)
+
+
+def test_equal_questions_get_equal_answers():
+    assert ask(spot(of=zone(is_up=True)), spot()) == ask(spot(of=zone(is_up=True)), spot())
+
+
+def test_lives_shorter_than_a_start_end_all_the_same():
+    found = ask(spot(life=2 * MINUTE), sure=None, deadline=None, draws=3)
+    assert found.done < 1
+
+
+# --- p50 and p90 of one place --------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_takes_away_has_no_spread():
+    cost = estimate(TASK, price=2.0, life=FOREVER, interval=None)
+    assert cost.elapsed_p50 == cost.elapsed_p90 == pytest.approx(cost.elapsed, rel=1e-3)
+    assert cost.usd_p90 == pytest.approx(cost.usd, rel=1e-3)
+
+
+@pytest.mark.parametrize("life", [0.5 * HOUR, 2 * HOUR, 10 * HOUR])
+def test_nine_of_ten_runs_take_longer_than_half_of_them_and_dollars_follow_hours(life: Seconds):
+    cost, dear = (estimate(replace(TASK, num_nodes=2), price=price, life=life, interval=5 * MINUTE) for price in (1.0, 3.0))
+    assert TASK.work < cost.elapsed_p50 < cost.elapsed_p90
+    assert cost.elapsed_p50 == pytest.approx(cost.elapsed, rel=0.05)
+    assert cost.usd_p90 == pytest.approx(2 * cost.elapsed_p90 / HOUR)
+    assert dear.usd_p90 == pytest.approx(3 * cost.usd_p90)
+
+
+def test_p90_covers_nine_of_ten_forecasts_of_a_market_with_a_place_to_go_to_always():
+    cost = estimate(TASK, price=1.0, life=2 * HOUR, interval=10 * MINUTE)
+    found = ask(*(spot(1.0 + i / 1e6) for i in range(30)), sure=None, deadline=None)
+    assert sum(d.elapsed <= cost.elapsed_p90 for d in found.draws) / len(found.draws) == pytest.approx(0.9, abs=0.08)
+
+
+def test_a_place_where_nothing_lives_long_enough_gives_an_end_all_the_same():
+    cost = estimate(TASK, price=1.0, life=MINUTE, interval=MINUTE)
+    assert TASK.work < cost.elapsed_p90 < 1000 * TASK.work
+
+
+def test_never_saving_loses_all_of_a_life_by_far_most_often():
+    saved, lost = (estimate(TASK, price=1.0, life=5 * HOUR, interval=i) for i in (10 * MINUTE, None))
+    assert lost.elapsed_p90 > 1.5 * saved.elapsed_p90
