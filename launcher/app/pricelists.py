@@ -3,20 +3,28 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.adapters.market import live
 from launcher.adapters.market.history import PriceHistory
 from launcher.adapters.market.index import PriceIndex, open_index
 from launcher.adapters.market.sources import LAYOUT, Places
+from launcher.core.market.quote import Quote
 from launcher.errors import UsageError
+from launcher.log import redact
+from launcher.units import UsdPerHour, Utc
 
 if TYPE_CHECKING:
     from launcher.adapters.market.download import Fetched
+    from launcher.adapters.market.live_ask import Asked, Batches
 
 FOLDER_VARIABLE = "LAUNCH_CATALOG"
 URL_VARIABLE = "LAUNCH_CATALOG_URL"  # a mirror of SkyPilot's catalog: URL/aws/vms.csv and so on
+GCP_KEY_VARIABLE = "LAUNCH_GCP_API_KEY"  # one of its own: a key for something else is not sent to Google unasked
+AZURE_URL_VARIABLE = "LAUNCH_AZURE_PRICES_URL"  # AWS's own tools read AWS_ENDPOINT_URL_EC2
+GCP_URL_VARIABLE = "LAUNCH_GCP_PRICES_URL"
 
 
 def price_index(home: Path) -> PriceIndex:
@@ -28,10 +36,37 @@ def refresh(home: Path) -> "list[Fetched]":
     """Fetch all lists anew, into the home. Raises UsageError for a mirror that is none."""
     from launcher.adapters.market import download  # only here: nothing else of prices needs a network
 
-    mirror = os.environ.get(URL_VARIABLE)
-    if mirror and not mirror.startswith(("http://", "https://")):
-        raise UsageError(f"{URL_VARIABLE} is {mirror}; write the http(s) address of a mirror, or unset it")
-    return download.refresh(places(home).downloads, base_url=(mirror or download.HOSTED).rstrip("/"))
+    return download.refresh(places(home).downloads, base_url=_address(URL_VARIABLE, download.HOSTED))
+
+
+def ask_live(rows: Iterable[Quote]) -> "list[Asked]":
+    """Live spot prices of `rows` from each of their clouds that has an interface, the cheapest rows first."""
+    from launcher.adapters.market import live_aws, live_azure, live_gcp
+    from launcher.adapters.market.live_ask import Asked, ask_all
+
+    azure_url, gcp_url = _address(AZURE_URL_VARIABLE, live_azure.URL), _address(GCP_URL_VARIABLE, live_gcp.URL)
+    api_key = os.environ.get(GCP_KEY_VARIABLE, "")
+    redact(api_key)
+    ordered = sorted(rows, key=lambda row: row.spot or row.on_demand or 0.0)
+    of: dict[str, list[Quote]] = {cloud: [row for row in ordered if row.cloud == cloud] for cloud in live.CLOUDS}
+    asked: dict[str, Batches] = {}
+    if of["aws"]:
+        asked["aws"] = live_aws.aws_spots(of["aws"])
+    if of["azure"]:
+        asked["azure"] = live_azure.azure_spots(of["azure"], azure_url)
+    if of["gcp"] and api_key:
+        asked["gcp"] = live_gcp.gcp_spots(of["gcp"], api_key, gcp_url)
+    keyless = [Asked(cloud="gcp", trouble=f"{GCP_KEY_VARIABLE} is not set")] if of["gcp"] and not api_key else []
+    return [*ask_all(asked), *keyless]
+
+
+def keep_live(home: Path, spots: Mapping[live.Key, UsdPerHour], at: Utc) -> None:
+    """Raises OSError."""
+    live.keep_live(live_path(home), spots, at)
+
+
+def live_path(home: Path) -> Path:
+    return home / "cache/live.csv"
 
 
 @contextlib.contextmanager
@@ -55,4 +90,12 @@ def places(home: Path) -> Places:
         named=Path(named).expanduser() if named else None,
         skypilot=Path("~/.sky/catalogs").expanduser() / LAYOUT,
         downloads=home / "cache/catalogs" / LAYOUT,
+        live=live_path(home),
     )
+
+
+def _address(variable: str, usual: str) -> str:
+    given = os.environ.get(variable)
+    if given and not given.startswith(("http://", "https://")):
+        raise UsageError(f"{variable} is {given}; write the http(s) address of a mirror, or unset it")
+    return (given or usual).rstrip("/")

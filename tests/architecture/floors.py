@@ -72,6 +72,7 @@ PACKAGES = {
     "s3fs": ("adapters.store.providers.s3",),
     "gcsfs": ("adapters.store.providers.gcs",),
     "aiohttp": ("adapters.store.providers.gcs", "adapters.market.download"),  # by which gcsfs and fsspec speak HTTP
+    "botocore": ("adapters.market.live_aws",),  # under boto3 and aiobotocore
     "adlfs": ("adapters.store.providers.azure",),
     "azure": ("adapters.store.providers.azure",),
     "rich": ("app",),

@@ -32,6 +32,8 @@ def one_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws=lists.aws(*ROWS))))
     monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("LAUNCH_AZURE_PRICES_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 def offers(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:

@@ -22,9 +22,9 @@ _REGION_ZONE = re.compile(r"^[a-z]+\d+-az\d+$")  # not a local zone, "use1-atl2-
 
 def judged(quotes: list[Quote], dropped: Counter[tuple[str, str]]) -> Iterator[Quote]:
     """`quotes` less what is wrong with them; those without any price left are counted in `dropped`."""
-    usual = _usual(quotes)
+    usual = usual_prices(quotes)
     for quote in quotes:
-        whole = _in_a_region(_without_no_spot(_usual_price(_whole_gpus(quote), usual)))
+        whole = _in_a_region(without_no_spot(_usual_price(_whole_gpus(quote), usual)))
         if whole.spot is None and whole.on_demand is None:
             dropped[quote.accelerator, "no price"] += 1
         else:
@@ -54,7 +54,7 @@ def _in_a_region(quote: Quote) -> Quote:
     return quote
 
 
-def _without_no_spot(quote: Quote) -> Quote:
+def without_no_spot(quote: Quote) -> Quote:
     if quote.spot is None or quote.on_demand is None:
         return quote
     if quote.spot >= quote.on_demand:
@@ -64,7 +64,7 @@ def _without_no_spot(quote: Quote) -> Quote:
     return quote
 
 
-def _usual(quotes: Iterable[Quote]) -> dict[tuple[str, float], tuple[float, float]]:
+def usual_prices(quotes: Iterable[Quote]) -> dict[tuple[str, float], tuple[float, float]]:
     """Median spot and on-demand price of each kind of machine; infinite where none is known."""
     spot: dict[tuple[str, float], list[float]] = defaultdict(list)
     on_demand: dict[tuple[str, float], list[float]] = defaultdict(list)

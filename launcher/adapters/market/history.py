@@ -54,15 +54,18 @@ class PriceHistory:
         self._database = sqlite3.connect(path, timeout=BUSY_MOST_S, isolation_level=None)
         self._database.executescript(_TABLES)
 
-    def add(self, quotes: Iterable[Quote], at: Utc) -> int:
+    def add(self, quotes: Iterable[Quote], at: Utc, *, singly: Iterable[Quote] = ()) -> int:
         """Note what differs from the newest row of each machine; gives how many did. All of it or nothing.
 
-        `quotes` are whole lists of their clouds: a machine that is on none of them any more has no price.
+        `quotes` are whole lists of their clouds: a machine that is on none of them any more has no price. Those that come
+        `singly` say nothing of others.
         """
         listed: dict[Key, Prices] = {}
         for quote in quotes:
             listed.setdefault(_key(quote), (quote.spot, quote.on_demand))
         clouds = {cloud for cloud, *_ in listed}
+        for quote in singly:
+            listed.setdefault(_key(quote), (quote.spot, quote.on_demand))
         with self._transaction():
             known = self._newest()
             gone = {key: (None, None) for key in known if key[0] in clouds and key not in listed}

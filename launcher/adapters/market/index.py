@@ -6,12 +6,14 @@ make one, and either is right. One that is damaged, of another version, or canno
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from launcher.adapters import durable
+from launcher.adapters.market.live import LiveBook, read_live
 from launcher.adapters.market.sources import CLOUDS, Places
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc
@@ -24,7 +26,7 @@ FIELDS = tuple(field.name for field in fields(Quote))  # the columns of `quotes`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """One cloud's list in the index. `said`: what is wrong with better ones that could not be read."""
+    """One cloud's list in the index, or what one refresh was told live. `said`: what a person should know of it."""
 
     number: int
     cloud: str
@@ -74,11 +76,12 @@ class PriceIndex:
 
 
 def open_index(path: Path, places: Places) -> PriceIndex:
-    """The index over the lists in `places`; made at `path` where it is not there or not of these lists."""
+    """The index over the lists in `places`, live prices laid over them; made at `path` where it is not there or not of these."""
     candidates = {cloud: list(places.candidates(cloud)) for cloud in CLOUDS}
     status = BUNDLED_LIST.stat()
     bundled = f"version {VERSION} {BUNDLED_LIST} {status.st_size} {status.st_mtime_ns}"
-    fingerprint = "\n".join([bundled, *(s.fingerprint for found in candidates.values() for s in found)])
+    book = LiveBook() if places.live is None else read_live(places.live, time.time())
+    fingerprint = "\n".join([bundled, *(s.fingerprint for found in candidates.values() for s in found), book.fingerprint])
     with contextlib.suppress(sqlite3.Error, OSError):
         if path.is_file():
             kept = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -87,7 +90,7 @@ def open_index(path: Path, places: Places) -> PriceIndex:
             kept.close()
     from launcher.adapters.market.indexing import indexed  # only here: most questions find an index
 
-    made = indexed(candidates, fingerprint)
+    made = indexed(candidates, fingerprint, book)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace_atomically(path, made.serialize())

@@ -6,11 +6,15 @@ from collections import Counter
 from launcher.adapters.market.catalog import Catalog, CatalogUnusable, read_catalog
 from launcher.adapters.market.index import FIELDS
 from launcher.adapters.market.listed import rows as listed_rows
+from launcher.adapters.market.live import CLOUDS as LIVE_CLOUDS
+from launcher.adapters.market.live import LiveBook
+from launcher.adapters.market.live_rows import overlaid
 from launcher.adapters.market.sources import Source, fetched_at
 from launcher.core.market.quote import Quote
 from launcher.units import Utc
 
 BUNDLED = "bundled list"
+LIVE = "live"
 
 _TABLES = """
 CREATE TABLE meta (fingerprint TEXT);
@@ -22,16 +26,17 @@ CREATE INDEX by_accelerator ON quotes (accelerator);
 """
 
 
-def indexed(candidates: dict[str, list[Source]], fingerprint: str) -> sqlite3.Connection:
-    """The database, in memory; `candidates` are each cloud's lists, best first."""
+def indexed(candidates: dict[str, list[Source]], fingerprint: str, book: LiveBook) -> sqlite3.Connection:
+    """The database, in memory; `candidates` are each cloud's lists, best first, and `book` is laid over the best."""
     database = sqlite3.connect(":memory:")
     database.executescript(_TABLES)
     database.execute("INSERT INTO meta VALUES (?)", (fingerprint,))
     for cloud, sources in candidates.items():
         source, at, catalog, said = _best(cloud, sources)
         origin, path = (source.origin, str(source.path)) if source else (BUNDLED, "")
+        said += [book.said] if book.said and cloud in LIVE_CLOUDS else []
         if catalog.quotes:
-            _insert(database, catalog, origin, path, at, "; ".join(said))
+            _insert(database, catalog, (origin, path, at, "; ".join(said)), book)
     database.commit()
     return database
 
@@ -71,12 +76,22 @@ def _bundled(cloud: str) -> Catalog:
     return Catalog(cloud=cloud, quotes=quotes, dropped=Counter())
 
 
-def _insert(database: sqlite3.Connection, catalog: Catalog, origin: str, path: str, at: Utc | None, said: str) -> None:
-    cursor = database.execute("INSERT INTO lists VALUES (NULL, ?, ?, ?, ?, ?)", (catalog.cloud, origin, path, at, said))
-    number = cursor.lastrowid
-    database.executemany("INSERT INTO dropped VALUES (?, ?, ?, ?)", [(number, *key, num) for key, num in catalog.dropped.items()])
+def _insert(database: sqlite3.Connection, catalog: Catalog, known: tuple[object, ...], book: LiveBook) -> None:
+    """`known` of the list: origin, path, fetched_at, said. What was told live at one instant counts as a list of its own."""
+    listed = _insert_list(database, catalog.cloud, known)
+    database.executemany("INSERT INTO dropped VALUES (?, ?, ?, ?)", [(listed, *key, num) for key, num in catalog.dropped.items()])
+    numbers: dict[Utc | None, int] = {None: listed}
     marks = ", ".join("?" * (1 + len(FIELDS)))
-    database.executemany(f"INSERT INTO quotes VALUES ({marks})", [(number, *_row(quote)) for quote in catalog.quotes])
+    for quote, at in overlaid(catalog.quotes, book):
+        if at not in numbers:
+            numbers[at] = _insert_list(database, catalog.cloud, (LIVE, "", at, f"on-demand prices: {known[0]}"))
+        database.execute(f"INSERT INTO quotes VALUES ({marks})", (numbers[at], *_row(quote)))
+
+
+def _insert_list(database: sqlite3.Connection, cloud: str, known: tuple[object, ...]) -> int:
+    cursor = database.execute("INSERT INTO lists VALUES (NULL, ?, ?, ?, ?, ?)", (cloud, *known))
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
 
 
 def _row(quote: Quote) -> list[object]:

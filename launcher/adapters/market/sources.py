@@ -31,11 +31,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """The folders to look into. `named` None: the person named none."""
+    """The folders to look into, and the file of live prices. `named` None: the person named none."""
 
     named: Path | None
     skypilot: Path
     downloads: Path
+    live: Path | None = None
 
     def candidates(self, cloud: str) -> Iterator[Source]:
         """Best first; only what is there."""

@@ -13,11 +13,11 @@ from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
 from launcher.app.answer import moment, print_answer
 from launcher.app.columns import wrapped
-from launcher.app.pricelists import history, price_index, refresh
+from launcher.app.pricelists import history, price_index
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
+from launcher.app.refreshing import refresh
 from launcher.core.market.gpus import matching, nearest
 from launcher.errors import UsageError
-from launcher.log import redacted
 from launcher.units import Utc
 
 Choice = TypeVar("Choice", Sort, Group)
@@ -27,14 +27,14 @@ UNPRICED = ("k8s", "kubernetes", "slurm", "local")
 
 def run(args: argparse.Namespace) -> int:
     home = Path(args.home)
-    if args.refresh and not args.dry_run:
-        _refresh(args, home)
-    index = price_index(home)
-    if not index.is_kept and not args.quiet:
-        print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
     name, _, count = (args.gpu or "*").partition(":")
     _check_clouds(args)
     number = _count(args.gpu, count)
+    if args.refresh and not args.dry_run:
+        refresh(args, home, lambda found: [row.quote for row in _asked_for(args, found.listings(_meant(name, found)), number)])
+    index = price_index(home)
+    if not index.is_kept and not args.quiet:
+        print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
     if args.history:
         return _history(args, home, _meant(name, index), number)
     listings = _filtered(args, index.listings(_meant(name, index)), number)
@@ -48,32 +48,6 @@ def run(args: argparse.Namespace) -> int:
     rows = [Row(listing=found) for found in ordered] if group is None else grouped(ordered, group)
     _print(args, rows, index, time.time())
     return 0
-
-
-def _refresh(args: argparse.Namespace, home: Path) -> None:
-    """A word for each list; one that cannot be fetched leaves the best that is there, which shows its age."""
-    fetched = refresh(home)
-    done = [found for found in fetched if not found.trouble]
-    for word in dict.fromkeys(found.trouble for found in fetched if found.trouble):
-        clouds = ", ".join(found.cloud for found in fetched if found.trouble == word)
-        _say(args, f"not refreshed: {clouds}: {word}; the best list there is answers")
-    if not done:
-        return
-    news = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in done]
-    _say(args, f"refreshed: {', '.join(news)}")
-    try:
-        with history(home) as past:
-            num = past.add((quote for found in done for quote in found.quotes), time.time())
-    except UsageError as error:  # what was asked for is the answer, not its history
-        _say(args, f"not remembered: {error}")
-    else:
-        _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
-
-
-def _say(args: argparse.Namespace, line: str) -> None:
-    """A server's own words may be in it, and the address with its password."""
-    if not args.quiet:
-        print(redacted(line), file=sys.stderr)
 
 
 def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...], count: float | None) -> int:
@@ -177,12 +151,19 @@ def _check_clouds(args: argparse.Namespace) -> None:
 def _filtered(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:
     return [
         found
+        for found in _asked_for(args, listings, count)
+        if (not args.spot or found.quote.spot is not None) and (not args.on_demand or found.quote.on_demand is not None)
+    ]
+
+
+def _asked_for(args: argparse.Namespace, listings: Iterable[Listing], count: float | None) -> list[Listing]:
+    """Whatever their prices are: a live price may be there where none is listed."""
+    return [
+        found
         for found in listings
         if (count is None or math.isclose(found.quote.accelerators, count, rel_tol=SHARE_OFF))
         and (not args.cloud or found.quote.cloud in args.cloud)
         and (not args.region or found.quote.region in args.region)
-        and (not args.spot or found.quote.spot is not None)
-        and (not args.on_demand or found.quote.on_demand is not None)
     ]
 
 

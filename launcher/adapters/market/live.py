@@ -1,0 +1,84 @@
+"""Live spot prices, as they are kept in the home for half a day.
+
+A list's spot price is as old as whoever made the list; a cloud's own interface tells today's. What was told is kept in one file,
+each price under the very row of a list that was asked for, with its own instant and a digest over all of it: damaged is absent.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launcher.adapters import durable
+from launcher.core.market.quote import Quote
+from launcher.units import HOUR, Seconds, UsdPerHour, Utc
+
+CLOUDS = ("aws", "azure", "gcp")  # Lambda sells no spot
+KEPT: Seconds = 12 * HOUR  # SkyPilot's lists are made anew several times a day; what is older than this is no better
+
+Key = tuple[str, str, str | None, str, str, float]
+_HEAD = "launch live prices 1 "
+_COLUMNS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveBook:
+    """What is known live now. `fingerprint` changes whenever the prices do, by a refresh or by growing too old."""
+
+    spots: Mapping[Key, tuple[UsdPerHour, Utc]] = field(default_factory=dict)
+    said: str = ""  # what is wrong with the file
+    fingerprint: str = ""  # "" for nothing known
+
+
+def key(quote: Quote) -> Key:
+    """A row of a list: GCP has several GPUs for one host in one zone, so the GPU belongs to it."""
+    return quote.cloud, quote.region, quote.zone, quote.instance, quote.accelerator, quote.accelerators
+
+
+def read_live(path: Path, now: Utc) -> LiveBook:
+    """The prices at `path` that are of the last hours; those of tomorrow, by a clock that was wrong, are none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return LiveBook()
+    except (OSError, UnicodeDecodeError) as error:
+        return _unusable(f"the live prices in {path} cannot be read: {getattr(error, 'strerror', None) or 'no text'}")
+    head, _, body = text.partition("\n")
+    if head != _HEAD + _digest(body):
+        return _unusable(f"the live prices in {path} are damaged; --refresh fetches them anew")
+    with contextlib.suppress(ValueError, csv.Error):
+        spots = {row: (spot, at) for row, spot, at in _rows(body) if 0 <= now - at <= KEPT}
+        return LiveBook(spots=spots, fingerprint=f"live {head} {len(spots)}" if spots else "")
+    return _unusable(f"the live prices in {path} are of another version; --refresh fetches them anew")
+
+
+def keep_live(path: Path, spots: Mapping[Key, UsdPerHour], now: Utc) -> None:
+    """Put `spots`, told now, in the place of older ones; those of other rows stay while they last. Raises OSError."""
+    kept = {**read_live(path, now).spots, **{row: (spot, now) for row, spot in spots.items()}}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for (cloud, region, zone, instance, gpu, num), (spot, at) in kept.items():
+        writer.writerow((cloud, region, zone or "", instance, gpu, repr(num), repr(spot), repr(at)))
+    body = out.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.replace_atomically(path, f"{_HEAD}{_digest(body)}\n{body}".encode())
+
+
+def _rows(body: str) -> Iterator[tuple[Key, UsdPerHour, Utc]]:
+    """Raises ValueError."""
+    for cells in csv.reader(io.StringIO(body), strict=True):
+        if len(cells) != _COLUMNS:
+            raise ValueError("another layout")
+        cloud, region, zone, instance, gpu, num, spot, at = cells
+        yield (cloud, region, zone or None, instance, gpu, float(num)), float(spot), float(at)
+
+
+def _unusable(said: str) -> LiveBook:
+    return LiveBook(said=said, fingerprint=said)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

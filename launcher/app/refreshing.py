@@ -1,0 +1,85 @@
+"""What `launch prices --refresh` does, and says of it: lists fetched anew, live spot prices asked for, changes noted.
+
+A word for each cloud that gives nothing; then the best that is there answers, and shows its age.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.adapters.market.index import PriceIndex
+from launcher.adapters.market.live import read_live
+from launcher.app import pricelists
+from launcher.core.market.quote import Quote
+from launcher.errors import UsageError
+from launcher.log import redacted
+
+if TYPE_CHECKING:
+    from launcher.adapters.market.download import Fetched
+
+
+def refresh(args: argparse.Namespace, home: Path, wanted: Callable[[PriceIndex], Iterable[Quote]]) -> None:
+    """All lists anew, and live prices of the `wanted` rows. Raises UsageError where the person's words make no sense."""
+    done = _lists(args, home)
+    rows = tuple(wanted(pricelists.price_index(home)))
+    asked_at = time.time()
+    live = _live(args, home, rows, asked_at)
+    alone = tuple(row for row in rows if row.cloud in live and row.cloud not in {found.cloud for found in done})
+    if done or alone:
+        _remember(args, home, done, alone, asked_at)
+
+
+def _lists(args: argparse.Namespace, home: Path) -> "list[Fetched]":
+    fetched = pricelists.refresh(home)
+    done = [found for found in fetched if not found.trouble]
+    for word in dict.fromkeys(found.trouble for found in fetched if found.trouble):
+        clouds = ", ".join(found.cloud for found in fetched if found.trouble == word)
+        _say(args, f"not refreshed: {clouds}: {word}; the best list there is answers")
+    if done:
+        news = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in done]
+        _say(args, f"refreshed: {', '.join(news)}")
+    return done
+
+
+def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at: float) -> set[str]:
+    """The clouds that told a price of `rows`, which is kept now."""
+    asked = pricelists.ask_live(rows)
+    told = [one for one in asked if one.spots]
+    for one in asked:
+        if one.trouble:
+            few = f"no more than {len(one.spots)} live prices" if one.spots else "no live prices"
+            _say(args, f"{few}: {one.cloud}: {one.trouble}; the list answers for the rest")
+    if not told:
+        return set()
+    try:
+        pricelists.keep_live(home, {row: spot for one in told for row, spot in one.spots.items()}, asked_at)
+    except OSError as error:
+        _say(args, f"live prices cannot be kept in {home}: {error.strerror or error}; the lists answer")
+        return set()
+    _say(args, f"live spot prices: {', '.join(f'{one.cloud} ({len(one.spots)})' for one in told)}")
+    return {one.cloud for one in told}
+
+
+def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone: tuple[Quote, ...], now: float) -> None:
+    """Whole lists as they answer now, and of clouds without a fetched list the live rows alone."""
+    from launcher.adapters.market.live_rows import overlaid
+
+    book = read_live(pricelists.live_path(home), now)
+    whole = (quote for found in done for quote, _ in overlaid(found.quotes, book))
+    single = (quote for quote, at in overlaid(alone, book) if at == now)
+    try:
+        with pricelists.history(home) as past:
+            num = past.add(whole, now, singly=single)
+    except UsageError as error:  # what was asked for is the answer, not its history
+        _say(args, f"not remembered: {error}")
+    else:
+        _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
+
+
+def _say(args: argparse.Namespace, line: str) -> None:
+    """A server's own words may be in it, and the address with its password."""
+    if not args.quiet:
+        print(redacted(line), file=sys.stderr)
