@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.adapters.market.index import Listing, PriceIndex, PriceList
+from launcher.adapters.market.sources import CLOUDS
 from launcher.app.experience import Experience, experience
 from launcher.app.home import Home, at
 from launcher.app.plans import note_on_code, num_steps
 from launcher.app.pricelists import price_index
 from launcher.app.wiring import is_remote, policy_named
+from launcher.core.market.chips import CHIPS
 from launcher.core.market.gpus import nearest
 from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
@@ -57,6 +59,9 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     known = experience(home, now)
     listings = _listings(wanted, price_index(home))
     offers = comparable(offer for found in listings for offer in offers_of(found.quote, known.lives))
+    unrated = sorted({found.quote.accelerator for found in listings} - set(CHIPS))
+    if not offers and unrated:
+        raise NoCapacity(f"nobody has looked up how fast {' and '.join(unrated)} is, so nothing can be ranked; name other GPUs")
     if not offers:
         raise NoCapacity(
             f"no list has a price for {' or '.join(wanted.resources.accelerators)}; `launch prices` shows what there is"
@@ -80,6 +85,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         notes=(
             *known.said,
             *size_lines(wanted, (found.quote.accelerator for found in listings)),
+            *([f"left out: {', '.join(unrated)}, since nobody has looked up how fast they are"] if unrated else []),
             *_notes(recipe, haul, state_from, bool(measured)),
         ),
         at=now,
@@ -197,6 +203,8 @@ def _site(flag: str, text: str | None) -> Site | None:
     cloud, _, region = text.partition("/")
     if not cloud or "/" in region:
         raise UsageError(f"{flag}: {text!r} is no place; write CLOUD/REGION, such as aws/us-east-1")
+    if cloud not in CLOUDS:
+        raise UsageError(f"{flag}: what {cloud} bills for traffic is not known; clouds are {', '.join(CLOUDS)}")
     return Site(cloud=cloud, region=region or None)
 
 
@@ -211,8 +219,10 @@ def _notes(recipe: Recipe, haul: Haul, state_from: str, is_measured: bool) -> tu
     speeds = "speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"
     dirless = "checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine"
     rehearse = "resources.infra=local rehearses the recipe on this machine"
+    unlisted = [text for text in recipe.resources.infra if text.partition("/")[0] not in CLOUDS]
     notes = (
         "" if is_measured else speeds,
+        f"no price list has {' and '.join(unlisted)}: what it costs there is not compared" if unlisted else "",
         _note_on_state(haul, state_from),
         _note_on_data(recipe, haul),
         "" if recipe.checkpoint.dir else dirless,

@@ -43,6 +43,7 @@ ROWS = (
     ("a2", "A100", 8, 24.00, 6.00, "us-east-1", "use1-az1"),
     ("t4", "T4", 1, 0.52, 0.25, "us-east-1", "use1-az2"),
     ("h1", "H100", 1, 9.00, "", "us-east-1", "use1-az4"),
+    ("p2", "K80", 1, 0.90, 0.30, "us-east-1", "use1-az4"),
 )
 JOB = ("--work", "10h", "--state", "14GB", "--data", "500GB@aws/us-east-1", "--store-in", "aws/us-east-1")
 
@@ -202,6 +203,14 @@ def test_a_bucket_outside_of_the_residency_is_refused(capsys: pytest.CaptureFixt
     answer(capsys, *words, "aws/eu-west-1")
 
 
+def test_what_cannot_be_compared_is_named(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    said = answer(capsys, recipe, "--work", "1h", "resources.infra=[aws, k8s]", "resources.accelerators=[A100:1, K80:1]")
+    assert "no price list has k8s" in said
+    assert "left out: K80" in said
+    assert main(["plan", str(recipe), "resources.accelerators=K80:1"]) == 3
+    assert "nobody has looked up how fast K80 is" in capsys.readouterr().err
+
+
 # --- nothing fits --------------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +255,7 @@ def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.Capture
         (["--state", "big"], "--state: 'big'"),
         (["--data", "5GB@aws/us/1"], "write CLOUD/REGION"),
         (["--store-in", "/us-east-1"], "write CLOUD/REGION"),
+        (["--store-in", "r2/auto"], "what r2 bills for traffic is not known"),
         (["resources.accelerators=H10:1"], "did you mean H100?"),
         (["resources.infra=local", "--work", "1h"], "--work is for clouds"),
     ],
