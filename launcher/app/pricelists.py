@@ -39,6 +39,13 @@ def refresh(home: Path) -> "list[Fetched]":
     return download.refresh(places(home).downloads, base_url=_address(URL_VARIABLE, download.HOSTED))
 
 
+def refresh_bands(home: Path) -> str | None:
+    """Fetch AWS's interruption bands anew. Gives why they could not be, or ""; None where a mirror alone is to be asked."""
+    from launcher.adapters.market import download
+
+    return None if os.environ.get(URL_VARIABLE) else download.refresh_bands(places(home).downloads, download.ADVISED)
+
+
 def ask_live(rows: Iterable[Quote]) -> "list[Asked]":
     """Live spot prices of `rows` from each of their clouds that has an interface, the cheapest rows first."""
     from launcher.adapters.market import live_aws, live_azure, live_gcp

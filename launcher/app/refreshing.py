@@ -38,8 +38,13 @@ def _lists(args: argparse.Namespace, home: Path) -> "list[Fetched]":
     for word in dict.fromkeys(found.trouble for found in fetched if found.trouble):
         clouds = ", ".join(found.cloud for found in fetched if found.trouble == word)
         _say(args, f"not refreshed: {clouds}: {word}; the best list there is answers")
-    if done:
+    if done:  # else nobody can be reached, it seems
         news = [f"{found.cloud} ({'new' if found.is_new else 'unchanged'})" for found in done]
+        trouble = pricelists.refresh_bands(home)
+        if trouble == "":
+            news.append("AWS's interruption bands")
+        elif trouble is not None:
+            _say(args, f"AWS's interruption bands are not refreshed: {trouble}; those that were there count")
         _say(args, f"refreshed: {', '.join(news)}")
     return done
 

@@ -2,13 +2,16 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.adapters.market import download
 from launcher.adapters.market.bands import TABLE
+from launcher.app import pricelists
 from launcher.app.cli import main
 from launcher.app.pricing_history import learnt_lines, met
 from launcher.app.remembering import memory_of, memory_path
@@ -16,6 +19,7 @@ from launcher.core.market.lives import Lesson, Lives, Outcome, band_life, learnt
 from launcher.core.market.offer import Capacity, Placement
 from launcher.units import HOUR, MINUTE
 from tests.market import lists
+from tests.market.hosting import Server, serving
 
 HERE = Placement(
     cloud="aws",
@@ -140,3 +144,47 @@ def test_the_cost_to_finish_counts_with_what_was_learnt(tmp_path: Path, capsys: 
     before = restarts()
     memory_of(tmp_path / "home").add([lesson(n, life=MINUTE) for n in range(20)], time.time())
     assert restarts() > 3 * before
+
+
+# --- bands that are fetched ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """In the place of SkyPilot's and AWS's own; nobody is asked for live prices."""
+    with serving() as made:
+        made.bodies["/advised.json"] = json.dumps({"spot_advisor": {"us-east-1": {"Linux": {"p3.2xlarge": {"r": 0}}}}}).encode()
+        monkeypatch.setattr(download, "HOSTED", made.url)
+        monkeypatch.setattr(download, "ADVISED", f"{made.url}/advised.json")
+        monkeypatch.setattr(pricelists, "ask_live", lambda rows: [])
+        yield made
+
+
+def test_a_refresh_fetches_aws_bands_and_they_count(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("LAUNCH_CATALOG")
+    assert main(["prices", "V100", "--refresh"]) == 0
+    assert "lambda (new), AWS's interruption bands\n" in capsys.readouterr().err
+    memory_of(tmp_path / "home").add(FOUR, time.time())
+    (found,) = history(capsys, "V100")
+    assert found["expected_by"].endswith("AWS's band below 5 %")
+
+
+def test_bands_that_cannot_be_fetched_are_said_and_the_old_ones_count(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.bodies["/advised.json"] = b"{}"
+    assert main(["prices", "V100", "--refresh"]) == 0
+    said = capsys.readouterr().err
+    assert f"AWS's interruption bands are not refreshed: {server.url}/advised.json cannot be used: " in said
+    assert "; those that were there count\n" in said
+
+
+def test_who_names_a_mirror_has_nobody_else_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAUNCH_CATALOG_URL", server.url)
+    assert main(["prices", "V100", "--refresh"]) == 0
+    assert "bands" not in capsys.readouterr().err
+    assert not [line for line in server.lines if "advised" in line]
