@@ -6,7 +6,8 @@ A word for each cloud that gives nothing; then the best that is there answers, a
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from launcher.app import pricelists
 from launcher.core.market.quote import Quote
 from launcher.errors import UsageError
 from launcher.log import redacted
+from launcher.units import Utc
 
 if TYPE_CHECKING:
     from launcher.adapters.market.download import Fetched
@@ -49,14 +51,14 @@ def _lists(args: argparse.Namespace, home: Path) -> "list[Fetched]":
     return done
 
 
-def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at: float) -> set[str]:
+def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at: Utc) -> set[str]:
     """The clouds that told a price of `rows`, which is kept now."""
     asked = pricelists.ask_live(rows)
     told = [one for one in asked if one.spots]
     for one in asked:
-        if one.trouble:
+        if one.trouble or not one.spots:
             few = f"no more than {len(one.spots)} live prices" if one.spots else "no live prices"
-            _say(args, f"{few}: {one.cloud}: {one.trouble}; the list answers for the rest")
+            _say(args, f"{few}: {one.cloud}: {one.trouble or 'it tells none of these rows'}; the list answers for the rest")
     if not told:
         return set()
     try:
@@ -64,17 +66,17 @@ def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at:
     except OSError as error:
         _say(args, f"live prices cannot be kept in {home}: {error.strerror or error}; the lists answer")
         return set()
-    _say(args, f"live spot prices: {', '.join(f'{one.cloud} ({len(one.spots)})' for one in told)}")
+    believed = Counter(row.cloud for row, at in _laid_over(rows, home, asked_at) if at == asked_at)
+    counts = {one.cloud: (believed[one.cloud], len(one.spots)) for one in told}
+    news = [f"{cloud} ({num}{'' if num == of else f' to be believed, of {of}'})" for cloud, (num, of) in counts.items()]
+    _say(args, f"live spot prices: {', '.join(news)}")
     return {one.cloud for one in told}
 
 
-def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone: tuple[Quote, ...], now: float) -> None:
+def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone: tuple[Quote, ...], now: Utc) -> None:
     """Whole lists as they answer now, and of clouds without a fetched list the live rows alone."""
-    from launcher.adapters.market.live_rows import overlaid
-
-    book = read_live(pricelists.live_path(home), now)
-    whole = (quote for found in done for quote, _ in overlaid(found.quotes, book))
-    single = (quote for quote, at in overlaid(alone, book) if at == now)
+    whole = (quote for found in done for quote, _ in _laid_over(found.quotes, home, now))
+    single = (quote for quote, at in _laid_over(alone, home, now) if at == now)
     try:
         with pricelists.history(home) as past:
             num = past.add(whole, now, singly=single)
@@ -82,6 +84,12 @@ def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone
         _say(args, f"not remembered: {error}")
     else:
         _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
+
+
+def _laid_over(quotes: Iterable[Quote], home: Path, now: Utc) -> Iterator[tuple[Quote, Utc | None]]:
+    from launcher.adapters.market.live_rows import overlaid
+
+    return overlaid(quotes, read_live(pricelists.live_path(home), now))
 
 
 def _say(args: argparse.Namespace, line: str) -> None:

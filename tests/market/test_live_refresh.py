@@ -123,11 +123,14 @@ def test_without_a_network_or_credentials_each_cloud_has_one_word_and_the_lists_
     [
         ({"refusals": [(429, "60")]}, "answers 429"),
         ({"cut": True}, "half of a page"),
-        ({"page": azure_pages(meter(SIZE, "eastus", 0.0))}, ""),
-        ({"page": azure_pages(meter(SIZE, "eastus", 700.0))}, ""),
-        ({"page": azure_pages(meter(SIZE, "eastus", 0.0004))}, ""),
-        ({"page": azure_pages(meter("Standard_NC24s_v3", "eastus", 0.5))}, ""),
-        ({"page": lambda _: {"Items": [7, None, "x", {"armSkuName": SIZE}, []], "NextPageLink": 5}}, ""),
+        ({"page": azure_pages(meter(SIZE, "eastus", 0.0))}, "no live prices: azure: it tells none of these rows"),
+        ({"page": azure_pages(meter(SIZE, "eastus", 700.0))}, "live spot prices: azure (0 to be believed, of 1)"),
+        ({"page": azure_pages(meter(SIZE, "eastus", 0.0004))}, "live spot prices: azure (0 to be believed, of 1)"),
+        ({"page": azure_pages(meter("Standard_NC24s_v3", "eastus", 0.5))}, "it tells none of these rows"),
+        (
+            {"page": lambda _: {"Items": [7, None, "x", {"armSkuName": SIZE}, []], "NextPageLink": 5}},
+            "more pages than are worth asking for",
+        ),
     ],
 )
 def test_whatever_the_server_says_the_listed_price_stays(
