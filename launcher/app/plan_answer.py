@@ -54,6 +54,7 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
     lines = table_lines(rows, width)
     lines += [f"and {hidden} more; -o json has them all"] if hidden else []
     sentences = [
+        "P50 and P90: what half and nine of ten runs there do not exceed, with lives as recorded markets have them",
         f"for {found.work.basis}",
         str(found.made.saving),
         f"policy {found.made.policy}: {found.made.reason}",
@@ -76,13 +77,15 @@ def _columns() -> list[Column[Row]]:
             cell=lambda row: f"{row.candidate.offer.placement.accelerator}:{row.candidate.offer.placement.accelerators}",
         ),
         Column(head="PLACE", cell=lambda row: str(row.candidate.offer.placement)),
-        Column(head="INSTANCE", cell=lambda row: row.candidate.offer.placement.instance, rank=7),
+        Column(head="INSTANCE", cell=lambda row: row.candidate.offer.placement.instance, rank=8),
         Column(head="$/h", cell=_rate, is_right=True),
-        Column(head="MEAN LIFE", cell=_life, rank=6, is_right=True),
+        Column(head="MEAN LIFE", cell=_life, rank=7, is_right=True),
         Column(head="TAKES", cell=lambda row: show_duration(row.candidate.estimate.elapsed), rank=2, is_right=True),
         Column(head="RESTARTS", cell=lambda row: f"{row.candidate.estimate.restarts:.1f}", rank=3, is_right=True),
-        Column(head="BESIDE", cell=_beside, rank=5, is_right=True),
+        Column(head="BESIDE", cell=_beside, rank=6, is_right=True),
         Column(head="EST. TOTAL", cell=lambda row: show_usd(row.candidate.usd), is_right=True),
+        Column(head="P50", cell=lambda row: show_usd(row.candidate.usd_p50), rank=5, is_right=True),
+        Column(head="P90", cell=lambda row: show_usd(row.candidate.usd_p90), rank=1, is_right=True),
     ]
 
 
@@ -173,4 +176,6 @@ def _candidate_json(rank: int, c: Candidate) -> dict[str, Json]:
         "rank": rank,
         "hours": round(c.estimate.elapsed / HOUR, 4),
         "total_usd": round(c.usd, 4),
+        "total_usd_p50": round(c.usd_p50, 4),
+        "total_usd_p90": round(c.usd_p90, 4),
     }

@@ -90,6 +90,7 @@ def test_the_plan_tells_all_that_a_yes_would_mean(capsys: pytest.CaptureFixture[
         "with launcher.train every",
         "at worst $40.00: policy.budget",
         "ends after 12.0 h, $12.00 at most",
+        "on average; in nine of ten runs at least",
         "deadline: ",
         "budget: ",
         "notice: aws gives 2 min, 14.0 GB take 46 s; so a save at the notice is in time",
@@ -114,9 +115,13 @@ def test_the_document_holds_what_the_table_does(capsys: pytest.CaptureFixture[st
         first["estimate"]["usd"] + sum(first["aside"][part] for part in ("keeping", "moving", "reading")), abs=1e-3
     )
     assert all(c["why"] for c in ranked[1:])
+    assert all(c["total_usd_p50"] <= c["total_usd_p90"] for c in ranked)
+    sure = next(c for c in ranked if c["offer"]["placement"]["capacity"] == "on-demand")
+    assert sure["total_usd_p90"] == pytest.approx(sure["total_usd"]), "nothing is drawn where nothing is taken away"
     assert found["outlook"]["worst_usd"] == 40
     assert found["outlook"]["fits_notice"] is True
     assert found["outlook"]["budget_margin"] == pytest.approx(40 - first["total_usd"], abs=1e-3)
+    assert found["outlook"]["budget_margin_p90"] == pytest.approx(40 - first["total_usd_p90"], abs=1e-3)
     assert found["prices"][0]["cloud"] == "aws"
     assert found["work"] == {
         "basis": "10.0 h of A100:1, as --work says",

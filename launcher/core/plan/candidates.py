@@ -44,6 +44,16 @@ class Candidate:
         """All of it until the work is done: machines, storage, traffic."""
         return self.estimate.usd + self.aside.usd
 
+    @property
+    def usd_p50(self) -> Usd:
+        """What half of all runs do not exceed; what is paid beside machines is an average in it."""
+        return self.estimate.usd_p50 + self.aside.usd
+
+    @property
+    def usd_p90(self) -> Usd:
+        """The same of nine of ten."""
+        return self.estimate.usd_p90 + self.aside.usd
+
 
 def costed(
     recipe: Recipe, view: MarketView, offers: Iterable[Offer], task: Task | TaskAt, haul: Haul | None = None

@@ -4,6 +4,7 @@ Nothing here is an expectation but the margins; the worst case is what the recip
 accepts allow.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.core.checkpoint.rules import keep_rule
@@ -16,10 +17,14 @@ from launcher.core.recipe import Recipe
 from launcher.core.tempo import LAST_SAVE_MARGIN_S
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
 
+Margin = tuple[float | None, float | None]  # of an average run, and of nine of ten
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """Of the chosen place, in words and figures. None where a limit is not set, or a size not known.
+
+    Margins are what an average run leaves, `…_p90` what nine of ten leave at least; below 0 what is missing.
 
     `worst_usd`: nothing may cost more; None: nothing bounds it. `unattended_usd`: what a machine costs that nobody supervises
     until it ends itself. `upload_s`: of one checkpoint; it must be over before the notice is.
@@ -29,7 +34,9 @@ class Outlook:
     worst: str
     unattended_usd: Usd
     deadline_margin: Seconds | None
+    deadline_margin_p90: Seconds | None
     budget_margin: Usd | None
+    budget_margin_p90: Usd | None
     margins: tuple[str, ...]
     notice_s: Seconds | None
     upload_s: Seconds | None
@@ -49,16 +56,21 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
     task = best.task or made.task
     rate = best.offer.price_cap * recipe.num_nodes
     worst_usd, worst = _worst(recipe, made, now)
-    deadline, budget = _margins(recipe, best, now)
+    ends_at, budget = deadline_of(recipe.policy, now), recipe.policy.budget
+    cost = best.estimate
+    time: Margin = (None, None) if ends_at is None else (ends_at - now - cost.elapsed, ends_at - now - cost.elapsed_p90)
+    money: Margin = (None, None) if budget is None else (budget - best.usd, budget - best.usd_p90)
     seconds, fits, notice = _notice(best, task, haul)
     kept = _kept_usd(best, haul)
     return Outlook(
         worst_usd=worst_usd,
         worst=worst,
         unattended_usd=rate * recipe.autostop / HOUR,
-        deadline_margin=deadline,
-        budget_margin=budget,
-        margins=tuple(filter(None, (_deadline_words(deadline), _budget_words(budget)))),
+        deadline_margin=time[0],
+        deadline_margin_p90=time[1],
+        budget_margin=money[0],
+        budget_margin_p90=money[1],
+        margins=tuple(filter(None, (_margin("deadline", time, show_duration), _margin("budget", money, show_usd)))),
         notice_s=None if best.offer.placement.capacity is Capacity.ON_DEMAND else best.offer.notice_lead,
         upload_s=seconds,
         fits_notice=fits,
@@ -92,22 +104,14 @@ def _dearest(made: Plan) -> UsdPerHour:
     return max(c.offer.price_cap for c in made.candidates)
 
 
-def _margins(recipe: Recipe, best: Candidate, now: Utc) -> tuple[Seconds | None, Usd | None]:
-    goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
-    time = None if ends_at is None else ends_at - now - best.estimate.elapsed
-    return time, None if goal.budget is None else goal.budget - best.usd
-
-
-def _deadline_words(margin: Seconds | None) -> str:
-    if margin is None:
+def _margin(name: str, left: Margin, show: Callable[[float], str]) -> str:
+    """What is left of a limit, of an average run and of nine of ten; empty where there is none."""
+    mean, p90 = left
+    if mean is None or p90 is None:
         return ""
-    return f"deadline: {show_duration(margin)} to spare" if margin >= 0 else f"deadline: missed by {show_duration(-margin)}"
-
-
-def _budget_words(margin: Usd | None) -> str:
-    if margin is None:
-        return ""
-    return f"budget: {show_usd(margin)} to spare" if margin >= 0 else f"budget: {show_usd(-margin)} short"
+    usual = f"{show(abs(mean))} {'to spare' if mean >= 0 else 'too little'}"
+    mostly = f"at least {show(p90)} to spare" if p90 >= 0 else f"up to {show(-p90)} too little"
+    return f"{name}: {usual} on average; in nine of ten runs {mostly}"
 
 
 def _kept_usd(best: Candidate, haul: Haul) -> Usd | None:
