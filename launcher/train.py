@@ -14,6 +14,7 @@ Fine print: one process for now. Register all that changes: another model (an av
 """
 
 import difflib
+import itertools
 import json
 import os
 import signal
@@ -41,7 +42,7 @@ from launcher.checkpoint.surroundings import Surroundings
 from launcher.checkpoint.voice import Voice
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, SetAside
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, AttemptSpec, ExitKind, TrainerProgress
-from launcher.errors import KeyMissing, LaunchError, StoreError
+from launcher.errors import Damaged, KeyMissing, LaunchError, StoreError
 from launcher.units import Seconds, Step
 
 __all__ = ["Checkpointer", "PendingSave", "arguments"]
@@ -355,14 +356,17 @@ class Checkpointer:
 def _commits_of(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
     """What an earlier process of this very attempt has committed (`a.py; b.py` under `run:`), by number."""
     found: list[Manifest] = []
-    while True:
+    for number in itertools.count(1):
         try:
-            commit, _ = verify.fetch_commit(store, CommitRef(attempt, len(found) + 1))
+            commit, _ = verify.fetch_commit(store, CommitRef(attempt, number))
         except KeyMissing:
-            return found
+            break
+        except Damaged:
+            continue
         if not isinstance(commit, Manifest) or commit.nonce != nonce:
-            return found  # not ours: the next commit will meet it, and end the process
+            break  # not ours: the next commit will meet it, and end the process
         found.append(commit)
+    return found
 
 
 def arguments(kind: type[T]) -> T:

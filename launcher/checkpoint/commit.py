@@ -13,7 +13,7 @@ the folders of unmodified programs through the same door.
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.adapters import retry
 from launcher.adapters.store.base import ObjectStore
@@ -30,6 +30,7 @@ from launcher.units import Seconds, Step
 
 OUTAGE_MAX_S: Seconds = Tempo().store_outage_max  # real: a store without an answer is waited for as long as the client does
 NUM_NEWEST_KEPT = 2  # the newest commit and the one to fall back to should it turn out damaged, whatever the rule says
+NUMBERS_LOST_MOST = 3  # in a row, to damage on the way: a store that damages more does so to all
 
 
 class SealedMet(LaunchError):
@@ -70,7 +71,7 @@ class Draft:
 
 
 class Committer:
-    """The commits of one attempt, numbered from 1 without gaps. One thread at a time."""
+    """The commits of one attempt, numbered from 1 without gaps, save where a number was lost to damage. One thread at a time."""
 
     def __init__(
         self,
@@ -119,19 +120,28 @@ class Committer:
         extra = (layout.bytes_source(METRICS_FILE, metrics(self.parent_step)),) if metrics else ()
         entries = tuple(self._upload(source) for source in (*sources, *extra))
         manifest = self._manifest(draft, (*entries, *unchanged))
-        self._pending = (manifest, manifests.write(manifest))
+        self._pending = _numbered(manifest, manifest.ref.commit)
         self.settle()
-        return manifest
+        return self.manifests[-1]
 
     def settle(self) -> None:
-        """Bring a manifest whose create got no answer to its end: it stands, or this raises as `publish` does."""
-        if self._pending is None:
-            return
-        manifest, data = self._pending
-        found = retry.store_calls()(_create_and_read_back, self._store, commit_key(manifest.ref), data)
-        if found != data:
-            raise _who_took(manifest.ref, found)
-        self._pending = None
+        """Bring a manifest whose create got no answer to its end: it stands, or this raises as `publish` does.
+
+        A number whose bytes were damaged on their way is lost, and the next one takes the commit.
+        """
+        for _ in range(NUMBERS_LOST_MOST):
+            if self._pending is None:
+                return
+            manifest, data = self._pending
+            if _stands(self._store, manifest.ref, data):
+                self._pending = None
+                self._take(manifest, data)
+            else:
+                self._pending = _numbered(manifest, manifest.ref.commit + 1)
+        if self._pending is not None:
+            raise Damaged(commit_key(manifest.ref), f"{NUMBERS_LOST_MOST} manifests in a row were damaged on their way there")
+
+    def _take(self, manifest: Manifest, data: bytes) -> None:
         self.manifests.append(manifest)
         self._kept.append(manifest)
         self._uploaded -= {file.key for file in manifest.files if not self._may_go(file)}
@@ -162,7 +172,7 @@ class Committer:
         return Manifest(
             run=author.run,
             incarnation=author.incarnation,
-            ref=CommitRef(author.attempt, len(self.manifests) + 1),
+            ref=CommitRef(author.attempt, self.manifests[-1].ref.commit + 1 if self.manifests else 1),
             save=self._num_saves,
             grant=author.grant,
             nonce=author.nonce,
@@ -210,11 +220,33 @@ def _create_and_read_back(store: ObjectStore, key: str, data: bytes) -> bytes:
         raise StoreUnknown(f"{key} was created and cannot be read yet") from error
 
 
-def _who_took(ref: CommitRef, found: bytes) -> LaunchError:
+def _stands(store: ObjectStore, ref: CommitRef, data: bytes) -> bool:
+    """Whether `data` is the commit `ref` now; False where it was damaged on its way there, and the number is lost.
+
+    Raises SealedMet where the number is another's, Damaged where nobody can tell.
+    """
+    found = retry.store_calls()(_create_and_read_back, store, commit_key(ref), data)
+    if found == data:
+        return True
     try:
-        commit = manifests.read(found)
-    except ValueError as error:
-        return Damaged(commit_key(ref), str(error))
+        commit, again = verify.fetch_commit(store, ref)
+    except Damaged:
+        if _is_alike(found, data):
+            return False
+        raise
+    if again == data:  # what came first was damaged on its way back
+        return True
     if isinstance(commit, Sealed):
-        return SealedMet(f"attempt {ref.attempt} was sealed at {ref} by {commit.supervisor}: it is no longer the writer")
-    return SealedMet(f"another process has committed {ref}: this one is not the writer")
+        raise SealedMet(f"attempt {ref.attempt} was sealed at {ref} by {commit.supervisor}: it is no longer the writer")
+    raise SealedMet(f"another process has committed {ref}: this one is not the writer")
+
+
+def _is_alike(damaged: bytes, data: bytes) -> bool:
+    """Whether most bytes of `data` are where they should be; hardly any of a seal's are."""
+    return 2 * sum(a == b for a, b in zip(damaged, data, strict=False)) > len(data)
+
+
+def _numbered(manifest: Manifest, commit: int) -> tuple[Manifest, bytes]:
+    """The manifest as the attempt's commit of that number, and its bytes."""
+    numbered = replace(manifest, ref=CommitRef(manifest.ref.attempt, commit))
+    return numbered, manifests.write(numbered)

@@ -24,6 +24,7 @@ JOURNAL_PREFIX = "journal/"
 SEGMENTS_PREFIX = "segments/"
 REQUESTS_PREFIX = "requests/"
 PINS_PREFIX = "pins/"
+COMMITS_FOLDER = "commits/"  # of each attempt
 REFERENCE_PREFIX = "reference/"
 
 
@@ -68,7 +69,7 @@ def save_prefix(attempt: int, save: int) -> str:
 
 
 def commits_prefix(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}commits/"
+    return f"{attempt_prefix(attempt)}{COMMITS_FOLDER}"
 
 
 def commit_key(ref: CommitRef) -> str:

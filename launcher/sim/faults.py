@@ -58,7 +58,7 @@ class Fault(enum.Enum):
     STORE_STORM = "503 storm"
     READ_TRUNCATED = "read truncated"
     READ_CORRUPTED = "read corrupted"
-    WRITE_CORRUPTED = "record corrupted on its way"
+    WRITE_CORRUPTED = "record or commit corrupted on its way"
     STORE_AWAY = "store unreachable"
     # machines
     SKEW = "machine's clock skewed"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.market.base import Feed
 from launcher.adapters.store.base import Chunks, ObjectMeta, Span
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, journal_key
+from launcher.core.contract import COMMITS_FOLDER, JOURNAL_PREFIX, AttemptSpec, journal_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
 from launcher.core.tempo import STORE_DEADLINE_S
@@ -106,7 +106,8 @@ class FaultyStore:
             if unheard != whole:
                 raise
         else:
-            if is_record and key > journal_key(NUM_OF_BIRTH) and process.is_hit(Fault.WRITE_CORRUPTED):
+            counts = key > journal_key(NUM_OF_BIRTH) if is_record else COMMITS_FOLDER in key
+            if counts and process.is_hit(Fault.WRITE_CORRUPTED):
                 self.inner.damage(key, self._bent(whole))  # three of the four servers that were tried store it so
         if process.is_hit(Fault.CREATE_UNANSWERED):
             self._unheard[key] = whole

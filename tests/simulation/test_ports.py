@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from launcher.core.contract import AttemptSpec, journal_key
+from launcher.core.checkpoint.manifest import CommitRef
+from launcher.core.contract import AttemptSpec, commit_key, journal_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
 from launcher.errors import CloudUnreachable, FeedStale, KeyExists, StoreUnknown
@@ -105,13 +106,15 @@ def test_other_bytes_after_a_create_without_an_answer_lose_against_it() -> None:
     assert scene.inside.get("a") == b"one"
 
 
-def test_a_record_that_is_bent_on_its_way_stands_bent_and_nothing_else_is_bent() -> None:
+def test_a_record_that_is_bent_on_its_way_stands_bent_as_does_a_commit_and_nothing_else() -> None:
     scene = Scene(Fault.WRITE_CORRUPTED)
     scene.store.create(journal_key(5), b"record")
     scene.store.create("attempts/0001/spec.json", b"no record")
     assert sum(a != b for a, b in zip(scene.inside.get(journal_key(5)), b"record", strict=True)) == 1
     assert scene.inside.get("attempts/0001/spec.json") == b"no record"
     assert scene.fired(Fault.WRITE_CORRUPTED) == 1
+    scene.store.create(commit_key(CommitRef(1, 2)), b"commit")
+    assert scene.inside.get(commit_key(CommitRef(1, 2))) != b"commit"
 
 
 def test_a_late_create_lands_a_minute_after_it_was_given_up() -> None:

@@ -2,13 +2,14 @@
 
 import pytest
 
+from launcher.adapters.store.base import Chunks
 from launcher.adapters.store.memory import MemoryStore
 from launcher.checkpoint import verify
 from launcher.checkpoint.commit import SealedMet
 from launcher.core.checkpoint import rules
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import PINS_PREFIX, KeepRule, commit_key
-from launcher.errors import StoreUnknown, StoreUnusable
+from launcher.errors import Damaged, StoreUnknown, StoreUnusable
 from tests.training import scene
 
 
@@ -49,6 +50,37 @@ def test_a_failed_save_leaves_no_gap_in_the_numbers_and_no_hole_in_the_curve():
 
     assert third.ref == CommitRef(1, 2)
     assert [step for step, _ in scene.curve(store, [first, third])] == list(range(1, 31))
+
+
+class Bends(MemoryStore):
+    """A store that damages what is created at these keys, as three of the four servers that were tried let it happen."""
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__()
+        self._bent = keys
+
+    def create(self, key: str, data: Chunks) -> None:
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        super().create(key, whole[:-9] + b"?" + whole[-8:] if key in self._bent else whole)
+
+
+def test_a_number_that_was_lost_to_damage_is_passed_over():
+    store = Bends(*(commit_key(CommitRef(1, number)) for number in (2, 3)))
+    writer = scene.committer(store)
+    made = [scene.save(writer, step) for step in (10, 20, 30)]
+
+    assert [manifest.ref.commit for manifest in made] == [1, 4, 5]
+    assert [manifest.parent for manifest in made] == [None, made[0].ref, made[1].ref]
+    assert scene.curve(store, made) == [(n, 1 / n) for n in range(1, 31)]
+    assert scene.restored(store, made[-1].ref)[0].manifest == made[-1]
+
+
+def test_a_store_that_damages_every_commit_is_told_so():
+    store = Bends(*(commit_key(CommitRef(1, number)) for number in range(1, 9)))
+    writer = scene.committer(store)
+    for step in (10, 20):
+        with pytest.raises(Damaged, match="commits/000"):
+            scene.save(writer, step)
 
 
 def test_a_seal_ends_the_commits_of_an_attempt():

@@ -63,7 +63,8 @@ class Evidence:
     seals: dict[int, list[Seal]]  # by attempt
     claims: dict[int, Claim]
     exits: dict[int, ExitReport]
-    damaged: frozenset[str]  # keys that rotted at rest
+    damaged: frozenset[str]  # keys that rotted at rest, or on their way there
+    bent: frozenset[CommitRef]  # numbers of commits that were damaged on their way, which are neither manifest nor seal
 
     def prefixes(self) -> Iterator[tuple[Noted, list[Noted]]]:
         return prefixes(self.records)
@@ -89,7 +90,19 @@ class Evidence:
         grant = self.grant(attempt)
         return grant.event.parent if grant is not None and isinstance(grant.event, ev.WriterGranted) else None
 
+    def newest_below(self, attempt: int, commit: int) -> CommitRef | None:
+        """The attempt's newest commit below a number."""
+        below = (CommitRef(attempt, number) for number in range(commit - 1, 0, -1))
+        return next((ref for ref in below if ref in self.manifests), None)
+
+    def past_bent(self, ref: CommitRef | None) -> CommitRef | None:
+        """What somebody finds who is sent to `ref`: where its bytes were damaged on their way, the commit before."""
+        while ref in self.bent:
+            ref = self.newest_below(ref.attempt, ref.commit) or self.granted_parent(ref.attempt)
+        return ref
+
     def step(self, ref: CommitRef | None) -> int:
+        ref = self.past_bent(ref)
         return 0 if ref is None or ref not in self.manifests else self.manifests[ref].commit.step
 
     def is_damaged(self, ref: CommitRef) -> bool:
@@ -144,13 +157,17 @@ def _gather(world: FaultyWorld) -> Evidence:
     seals: dict[int, list[Seal]] = {}
     claims: dict[int, Claim] = {}
     exits: dict[int, ExitReport] = {}
+    lost: set[CommitRef] = set()
+    bent = {key for at, key in world.store.damaged if at == world.store.created_at(key)}
     for at, key, data in ((w.at, w.key, w.data) for w in world.store.log if w.data is not None):
         if key.startswith(JOURNAL_PREFIX):
             record, _ = world.decode(data, ev.Event)
             records.append(Noted(at, record))
         elif "/commits/" in key:
             commit = manifests.read(data)
-            if isinstance(commit, Sealed):
+            if key in bent:
+                lost.add(commit.ref)
+            elif isinstance(commit, Sealed):
                 seals.setdefault(commit.ref.attempt, []).append(Seal(at, commit.ref.commit))
             else:
                 made[commit.ref] = Committed(at, manifests.sha256_of(data), commit)
@@ -167,6 +184,7 @@ def _gather(world: FaultyWorld) -> Evidence:
         claims=claims,
         exits=exits,
         damaged=frozenset(key for _, key in world.store.damaged),
+        bent=frozenset(lost),
     )
 
 

@@ -40,13 +40,14 @@ def _judge_grant(seen: Evidence, noted: Noted, grant: ev.WriterGranted, standing
         if seal is None or seal.at > noted.at:
             yield f"record {noted.number} grants attempt {grant.attempt}, and attempt {last} was not sealed"
             return
-        expected = CommitRef(last, seal.number - 1) if seal.number > 1 else seen.granted_parent(last)
+        expected = seen.newest_below(last, seal.number) or seen.granted_parent(last)
     branch = _last_turn(before)
     if isinstance(branch, ev.RunResumed):
         expected = branch.parent
-    if grant.parent != expected:
+    expected, parent = seen.past_bent(expected), seen.past_bent(grant.parent)
+    if parent != expected:
         yield f"record {noted.number} grants attempt {grant.attempt} from {grant.parent}, and the chain ends at {expected}"
-    yield from _judge_ancestors(seen, grant.parent)
+    yield from _judge_ancestors(seen, parent)
 
 
 def _last_turn(before: list[Noted]) -> ev.WriterGranted | ev.RunResumed | None:
@@ -77,15 +78,16 @@ def _judge_manifest(seen: Evidence, manifest: Manifest) -> Iterator[str]:
     made = None if parent is None else seen.manifests.get(parent)
     if made is not None and made.sha256 != manifest.parent_sha256:
         yield f"{ref} was built on another {parent} than the one that was committed"
-    if ref.commit > 1:
-        if parent != CommitRef(ref.attempt, ref.commit - 1):
-            yield f"{ref} follows {parent}, and not its own attempt's commit before it"
+    before = seen.newest_below(ref.attempt, ref.commit)
+    if before is not None:
+        if parent != before:
+            yield f"{ref} follows {parent}, and not its own attempt's commit before it, {before}"
         return
     granted = seen.granted_parent(ref.attempt)
     if parent == granted:
         return
     set_aside = {bad.ref for bad in manifest.set_aside}
-    if granted is None or parent not in ancestors(seen, granted):
+    if granted is None or parent not in [seen.past_bent(granted), *ancestors(seen, granted)]:
         yield f"{ref} goes on from {parent}, which is no ancestor of {granted}, from where its attempt was to go on"
     elif granted not in set_aside:
         yield f"{ref} goes on from {parent}, and does not say what was wrong with {granted}"
@@ -94,7 +96,7 @@ def _judge_manifest(seen: Evidence, manifest: Manifest) -> Iterator[str]:
 def ancestors(seen: Evidence, ref: CommitRef) -> list[CommitRef]:
     """Those of `ref`, the nearest first."""
     found: list[CommitRef] = []
-    at: CommitRef | None = ref
+    at = seen.past_bent(ref)
     while at is not None and at in seen.manifests:
         at = seen.manifests[at].commit.parent
         if at is not None:
@@ -111,7 +113,7 @@ def progress(world: FaultyWorld) -> Iterator[str]:
         before = _last_turn(standing[:-1])
         if not isinstance(before, ev.WriterGranted) or seen.step(noted.event.parent) >= seen.step(before.parent):
             continue
-        first = seen.manifests.get(CommitRef(before.attempt, 1))
+        first = next((made for ref, made in seen.manifests.items() if ref.attempt == before.attempt), None)
         passed = [bad.ref for bad in first.commit.set_aside] if first else []
         if not passed or not all(seen.is_damaged(ref) for ref in passed):
             yield (

@@ -19,7 +19,14 @@ HEARD_MOST: Seconds = LIST_LAG + 2 * MINUTE  # requests are listed at each look,
 OBEYED_MOST: Seconds = HEARD_MOST + Tempo().drain_max_default + Tempo().lost_after
 EXIT_LIMIT, EXIT_CAPACITY, EXIT_QUOTA, EXIT_STORE = 4, 3, 5, 6
 NO_MACHINES = {Fault.CAPACITY, Fault.QUOTA, Fault.REGION_GONE, Fault.MUTE, Fault.DIES, Fault.START_LOST, Fault.START_SLOW}
-BROKEN_STORE = {Fault.STORE_AWAY, Fault.STORE_STORM, Fault.CHECKPOINT_DAMAGED, Fault.CREATE_FAILED, Fault.CREATE_LATE}
+BROKEN_STORE = {
+    Fault.STORE_AWAY,
+    Fault.STORE_STORM,
+    Fault.CHECKPOINT_DAMAGED,
+    Fault.CREATE_FAILED,
+    Fault.CREATE_LATE,
+    Fault.WRITE_CORRUPTED,  # of a seal: it looks like a checkpoint, and where there is no other a person has to decide
+}
 MISREAD = {Fault.READ_CORRUPTED, Fault.READ_TRUNCATED}
 
 

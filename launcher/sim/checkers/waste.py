@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, before
 from launcher.core.contract import commit_key, exit_key
 from launcher.core.run import events as ev
+from launcher.sim.checkers.evidence import evidence_of
 from launcher.sim.checkers.tale import Told, commits, tale
 from launcher.sim.cloud import Instance
 from launcher.sim.disaster import FaultyWorld
@@ -24,13 +25,14 @@ def durable_steps(world: FaultyWorld) -> Iterator[str]:
     """A grant's parent is the newest commit that the attempts before it made: a seal loses nothing, nor does a rotten grant."""
     base: CommitRef | None = None  # where the run's line begins anew, since it was sent back
     first = 0  # attempt of that line
+    seen = evidence_of(world)
     for told in _grants(world):
         grant = told.event
         assert isinstance(grant, ev.WriterGranted)
         if _goes_back(world, told):
             base, first = grant.parent, grant.attempt
         held = max((_newest(world, n) for n in _writers_before(world, told) if n >= first), default=None, key=_order) or base
-        if grant.parent != held:
+        if seen.past_bent(grant.parent) != seen.past_bent(held):
             steps = f"step {_step_of(world, grant.parent)}, and {held} of step {_step_of(world, held)} was durable"
             yield f"the grant of attempt {grant.attempt} names {grant.parent} of {steps}"
 
