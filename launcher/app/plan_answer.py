@@ -114,6 +114,7 @@ def told(found: CloudPlan) -> list[str]:
         return []
     alone = f"unattended: a machine that nobody supervises ends after {show_duration(found.recipe.autostop)}"
     return [
+        *([] if outlook.played is None else [str(outlook.played)]),
         outlook.worst,
         f"{alone}, {show_usd(outlook.unattended_usd)} at most",
         *outlook.margins,

@@ -90,12 +90,13 @@ def test_the_plan_tells_all_that_a_yes_would_mean(capsys: pytest.CaptureFixture[
         "with launcher.train every",
         "at worst $40.00: policy.budget",
         "ends after 12.0 h, $12.00 at most",
+        "the run as a whole, drawn 200 times from place to place: ",
         "on average; in nine of ten runs at least",
         "deadline: ",
         "budget: ",
         "notice: aws gives 2 min, 14.0 GB take 46 s; so a save at the notice is in time",
         "creates: one machine (a2, spot, in aws use1-az1), and another whenever one is lost",
-        "uploads: the files of",
+        "uploads: the workdir once; the journal and about ",
         "deletes: each machine when it is done with",
         "stay, for about $0.97 a month",
         "prices: aws by ",
@@ -120,14 +121,25 @@ def test_the_document_holds_what_the_table_does(capsys: pytest.CaptureFixture[st
     assert sure["total_usd_p90"] == pytest.approx(sure["total_usd"]), "nothing is drawn where nothing is taken away"
     assert found["outlook"]["worst_usd"] == 40
     assert found["outlook"]["fits_notice"] is True
-    assert found["outlook"]["budget_margin"] == pytest.approx(40 - first["total_usd"], abs=1e-3)
-    assert found["outlook"]["budget_margin_p90"] == pytest.approx(40 - first["total_usd_p90"], abs=1e-3)
+    played = found["outlook"]["played"]
+    assert played["usd"] == pytest.approx(first["total_usd"], rel=0.2), "one place or place after place: about the same here"
+    assert played["usd"] <= played["usd_p90"]
+    assert found["outlook"]["budget_margin"] == pytest.approx(40 - played["usd"])
+    assert found["outlook"]["budget_margin_p90"] == pytest.approx(40 - played["usd_p90"])
     assert found["prices"][0]["cloud"] == "aws"
     assert found["work"] == {
         "basis": "10.0 h of A100:1, as --work says",
         "flops": pytest.approx(3.93e18, rel=0.01),
         "is_known": True,
     }
+
+
+def test_margins_on_demand_are_the_estimates_since_nothing_is_drawn(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    words = (recipe, "--work", "10h", "policy.deadline=20h", "resources.use_spot=false", "resources.accelerators=A100:1")
+    found = document(capsys, *words)
+    assert found["outlook"]["played"] is None
+    best = next(c for c in found["plan"]["candidates"] if c["is_chosen"])
+    assert found["outlook"]["deadline_margin"] == pytest.approx(20 * HOUR - best["estimate"]["elapsed"])
 
 
 def test_a_state_too_large_for_the_notice_is_told(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:

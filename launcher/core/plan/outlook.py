@@ -7,17 +7,51 @@ accepts allow.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.core.checkpoint.rules import keep_rule
+from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.market.offer import Capacity
-from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
+from launcher.core.plan.forecast import DRAWS, Spot, Sure, forecast
 from launcher.core.plan.planner import Plan, deadline_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.recipe import Recipe
+from launcher.core.run.billing import RULES
 from launcher.core.tempo import LAST_SAVE_MARGIN_S
-from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
+from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
 
 Margin = tuple[float | None, float | None]  # of an average run, and of nine of ten
+
+
+SPOTS_PLAYED = 8  # a run that loses a place goes on in the next; beyond the eighth it hardly comes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """The run as a whole, drawn many times: from place to place, with waiting, and with on-demand as the deadline's net.
+
+    Among machines like the chosen one. `done`: the share of draws in which the work was done in time.
+    """
+
+    elapsed: Seconds
+    elapsed_p90: Seconds
+    usd: Usd
+    usd_p90: Usd
+    waiting: Seconds
+    restarts: float
+    done: float
+
+    @property
+    def figures(self) -> tuple[tuple[Seconds, Seconds], tuple[Usd, Usd]]:
+        return (self.elapsed, self.elapsed_p90), (self.usd, self.usd_p90)
+
+    def __str__(self) -> str:
+        took, usd = f"{show_duration(self.elapsed)} and {show_usd(self.usd)}", show_usd(self.usd_p90)
+        done = "" if self.done == 1 else f"; in time in {100 * self.done:.0f} % of them"
+        waiting = f", {show_duration(self.waiting)} of it waiting" if self.waiting >= MINUTE else ""
+        return (
+            f"the run as a whole, drawn {DRAWS} times from place to place: {took} on average{waiting}; "
+            f"nine of ten within {show_duration(self.elapsed_p90)} and {usd}{done}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +64,7 @@ class Outlook:
     until it ends itself. `upload_s`: of one checkpoint; it must be over before the notice is.
     """
 
+    played: Played | None
     worst_usd: Usd | None
     worst: str
     unattended_usd: Usd
@@ -57,12 +92,14 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
     rate = best.offer.price_cap * recipe.num_nodes
     worst_usd, worst = _worst(recipe, made, now)
     ends_at, budget = deadline_of(recipe.policy, now), recipe.policy.budget
-    cost = best.estimate
-    time: Margin = (None, None) if ends_at is None else (ends_at - now - cost.elapsed, ends_at - now - cost.elapsed_p90)
-    money: Margin = (None, None) if budget is None else (budget - best.usd, budget - best.usd_p90)
+    played, cost = _played(recipe, made, best, now), best.estimate
+    took, usd = ((cost.elapsed, cost.elapsed_p90), (best.usd, best.usd_p90)) if played is None else played.figures
+    time: Margin = (None, None) if ends_at is None else (ends_at - now - took[0], ends_at - now - took[1])
+    money: Margin = (None, None) if budget is None else (budget - usd[0], budget - usd[1])
     seconds, fits, notice = _notice(best, task, haul)
     kept = _kept_usd(best, haul)
     return Outlook(
+        played=played,
         worst_usd=worst_usd,
         worst=worst,
         unattended_usd=rate * recipe.autostop / HOUR,
@@ -80,6 +117,49 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
         uploaded=_uploaded(recipe, best, made, haul),
         deleted=_deleted(recipe, haul, kept),
     )
+
+
+# --- the run as a whole --------------------------------------------------------------------------------------------------------
+
+
+def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | None:
+    """None where there is nothing to draw: no spot, or another policy than the one whose rule the draws follow."""
+    if made.policy != "greedy" or best.offer.placement.capacity is Capacity.ON_DEMAND:
+        return None
+    alike = [c for c in made.candidates if _machine(c) == _machine(best)]
+    spots = [_spot(recipe, made, c) for c in alike if c.offer.placement.capacity is Capacity.SPOT][:SPOTS_PLAYED]
+    sure = next((c for c in alike if c.offer.placement.capacity is Capacity.ON_DEMAND), None)
+    ends_at = deadline_of(recipe.policy, now)
+    task = best.task or made.task
+    found = forecast(
+        task,
+        spots,
+        sure=None if sure is None else Sure(price=sure.offer.price, interval=_interval(recipe, task, sure)),
+        deadline=None if ends_at is None else ends_at - now,
+    )
+    return Played(
+        elapsed=found.elapsed,
+        elapsed_p90=found.elapsed_at(0.9),
+        usd=found.usd + best.aside.usd,
+        usd_p90=found.usd_at(0.9) + best.aside.usd,
+        waiting=found.waiting,
+        restarts=found.restarts,
+        done=found.done,
+    )
+
+
+def _machine(c: Candidate) -> tuple[str, int]:
+    return c.offer.placement.accelerator, c.offer.placement.accelerators
+
+
+def _spot(recipe: Recipe, made: Plan, c: Candidate) -> Spot:
+    interval = _interval(recipe, c.task or made.task, c)
+    free = RULES[c.offer.placement.cloud].free_if_preempted_within if c.offer.placement.cloud in RULES else 0.0
+    return Spot(price=c.offer.price, life=c.life, interval=interval, notice_lead=c.offer.notice_lead, free_within=free)
+
+
+def _interval(recipe: Recipe, task: Task, c: Candidate) -> Seconds | None:
+    return interval_of(save_rule(recipe.checkpoint, c.life), task)
 
 
 # --- money and time ------------------------------------------------------------------------------------------------------------
@@ -155,7 +235,7 @@ def _created(recipe: Recipe, best: Candidate) -> str:
 def _uploaded(recipe: Recipe, best: Candidate, made: Plan, haul: Haul) -> str:
     task, interval = best.task or made.task, made.saving.interval
     where = recipe.checkpoint.dir or "checkpoint.dir, which the recipe does not name yet"
-    code = "" if recipe.workdir is None else f"the files of {recipe.workdir} once; "
+    code = "" if recipe.workdir is None else "the workdir once; "
     if interval is None:
         return f"uploads: {code}the journal, and no checkpoint, to {where}"
     saves = round((task.work + best.estimate.redone) / interval)
