@@ -102,7 +102,7 @@ def _newest(history: History, now: Utc) -> Newest | None:
 def warnings_of(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, ...]:
     bad = tuple(f"journal record {n} cannot be read; the next supervisor voids it" for n in unreadable_records(history, now))
     aside = tuple(f"checkpoint {found.ref} was set aside: {found.culprit}" for found in beat.set_aside) if beat else ()
-    barren = len(unpublished(history.state))
+    barren = 0 if history.state.phase.is_ended else len(unpublished(history.state))
     vain = (f"{barren} attempts in a row trained and published nothing; at {UNPUBLISHED_MOST} the run pauses",) * (barren > 1)
     return (*bad, *aside, *vain, *said_by_machines(history.state, beat))
 

@@ -382,6 +382,7 @@ def test_a_rehearsal_whose_lives_are_too_short_is_begun_anew_since_a_run_keeps_i
     figures = "in lives of 12 s here starting took 9 s, and the program's 3 s came to no whole save"
     assert told["reason"] == f"10 attempts in a row published nothing: {figures}"
     assert "a run keeps its speed" in told["then"]
+    assert not [warning for warning in told["warnings"] if "at 10 the run pauses" in warning]
     assert told["next"] == f"launch train {store.url.removeprefix('file://')}/recipe.yaml local.speed=90"
     assert launch("report", "r") == 0
     assert capsys.readouterr().out.rstrip().endswith(told["next"])
