@@ -67,5 +67,5 @@ def wrapped(text: str, width: int | None = None) -> list[str]:
     """A sentence in lines of at most `width` columns (None: the terminal's), later ones indented; no figure loses its unit."""
     most = screen_width() if width is None else width
     whole = _FIGURE.sub(_FIXED, text)
-    lines = textwrap.wrap(whole, most, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(whole, most, subsequent_indent="  ", break_on_hyphens=False)
     return [line.replace(_FIXED, " ") for line in lines] or [""]
