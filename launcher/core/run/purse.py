@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.offer import Offer
+from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
 from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least
-from launcher.core.plan.candidates import interval_of
 from launcher.core.run.billing import cost_cap
 from launcher.core.run.ledger import spent
 from launcher.core.run.state import RunState
