@@ -25,10 +25,10 @@ from launcher.core.market.hazard import watched
 from launcher.core.market.offer import Capacity, Offer
 from launcher.core.market.recording import RecordedOffer, Recording, quotes
 from launcher.core.market.trace import FOREVER, GENERATED, typical_life
+from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import Task, estimate
 from launcher.core.plan.forecast import Forecast, Spot, Sure, forecast
 from launcher.core.plan.limits import accepted
-from launcher.core.plan.candidates import interval_of
 from launcher.core.recipe import Goal, LocalSpec, Recipe, Resources
 from launcher.core.run.billing import RULES
 from launcher.sim.market import Market, TimelineMarket
@@ -219,7 +219,7 @@ def _row(group: Group, outcomes: list[Outcome], hours: Score, usd: Score) -> str
     )
     of_hours, of_usd = parts
     starts = f"{len(outcomes)}{f', {late} late' if late else ''}"
-    return f"{group.name:46} {starts:10} {hours.simulated / HOUR:5.2f} h {of_hours}   ${usd.simulated:7.2f} {of_usd}"
+    return f"{group.name:54} {starts:8} {hours.simulated / HOUR:5.2f} h {of_hours}   ${usd.simulated:7.2f} {of_usd}"
 
 
 def _share(covered: Iterable[bool]) -> float:
