@@ -20,7 +20,7 @@ from launcher.core.market.lives import Lesson
 from launcher.units import HOUR, Seconds, Utc
 
 KEPT: Seconds = 180 * 24 * HOUR  # as of prices
-KEPT_MOST = 2000  # 1.3 MB, read in 0.1 s
+KEPT_MOST = 2000  # 1 MB, read in 0.05 s
 BUSY_MOST_S: Seconds = 2.0  # another writer is done in milliseconds, or hangs: a run is not kept waiting for its memory
 _LOOK_S: Seconds = 0.02
 
