@@ -1,4 +1,4 @@
-"""A plan on the real rows: ways in which a cheap hour loses are there to be seen, and each price stands in a list.
+"""A plan on the real rows: a cheap hour loses there too, in several ways, and each price stands in a list."""
 
 import csv
 import json
@@ -27,7 +27,9 @@ def planned(capsys: pytest.CaptureFixture[str], path: Path) -> list[dict[str, An
 
 
 @real
-def test_a_cheap_hour_loses_on_real_rows_in_several_ways_and_each_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_cheap_hour_loses_on_real_rows_in_several_ways_and_each_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     found = planned(capsys, tmp_path / "r.yaml")
     whys = [c["why"] for c in found]
     for words in ("times the hours", "for moving checkpoints", "for reading the data", "8 GPUs for one"):
