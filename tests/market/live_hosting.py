@@ -26,7 +26,8 @@ class Server(ThreadingHTTPServer):
         self.page = page
         self.questions: list[dict[str, str]] = []
         self.keys: list[str | None] = []
-        self.refusals: list[tuple[int, str]] = []  # status and Retry-After, for the next answers
+        self.refusals: list[tuple[int, str]] = []  # status and Retry-After ("" for none), for the next answers
+        self.elsewhere = ""  # where a refusal leads, if anywhere
         self.cut = False  # half of each page
         self.is_silent = threading.Event()
         self.now: float | None = None  # its clock; None for the machine's
@@ -50,7 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
         if server.refusals:
             status, wait = server.refusals.pop(0)
             self.send_response(status)
-            self.send_header("Retry-After", wait)
+            if wait:
+                self.send_header("Retry-After", wait)
+            if server.elsewhere:
+                self.send_header("Location", server.elsewhere)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

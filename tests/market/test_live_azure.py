@@ -1,13 +1,14 @@
 """Azure's prices from a server of its shape on loopback: each row gets its own, or none, whatever the server does."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from launcher.adapters.market.live import Key, key
-from launcher.adapters.market.live_ask import Unanswered, ask_all
+from launcher.adapters.market.live_ask import WAITS_S, Unanswered, ask_all
 from launcher.adapters.market.live_azure import REQUESTS_MOST, SIZES_AT_ONCE, azure_spots
 from launcher.core.market.quote import Quote
 from tests.market.live_hosting import Server, azure_pages, meter, serving
@@ -56,6 +57,7 @@ def test_two_pages_are_read_and_each_row_gets_its_own_price() -> None:
         {"productName": "Virtual Machines NCSv3 Series Windows"},
         {"productName": "Virtual Machines NCCadsv5 Srs Win"},
         {"productName": "NCSv3 Series Cloud Services"},
+        {"productName": "Virtual Machines NCSv3 Series SUSE"},
         {"skuName": "NC6s v3 Low Priority"},
         {"skuName": "NC6s v3"},
         {"type": "DevTestConsumption"},
@@ -92,13 +94,20 @@ def test_where_two_prices_are_in_force_neither_is_taken() -> None:
     assert told(meter(SIZE, "eastus", 0.5), meter(SIZE, "eastus", 0.5)) == [0.5]
 
 
-def test_a_moment_of_patience_is_granted_once() -> None:
+def test_some_moments_of_patience_are_granted() -> None:
     with serving(azure_pages(meter(SIZE, "eastus", 0.41))) as server:
-        server.refusals = [(429, "0")]
+        server.refusals = [(429, "0"), (503, "0")]
         assert list(spots(server, V100).values()) == [0.41]
-        server.refusals = [(429, "0"), (429, "0")]
+        server.refusals = [(429, "0")] * (1 + len(WAITS_S))
         with pytest.raises(Unanswered, match="answers 429 Too Many Requests; it asks to come back after 0 s"):
             spots(server, V100)
+
+
+def test_who_does_not_say_how_long_is_asked_again_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.adapters.market.live_ask.WAITS_S", (0.0,))
+    assert told(meter(SIZE, "eastus", 0.41), refusals=[(429, "")]) == [0.41]
+    with pytest.raises(Unanswered, match=r"answers 429 Too Many Requests$"):
+        told(meter(SIZE, "eastus", 0.41), refusals=[(429, ""), (429, "")])
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,14 @@ def test_no_other_host_is_asked_whatever_the_link_says() -> None:
     assert other.questions == []
 
 
+def test_a_redirect_is_not_followed() -> None:
+    with serving(azure_pages(meter(SIZE, "eastus", 0.41))) as other, serving(azure_pages()) as server:
+        server.refusals, server.elsewhere = [(302, "")], other.url
+        with pytest.raises(Unanswered, match="answers 302"):
+            spots(server, V100)
+    assert other.questions == []
+
+
 def test_what_could_end_a_filter_is_not_asked_for() -> None:
     with serving(azure_pages()) as server:
         assert spots(server, replace(V100, instance="x' or 'a' eq 'a")) == {}
@@ -173,6 +190,27 @@ def test_silence_ends_with_the_deadline_and_what_came_before_stays() -> None:
         asked = ask_all({"azure": azure_spots(rows, server.url)}, within_s=0.5)[0]
     assert len(asked.spots) == SIZES_AT_ONCE
     assert asked.trouble == "no answer, or not the whole of it, within 0.5 s"
+
+
+def test_what_comes_after_the_deadline_is_not_taken_and_no_more_is_asked() -> None:
+    is_late, is_done, num_asked = threading.Event(), threading.Event(), []
+
+    def slow() -> Iterator[dict[Key, float]]:
+        try:
+            for price in (0.4, 0.5, 0.6):
+                num_asked.append(price)
+                yield {key(V100): price}
+                is_late.wait(5.0)
+        finally:
+            is_done.set()
+
+    batches = slow()
+    (asked,) = ask_all({"azure": batches}, within_s=0.2)
+    is_late.set()
+    del batches
+    assert is_done.wait(5.0)
+    assert (asked.spots, num_asked) == ({key(V100): 0.4}, [0.4, 0.5])
+    assert asked.trouble.startswith("no answer")
 
 
 def broken() -> Any:

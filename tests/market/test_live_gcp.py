@@ -116,6 +116,10 @@ def test_a_part_that_is_not_what_it_should_be_is_missing(change: dict[str, Any])
     assert told(*PARTS[:-1], part) == []
 
 
+def test_a_description_and_a_usage_that_contradict_each_other_are_not_believed() -> None:
+    assert told(*PARTS[:-1], sku("Nvidia L4 GPU running in Americas", "Preemptible", 0.22, HERE)) == []
+
+
 def test_a_part_with_two_prices_is_nobodys() -> None:
     double = sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Iowa", "Preemptible", 0.2, HERE)
     assert told(*PARTS, double, per_page=6) == []

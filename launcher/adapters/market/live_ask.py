@@ -23,7 +23,8 @@ from launcher.units import Seconds, UsdPerHour, Utc
 
 ALL_MOST_S: Seconds = 30.0  # all clouds together; some twenty regions of AWS, or a dozen pages of Google, take 10 to 20 s
 ANSWER_MOST_S: Seconds = 10.0  # without a byte
-WAIT_MOST_S: Seconds = 5.0  # for a server that asks for patience; one that asks for more is told of
+WAITS_S: tuple[Seconds, ...] = (1.0, 3.0, 6.0)  # before each further try; Azure refuses a second question within seconds with 429
+WAIT_MOST_S: Seconds = 10.0  # where the server says how long; one that asks for more is told of
 BYTES_MOST = 64 * 2**20  # of one answer, unpacked; Google's pages of 5000 SKUs have about 10 MB
 
 Batches = Iterable[Mapping[Key, UsdPerHour]]
@@ -105,7 +106,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def answer_of(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
-    """The JSON at `url`, asked a second time where the server begs for a little patience. Raises Unanswered."""
+    """The JSON at `url`, asked again where the server begs for a little patience. Raises Unanswered."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip", "User-Agent": "launch (gzip)", **(headers or {})})
     host = urlsplit(url).hostname
     try:
@@ -124,20 +125,23 @@ def answer_of(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
 
 
 def _patient(request: urllib.request.Request) -> http.client.HTTPResponse:
-    try:
-        return _OPENER.open(request, timeout=ANSWER_MOST_S)  # type: ignore[no-any-return]
-    except urllib.error.HTTPError as error:
-        wait_s = _patience(error.headers.get("Retry-After", "1"))
-        if error.code not in (429, 500, 502, 503, 504) or wait_s is None:
-            raise
-        error.close()
-    time.sleep(wait_s)
+    for usual_s in WAITS_S:
+        try:
+            return _OPENER.open(request, timeout=ANSWER_MOST_S)  # type: ignore[no-any-return]
+        except urllib.error.HTTPError as error:
+            wait_s = _patience(error.headers.get("Retry-After"), usual_s)
+            if error.code not in (429, 500, 502, 503, 504) or wait_s is None:
+                raise
+            error.close()
+        time.sleep(wait_s)
     return _OPENER.open(request, timeout=ANSWER_MOST_S)  # type: ignore[no-any-return]
 
 
-def _patience(text: str) -> Seconds | None:
+def _patience(asked: str | None, usual_s: Seconds) -> Seconds | None:
     """What is asked for, where it is little enough; an instant instead of seconds is taken for too much."""
-    return float(text) if text.isdigit() and float(text) <= WAIT_MOST_S else None
+    if asked is None:
+        return usual_s
+    return float(asked) if asked.isdigit() and float(asked) <= WAIT_MOST_S else None
 
 
 def _refusal(error: urllib.error.HTTPError, host: str | None) -> str:

@@ -20,9 +20,9 @@ from launcher.core.market.quote import Quote
 from launcher.units import UsdPerHour, Utc
 
 URL = "https://prices.azure.com/api/retail/prices"
-SIZES_AT_ONCE = 12  # in one question: its address stays below 2,000 characters
+SIZES_AT_ONCE = 12  # in one question: its address stays below 2,000 characters, and its filter below 100 terms
 REQUESTS_MOST = 40  # a dozen sizes in all regions are one or two pages
-_NOT_LINUX = re.compile(r" Win(dows)?\b| Cloud ?Services")
+_NOT_LINUX = re.compile(r" Win(dows)?\b| Cloud ?Services|Red ?Hat|RHEL|SUSE")  # nor Linux that costs by itself
 _SIZE = re.compile(r"^[A-Za-z0-9_]+$")  # nothing that could end the quotes in a filter
 
 Place = tuple[str, str]  # size and region
