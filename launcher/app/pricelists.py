@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def ask_live(rows: Iterable[Quote]) -> "list[Asked]":
 
 def keep_live(home: Path, spots: Mapping[live.Key, UsdPerHour], at: Utc) -> None:
     """Raises OSError."""
-    live.keep_live(live_path(home), spots, at)
+    live.keep_live(live_path(home), spots, at, now=time.time())
 
 
 def live_path(home: Path) -> Path:

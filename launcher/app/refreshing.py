@@ -66,8 +66,8 @@ def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at:
     except OSError as error:
         _say(args, f"live prices cannot be kept in {home}: {error.strerror or error}; the lists answer")
         return set()
-    believed = Counter(row.cloud for row, at in _laid_over(rows, home, asked_at) if at == asked_at)
-    counts = {one.cloud: (believed[one.cloud], len(one.spots)) for one in told}
+    believed = Counter(row.cloud for row, at in _laid_over(rows, home) if at is not None and at >= asked_at)
+    counts = {one.cloud: (min(believed[one.cloud], len(one.spots)), len(one.spots)) for one in told}
     news = [f"{cloud} ({num}{'' if num == of else f' to be believed, of {of}'})" for cloud, (num, of) in counts.items()]
     _say(args, f"live spot prices: {', '.join(news)}")
     return {one.cloud for one in told}
@@ -75,8 +75,8 @@ def _live(args: argparse.Namespace, home: Path, rows: Iterable[Quote], asked_at:
 
 def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone: tuple[Quote, ...], now: Utc) -> None:
     """Whole lists as they answer now, and of clouds without a fetched list the live rows alone."""
-    whole = (quote for found in done for quote, _ in _laid_over(found.quotes, home, now))
-    single = (quote for quote, at in _laid_over(alone, home, now) if at == now)
+    whole = (quote for found in done for quote, _ in _laid_over(found.quotes, home))
+    single = (quote for quote, at in _laid_over(alone, home) if at is not None and at >= now)
     try:
         with pricelists.history(home) as past:
             num = past.add(whole, now, singly=single)
@@ -86,10 +86,11 @@ def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone
         _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
 
 
-def _laid_over(quotes: Iterable[Quote], home: Path, now: Utc) -> Iterator[tuple[Quote, Utc | None]]:
+def _laid_over(quotes: Iterable[Quote], home: Path) -> Iterator[tuple[Quote, Utc | None]]:
+    """As they answer now: what another refresh at the same time was told counts too."""
     from launcher.adapters.market.live_rows import overlaid
 
-    return overlaid(quotes, read_live(pricelists.live_path(home), now))
+    return overlaid(quotes, read_live(pricelists.live_path(home), time.time()))
 
 
 def _say(args: argparse.Namespace, line: str) -> None:

@@ -1,5 +1,6 @@
 """Live prices as they are kept and laid over a list: their own row, their own age, the same guards, whole or absent."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,13 @@ def test_each_price_is_kept_for_half_a_day_and_a_newer_one_takes_its_place(path:
     assert read_live(path, NOW + 2 * KEPT) == LiveBook()
 
 
+def test_what_another_refresh_was_told_since_stays(path: Path) -> None:
+    keep_live(path, {key(QUOTES[0]): 0.45, key(QUOTES[1]): 0.6}, NOW + 100)
+    keep_live(path, {key(QUOTES[0]): 0.4, key(QUOTES[2]): 0.7}, NOW, now=NOW + 101)  # asked first, answered last
+    kept = read_live(path, NOW + 101).spots
+    assert kept == {key(QUOTES[0]): (0.45, NOW + 100), key(QUOTES[1]): (0.6, NOW + 100), key(QUOTES[2]): (0.7, NOW)}
+
+
 def test_a_place_without_zones_and_a_share_of_a_gpu_come_back_as_they_were(path: Path) -> None:
     share = replace(FIRST, cloud="azure", zone=None, accelerators=1 / 6)
     keep_live(path, {key(share): 0.4}, NOW)
@@ -112,6 +120,13 @@ def test_a_damaged_file_is_absent_with_a_word_and_the_next_refresh_mends_it(path
     assert str(path) in book.said
     keep_live(path, {key(FIRST): 0.4}, NOW)
     assert read_live(path, NOW).spots == {key(FIRST): (0.4, NOW)}
+
+
+def test_a_file_of_a_newer_launch_is_not_guessed_at(path: Path) -> None:
+    body = "another layout\n"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"launch live prices 2 {hashlib.sha256(body.encode()).hexdigest()}\n{body}")
+    assert "are of another version of launch" in read_live(path, NOW).said
 
 
 # --- in the index --------------------------------------------------------------------------------------------------------------

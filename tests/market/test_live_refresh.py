@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +207,27 @@ def test_a_home_that_cannot_keep_them_is_told_and_the_lists_answer(
     heard = capsys.readouterr()
     assert f"live prices cannot be kept in {home}" in heard.err
     assert "0.40" in heard.out
+
+
+def test_several_processes_refresh_at_once_and_each_answers(
+    azure: live_hosting.Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lists, live prices, index and history are written by all of them; each is whole, and each change noted once."""
+    command = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main(sys.argv[1:]))"]
+    words = ["prices", "V100", "--cloud", "azure", "--refresh", "-o", "json"]
+    with hosting.serving() as server:
+        monkeypatch.setenv("LAUNCH_CATALOG_URL", server.url)
+        running = [
+            subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+        ]
+        answers = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], answers
+    assert "Traceback" not in "".join(said for _, said in answers)
+    spots = [[offer["spot_usd_per_h"] for offer in json.loads(out)["offers"]] for out, _ in answers]
+    assert spots == [[0.3534, 0.45, 0.8]] * 3
+    assert main(["prices", "V100", "--history", "--cloud", "azure", "-o", "json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)["history"]
+    assert (only["place"], only["spot_usd_per_h"], only["num_changes"]) == ("eastus", 0.45, 0)
 
 
 def test_two_refreshes_at_once_leave_a_whole_file(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ A list's spot price is as old as whoever made the list; a cloud's own interface 
 each price under the very row of a list that was asked for, with its own instant and a digest over all of it: damaged is absent.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -20,8 +19,7 @@ CLOUDS = ("aws", "azure", "gcp")  # Lambda sells no spot
 KEPT: Seconds = 12 * HOUR  # SkyPilot's lists are made anew several times a day; what is older than this is no better
 
 Key = tuple[str, str, str | None, str, str, float]
-_HEAD = "launch live prices 1 "
-_COLUMNS = 8
+_NAME, _VERSION = "launch live prices", "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,37 +45,42 @@ def read_live(path: Path, now: Utc) -> LiveBook:
     except (OSError, UnicodeDecodeError) as error:
         return _unusable(f"the live prices in {path} cannot be read: {getattr(error, 'strerror', None) or 'no text'}")
     head, _, body = text.partition("\n")
-    if head != _HEAD + _digest(body):
+    if not head.startswith(_NAME) or not head.endswith(f" {_digest(body)}"):
         return _unusable(f"the live prices in {path} are damaged; --refresh fetches them anew")
-    with contextlib.suppress(ValueError, csv.Error):
-        spots = {row: (spot, at) for row, spot, at in _rows(body) if 0 <= now - at <= KEPT}
-        return LiveBook(spots=spots, fingerprint=f"live {head} {len(spots)}" if spots else "")
-    return _unusable(f"the live prices in {path} are of another version; --refresh fetches them anew")
+    if head != _head(body):
+        return _unusable(f"the live prices in {path} are of another version of launch; --refresh fetches them anew")
+    spots = {row: (spot, at) for row, spot, at in _rows(body) if 0 <= now - at <= KEPT}
+    return LiveBook(spots=spots, fingerprint=f"live {head} {len(spots)}" if spots else "")
 
 
-def keep_live(path: Path, spots: Mapping[Key, UsdPerHour], now: Utc) -> None:
-    """Put `spots`, told now, in the place of older ones; those of other rows stay while they last. Raises OSError."""
-    kept = {**read_live(path, now).spots, **{row: (spot, now) for row, spot in spots.items()}}
+def keep_live(path: Path, spots: Mapping[Key, UsdPerHour], at: Utc, *, now: Utc | None = None) -> None:
+    """Put `spots`, asked for at that instant, in the place of older ones; those of other rows stay while they last.
+
+    `now`, at which they are kept, may be later: another refresh may have been told something since. Raises OSError.
+    """
+    kept = dict(read_live(path, at if now is None else now).spots)
+    kept |= {row: (spot, at) for row, spot in spots.items() if row not in kept or kept[row][1] <= at}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for (cloud, region, zone, instance, gpu, num), (spot, at) in kept.items():
         writer.writerow((cloud, region, zone or "", instance, gpu, repr(num), repr(spot), repr(at)))
     body = out.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    durable.replace_atomically(path, f"{_HEAD}{_digest(body)}\n{body}".encode())
+    durable.replace_atomically(path, f"{_head(body)}\n{body}".encode())
 
 
 def _rows(body: str) -> Iterator[tuple[Key, UsdPerHour, Utc]]:
-    """Raises ValueError."""
-    for cells in csv.reader(io.StringIO(body), strict=True):
-        if len(cells) != _COLUMNS:
-            raise ValueError("another layout")
-        cloud, region, zone, instance, gpu, num, spot, at = cells
+    """As they were written: the digest has said so."""
+    for cloud, region, zone, instance, gpu, num, spot, at in csv.reader(io.StringIO(body), strict=True):
         yield (cloud, region, zone or None, instance, gpu, float(num)), float(spot), float(at)
 
 
 def _unusable(said: str) -> LiveBook:
     return LiveBook(said=said, fingerprint=said)
+
+
+def _head(body: str) -> str:
+    return f"{_NAME} {_VERSION} {_digest(body)}"
 
 
 def _digest(body: str) -> str:
