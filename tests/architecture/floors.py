@@ -68,11 +68,12 @@ PACKAGES = {
     "omegaconf": ("adapters.recipe_file",),
     "yaml": ("adapters.recipe_yaml", "app.show"),
     "tenacity": ("adapters.retry", "adapters.journal", "supervisor"),  # the journal takes a policy as an argument
-    "fsspec": ("adapters.store.calls", "adapters.market.download", "data"),
+    "fsspec": ("adapters.market.download", "data"),
     "s3fs": ("adapters.store.providers.s3",),
+    "isal": ("adapters.store.providers.s3",),
     "gcsfs": ("adapters.store.providers.gcs",),
     "aiohttp": ("adapters.store.providers.gcs", "adapters.market.download"),  # by which gcsfs and fsspec speak HTTP
-    "botocore": ("adapters.market.live_aws",),  # under boto3 and aiobotocore
+    "botocore": ("adapters.market.live_aws", "adapters.store.providers.s3"),  # under boto3 and aiobotocore
     "adlfs": ("adapters.store.providers.azure",),
     "azure": ("adapters.store.providers.azure",),
     "rich": ("app",),

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fsspec import asyn
 
 from launcher.adapters import retry
 from launcher.adapters.journal import Journal
-from launcher.adapters.store import remote
+from launcher.adapters.store import calls, remote
 from launcher.adapters.store.base import Span
 from launcher.adapters.store.probe import check_create
 from launcher.adapters.store.providers.base import Place
@@ -116,11 +115,11 @@ class Silence:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(asyn, "sync", self.wait)
+        monkeypatch.setattr(calls, "waited_for", self.wait)
 
-    def wait(self, *_: object, timeout: float) -> None:
-        assert timeout > 0, "without a timeout it would wait for ever"
-        self.now += timeout
+    def wait(self, *_: object, seconds: float) -> None:
+        assert seconds > 0, "without an end it would wait for ever"
+        self.now += seconds
         raise TimeoutError
 
 

@@ -23,6 +23,8 @@ from launcher.adapters.store.open import open_store
 from launcher.adapters.store.providers.base import Abandoned, Part, Place
 from launcher.adapters.store.providers.s3 import S3
 from launcher.adapters.store.remote import RemoteStore
+from launcher.adapters.store.waiting import waited_for
+from launcher.adapters.store.wire import Wire
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import FileEntry
 from launcher.errors import Damaged, KeyExists, KeyMissing, StoreUnknown
@@ -294,6 +296,6 @@ def test_over_tls_the_checksum_of_a_part_is_signed_and_no_second_digest_taken(
         with pytest.raises(Seen):
             await provider.send(fs, Place(BUCKET, "a"), "u", Part(number=1, start=0, data=memoryview(b"abc"), total=3))
 
-    asyn.sync(fs.loop, sending)
+    waited_for(fs.loop, sending, Wire(), seconds=20.0)
     assert signed[0]["X-Amz-Content-SHA256"].decode() == says
     assert b"x-amz-checksum-crc32" in signed[0]["Authorization"]

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fsspec import asyn
-
 from launcher.adapters import retry
 from launcher.adapters.store.forked import connected
 from launcher.adapters.store.providers.base import Provider, keep_back_credentials, no_bucket, sorted_error
+from launcher.adapters.store.waiting import waited_for
+from launcher.adapters.store.wire import Wire
 from launcher.errors import StoreError, StoreUnknown
 from launcher.units import Bytes, Seconds
 
@@ -36,7 +36,7 @@ class Calls:
         self._provider = provider
         self._call_s = call_s
         self._deadline = deadline
-        self._made: tuple[int, Any] | None = None  # the process and its file system
+        self._made: tuple[int, Any, Wire] | None = None  # the process, its file system, and what bytes go over
 
     def until_answered(self, act: Callable[[], Any]) -> Any:
         """`act`, which may be repeated."""
@@ -49,8 +49,8 @@ class Calls:
     def once(self, key: str, work: Work, *, size: Bytes = 0) -> Any:
         """One call of the file system, with time for `size` bytes."""
         try:
-            fs = self._file_system()
-            return asyn.sync(fs.loop, work, fs, timeout=self._time_for(key) + size / _SLOWEST)
+            fs, wire = self._connections()
+            return waited_for(fs.loop, lambda: work(fs), wire, seconds=self._time_for(key) + size / _SLOWEST)
         except StoreError:
             raise
         except Exception as error:
@@ -77,10 +77,10 @@ class Calls:
             raise StoreUnknown(f"no answer for {self._url}/{key} within the deadline")
         return min(self._call_s, left)
 
-    def _file_system(self) -> Any:
+    def _connections(self) -> tuple[Any, Wire]:
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), connected(_within(self._time_for(""), self._connected)))
-        return self._made[1]
+            self._made = (os.getpid(), connected(_within(self._time_for(""), self._connected)), Wire())
+        return self._made[1:]
 
     def _connected(self) -> Any:
         keep_back_credentials()

@@ -1,4 +1,4 @@
-"""A part of an object as the file that the libraries want to send from."""
+"""A part of an object as the file that botocore wants to sign, and would send from."""
 
 import io
 

@@ -10,13 +10,15 @@ import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from launcher.adapters.store import wire
 from launcher.adapters.store.base import LifecycleRule
 from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Abandoned, Part, Place, Receipt, Stamp
-from launcher.adapters.store.providers.body import Body
+from launcher.adapters.store.wire import Answer, Request
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes, Seconds
 
@@ -74,12 +76,7 @@ class Gcs:
     async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
         url = fs.url(f"{place.bucket}/{place.name}")
         wanted = {"Range": f"bytes={start}-{start + len(into) - 1}"}
-        done: Bytes = 0
-        async with _asked(fs, "GET", url, headers=wanted, name=place.name) as answer:
-            async for chunk in answer.content.iter_any():
-                into[done : done + len(chunk)] = chunk
-                done += len(chunk)
-        return done
+        return (await _carried(fs, Request(method="GET", url=url, headers=wanted, into=into), name=place.name)).size
 
     async def begin(self, fs: Any, place: Place, mark: str) -> str:
         """The session's URL, which lets whoever knows it write this one object for a week; it is never told."""
@@ -157,29 +154,40 @@ class NoBucket(Exception):
 async def _asked(fs: Any, method: str, url: str, *, name: str, **kwargs: Any) -> AsyncIterator[Any]:
     """The answer to one request, its body not read yet. `name` stands in errors for the URL, which may be a secret."""
     import aiohttp
-    from gcsfs.retry import validate_response
 
     await fs._set_session()
     kwargs["headers"] = fs._get_headers(kwargs.get("headers"))
     patience = aiohttp.ClientTimeout(sock_connect=_CONNECT_S, sock_read=_SILENCE_S)  # a part may take longer in all
     async with fs.session.request(method, url, timeout=patience, **kwargs) as answer:
         if answer.status >= 400:
-            told = await answer.read()
-            if answer.status == 404 and _NO_BUCKET in told:
-                raise NoBucket(name)
-            validate_response(answer.status, told, name)
+            _check(answer.status, await answer.read(), name)
         yield answer
+
+
+async def _carried(fs: Any, request: Request, *, name: str) -> Answer:
+    """As `_asked`, of a request with a lot to carry."""
+    await fs._set_session()
+    answer = await wire.carried(replace(request, headers=fs._get_headers(request.headers)))
+    _check(answer.status, answer.body, name)
+    return answer
+
+
+def _check(status: int, told: bytes, name: str) -> None:
+    from gcsfs.retry import validate_response
+
+    if status == 404 and _NO_BUCKET in told:
+        raise NoBucket(name)
+    validate_response(status, told, name)
 
 
 async def _sent(fs: Any, place: Place, upload: str, part: Part, content_range: str) -> Bytes:
     """How much of the object has arrived once `part` was sent."""
     headers = {"Content-Range": content_range, "Content-Type": "application/octet-stream"}
-    body = Body(part.data)
-    async with _asked(fs, "PUT", upload, name=place.name, headers=headers, data=body, allow_redirects=False) as answer:
-        if answer.status != 308:
-            return part.start + len(part.data)
-        _, _, last = answer.headers.get("Range", "").rpartition("-")
-        return int(last) + 1 if last else 0
+    answer = await _carried(fs, Request(method="PUT", url=upload, headers=headers, body=part.data), name=place.name)
+    if answer.status != 308:
+        return part.start + len(part.data)
+    _, _, last = answer.headers.get("Range", "").rpartition("-")
+    return int(last) + 1 if last else 0
 
 
 async def _once(fs: Any, method: str, path: str, *args: str, **params: str) -> bytes:
