@@ -190,3 +190,10 @@ def test_a_cooling_place_is_never_tried_while_another_may_be(
     if isinstance(decision, Move) and decision.ranked[0].placement.zone in cooldowns:
         assert decision.reason.startswith("all ")
         assert "cool down" in decision.reason
+
+
+def test_places_are_compared_by_the_work_that_an_hour_there_does_and_by_what_is_paid_beside_the_machine():
+    """Three times as fast for twice as much is cheaper; not with a dollar an hour for data from elsewhere."""
+    slow, fast = spot("a", 1.0), replace(spot("b", 2.0), pace=3.0)
+    assert zones(greedy.decide(run_view(), market(slow, fast))) == ["b", "a"]
+    assert zones(greedy.decide(run_view(), market(slow, replace(fast, aside=1.0)))) == ["a", "b"]

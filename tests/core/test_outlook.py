@@ -1,0 +1,94 @@
+"""What a yes would mean: the worst case, what is left of limits, whether the notice is enough, what is made and deleted."""
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.core.plan.outlook import Outlook, outlook
+from launcher.core.plan.planner import Plan
+from launcher.core.plan.transfer import Haul, Site
+from launcher.core.recipe import CheckpointSpec, Goal, Keep, Recipe
+from launcher.units import HOUR
+from tests.core.markets import NOW
+from tests.core.test_cheapest_hour import GB, RECIPE, offers, planned
+
+SAVED = replace(RECIPE, checkpoint=CheckpointSpec(dir="s3://b/x", keep=Keep(last=2, best=1)))
+
+
+def told(recipe: Recipe = SAVED, haul: Haul | None = None, *, made: Plan | None = None) -> Outlook:
+    moved = haul or Haul()
+    found = outlook(recipe, made or planned(offers(spot=1.0), recipe=recipe, haul=moved), moved, NOW)
+    assert found is not None
+    return found
+
+
+def test_the_budget_bounds_the_worst_case():
+    found = told(replace(SAVED, policy=Goal(budget=30.0, deadline=20 * HOUR)))
+    assert found.worst_usd == 30.0
+
+
+def test_a_deadline_bounds_it_by_the_dearest_place_that_is_accepted():
+    """20 h of $7 an hour, whatever the plan begins with; with max_hourly_cost that place is none."""
+    recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR))
+    made = planned(offers(spot=1.0), offers(on_demand=7.0, at="aws/us-east-2"), recipe=recipe)
+    assert told(recipe, made=made).worst_usd == pytest.approx(140)
+    limited = replace(recipe, resources=replace(recipe.resources, max_hourly_cost=2.0))
+    made = planned(offers(spot=1.0), offers(on_demand=7.0, at="aws/us-east-2"), recipe=limited)
+    assert told(limited, made=made).worst_usd == pytest.approx(20)
+
+
+def test_without_a_limit_nothing_bounds_it_and_a_machine_left_alone_ends_by_itself():
+    found = told(replace(SAVED, autostop=6 * HOUR))
+    assert found.worst_usd is None
+    assert "no bound" in found.worst
+    assert found.unattended_usd == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("at", "gigabytes", "fits", "said"),
+    [
+        ("aws/us-east-1", 30, True, "aws gives 2 min, 30.0 GB take 93 s; so a save at the notice is in time"),
+        ("aws/us-east-1", 40, False, "40.0 GB take 2 min; so a save at the notice is late"),
+        ("gcp/us-central1", 8, True, "gcp gives 30 s, 8.0 GB take 29 s"),
+        ("gcp/us-central1", 9, False, "is late"),
+        ("lambda/us-east-1", 1, None, "lambda gives none that is known"),
+    ],
+)
+def test_a_checkpoint_fits_into_the_notice_or_not(at: str, gigabytes: int, fits: bool | None, said: str):
+    """A stall of 5 s, and 340 MB/s up: 30 GB take 88 s more, 40 GB 118 s, 8 GB 24 s."""
+    haul = Haul(state=gigabytes * GB)
+    wanted = replace(SAVED, resources=replace(SAVED.resources, infra=()))
+    found = told(wanted, haul, made=planned(offers(spot=1.0, at=at), recipe=wanted, haul=haul))
+    assert found.fits_notice is fits
+    assert said in found.notice
+
+
+def test_on_demand_needs_no_notice():
+    found = told(made=planned(offers(on_demand=1.0)))
+    assert found.fits_notice is None
+    assert found.notice_s is None
+    assert found.played is None
+
+
+def test_what_stays_costs_each_month():
+    """Three checkpoints of 10 GB at $0.023."""
+    found = told(haul=Haul(state=10 * GB, kept=3, store=Site(cloud="aws")))
+    assert found.keeping_usd_per_month == pytest.approx(0.69)
+    assert "the last 2, the 1 best stay, for about $0.69 a month" in found.deleted
+
+
+def test_never_saving_uploads_no_checkpoint():
+    never = replace(SAVED, checkpoint=replace(SAVED.checkpoint, every="never"))
+    assert "no checkpoint" in told(never).uploaded
+
+
+def test_the_run_as_a_whole_is_drawn_and_costs_at_least_its_work():
+    played = told(made=planned(offers(spot=1.0), offers(spot=1.1, at="aws/us-east-2"), recipe=SAVED)).played
+    assert played is not None
+    assert 10.0 < played.usd < played.usd_p90 < 20.0
+    assert played.done == 1
+
+
+def test_where_nothing_is_chosen_there_is_nothing_to_say():
+    made = replace(planned(offers(spot=1.0)), candidates=())
+    assert outlook(SAVED, made, Haul(), NOW) is None
