@@ -1,5 +1,6 @@
 """EC2's price history from a server of its shape on loopback, through botocore itself; moto stands for EC2 in tests/e2e."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,3 +204,8 @@ def test_without_credentials_one_word(
     spots, trouble = asked(V100)
     assert spots == {}
     assert trouble.startswith(said)
+
+
+def test_without_botocore_the_word_is_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    assert asked(V100) == ({}, "botocore is not installed; pip install 'spot-launch[s3]'")
