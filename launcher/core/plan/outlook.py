@@ -29,7 +29,8 @@ SPOTS_PLAYED = 8  # a run that loses a place goes on in the next; beyond the eig
 class Played:
     """The run as a whole, drawn many times: from place to place, with waiting, and with on-demand as the deadline's net.
 
-    Among machines like the chosen one. `done`: the share of draws in which the work was done in time.
+    Among machines like the chosen one. `done`: the share of draws in which the work was done in time. `billing`: why it may cost
+    less than the place's estimate, which knows nothing of lives that the cloud forgives.
     """
 
     elapsed: Seconds
@@ -39,6 +40,7 @@ class Played:
     waiting: Seconds
     restarts: float
     done: float
+    billing: str = ""
 
     @property
     def figures(self) -> tuple[tuple[Seconds, Seconds], tuple[Usd, Usd]]:
@@ -50,7 +52,7 @@ class Played:
         waiting = f", {show_duration(self.waiting)} of it waiting" if self.waiting >= MINUTE else ""
         return (
             f"the run as a whole, drawn {DRAWS} times from place to place: {took} on average{waiting}; "
-            f"nine of ten within {show_duration(self.elapsed_p90)} and {usd}{done}"
+            f"nine of ten within {show_duration(self.elapsed_p90)} and {usd}{done}{self.billing and f' ({self.billing})'}"
         )
 
 
@@ -145,7 +147,13 @@ def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | N
         waiting=found.waiting,
         restarts=found.restarts,
         done=found.done,
+        billing=_forgiven(best.offer.placement.cloud),
     )
+
+
+def _forgiven(cloud: str) -> str:
+    free = RULES[cloud].free_if_preempted_within if cloud in RULES else 0.0
+    return f"{cloud} bills nothing for a machine that it takes within {show_duration(free)}" if free > MINUTE else ""
 
 
 def _machine(c: Candidate) -> tuple[str, int]:
