@@ -4,9 +4,6 @@ A group is one kind of machine in one recorded market, or one bundled trace, and
 it. Before each start the forecast knows what is shipped and what the recording showed until then, a day of it at least; of a
 bundled trace it knows the mean life that its offers tell. Then the start is simulated: with the supervisor that runs in
 production, the policy greedy, and on-demand as its safety net.
-
-The policy is told a start-up two minutes longer than it is. The net has no margin of its own: told the bare start-up it comes too
-late by the looks and the last save that it forgets, and the run is paused at its deadline, a minute from its end.
 """
 
 import os
@@ -36,7 +33,7 @@ from launcher.sim.outcome import Outcome
 from launcher.sim.sweep import Case, sweep
 from launcher.sim.trainer import Pace
 from launcher.sim.world import START
-from launcher.units import HOUR, MINUTE, Seconds
+from launcher.units import HOUR, Seconds
 
 STARTS = 24
 SEEN_LEAST: Seconds = 24 * HOUR
@@ -47,7 +44,6 @@ PACE = Pace(
     boot_s=240.0, restore_s=60.0, step_s=STEP_S, stall_s=1.0, durable_s=30.0, save_every=None, total_steps=1, tells_losses=False
 )
 STARTUP_S = PACE.boot_s + PACE.restore_s
-TOLD_S = STARTUP_S + 2 * MINUTE
 LONG, SHORT = (10 * HOUR, 16 * HOUR), (4 * HOUR, 7 * HOUR)  # work and deadline; the short ones in recordings of a day and a bit
 
 
@@ -136,7 +132,7 @@ def case_of(group: Group, begin: Begin) -> Case:
         market=begin.market,
         pace=replace(PACE, total_steps=int(group.work / STEP_S)),
         seed=begin.seed,
-        startup_s=TOLD_S,
+        startup_s=STARTUP_S,
         deadline=group.deadline,
     )
 
@@ -150,7 +146,7 @@ def forecast_of(group: Group, begin: Begin) -> Forecast:
     spots = [_spot(group, begin, o) for o in offers if o.placement.capacity is Capacity.SPOT]
     price = min(o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND)
     sure = Sure(price=price, interval=_interval(group, FOREVER))
-    return forecast(group.task, spots, sure=sure, deadline=group.deadline, told=TOLD_S)
+    return forecast(group.task, spots, sure=sure, deadline=group.deadline)
 
 
 def _spot(group: Group, begin: Begin, offer: Offer) -> Spot:

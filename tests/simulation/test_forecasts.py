@@ -29,11 +29,11 @@ from launcher.sim.world import START
 from launcher.units import HOUR, Seconds
 from tests.core.markets import on_demand, spot
 
-WORK, DEADLINE, TOLD = 10 * HOUR, 16 * HOUR, 420.0
+WORK, DEADLINE, START_S = 10 * HOUR, 16 * HOUR, 300.0
 PACE = Pace(
     boot_s=240.0, restore_s=60.0, step_s=10.0, stall_s=1.0, durable_s=30.0, save_every=None, total_steps=3600, tells_losses=False
 )
-TASK = Task(work=WORK, restart_cost=300.0, stall=PACE.stall_s, durable=PACE.durable_s)
+TASK = Task(work=WORK, restart_cost=START_S, stall=PACE.stall_s, durable=PACE.durable_s)
 RECIPE = Recipe(
     name="forecast",
     trainer={"kind": "launcher.trainers.gpt", "steps": PACE.total_steps},
@@ -76,11 +76,13 @@ def played(market: Market) -> Draw:
     dice, offers = random.Random(1), market.offers(START)
     places = [Told(o, market, dice) for o in offers if o.placement.capacity is Capacity.SPOT]
     price = min(o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND)
-    return Play(TASK, places, Sure(price=price, interval=_interval(FOREVER)), DEADLINE, TOLD, dice).run()
+    return Play(TASK, places, Sure(price=price, interval=_interval(FOREVER)), DEADLINE, dice).run()
 
 
 def simulated(recipe: Recipe, market: Market, seed: int) -> Outcome:
-    return run_case(Case(recipe=recipe, policy="greedy", market=market, pace=PACE, seed=seed, startup_s=TOLD, deadline=DEADLINE))
+    return run_case(
+        Case(recipe=recipe, policy="greedy", market=market, pace=PACE, seed=seed, startup_s=START_S, deadline=DEADLINE)
+    )
 
 
 @pytest.mark.parametrize("name", ["lively", "harsh"])
@@ -104,6 +106,17 @@ def test_told_when_zones_are_up_it_waits_and_buys_the_net_as_the_supervisor_does
     assert draw.is_done
     assert draw.elapsed == pytest.approx(run.took, rel=0.03)
     assert draw.usd == pytest.approx(run.cost, rel=0.08)
+
+
+@pytest.mark.parametrize("stall_s", [1.0, 10.0])
+def test_the_safety_net_holds_where_spot_never_comes(stall_s: float):
+    """It had forgotten the looks, the stalls of saves and the last save: no run on it ended before its deadline."""
+    never = RecordedOffer(offer=spot("a", 1.0), capacity=Series(at=(0.0,), values=(0.0,), period=HOUR))
+    market = TimelineMarket("never", (never, RecordedOffer(offer=on_demand("b"))), seed=0, origin=START)
+    pace = replace(PACE, stall_s=stall_s)
+    run = run_case(Case(recipe=RECIPE, policy="greedy", market=market, pace=pace, seed=0, startup_s=START_S, deadline=DEADLINE))
+    assert run.is_finished
+    assert 0.97 * DEADLINE < run.took < DEADLINE
 
 
 def _drawn(dice: random.Random) -> Series:

@@ -19,7 +19,7 @@ from launcher.core.market.belief import LONG_LIFE, PRIOR_LIVES, cooldown
 from launcher.core.market.hazard import DOWN, UP, Zone
 from launcher.core.market.trace import NOTICE_PROBABILITY, SHAPE_DOWN
 from launcher.core.plan.estimate import Task, useful_share
-from launcher.core.policy.baselines import SLACK_LEAST, URGENT_RECHECK
+from launcher.core.policy.baselines import SLACK_LEAST, URGENT_RECHECK, reserve
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour
 
@@ -111,27 +111,20 @@ def forecast(
     sure: Sure | None,
     deadline: Seconds | None,
     draws: int = DRAWS,
-    told: Seconds | None = None,
 ) -> Forecast:
-    """How `task` may go on these places, with on-demand at `sure` an hour as the net under `deadline`; prices are of a node.
-
-    `told`: the start-up that the policy reckons with, where it is another than the task's.
-    """
+    """How `task` may go on these places, with on-demand at `sure` an hour as the net under `deadline`; prices are of a node."""
     dice = random.Random("forecast")
     ends_at = math.inf if deadline is None else deadline
-    reckoned = task.restart_cost if told is None else told
-    found = (Play(task, [Place(spot, dice) for spot in spots], sure, ends_at, reckoned, dice).run() for _ in range(draws))
+    found = (Play(task, [Place(spot, dice) for spot in spots], sure, ends_at, dice).run() for _ in range(draws))
     return Forecast(draws=tuple(found))
 
 
 class Play:
     """One run on places whose course is drawn. Times are since its start."""
 
-    def __init__(
-        self, task: Task, places: Sequence["Place"], sure: Sure | None, deadline: Seconds, told: Seconds, dice: random.Random
-    ) -> None:
+    def __init__(self, task: Task, places: Sequence["Place"], sure: Sure | None, deadline: Seconds, dice: random.Random) -> None:
         self.task, self.places, self.sure, self.dice = task, places, sure, dice
-        self.deadline, self.told = deadline, told
+        self.deadline = deadline
         self.now = self.usd = self.waiting = self.redone = 0.0
         self.left = task.work
         self.starts = 0
@@ -152,10 +145,12 @@ class Play:
 
     def _next(self) -> bool:
         """Do what the policy would; gives whether the work is done."""
-        slack = self.deadline - self.now - self.left - self.told
-        is_pressed = -self.told <= slack <= SLACK_LEAST
+        start = self.task.restart_cost
+        spare = self.deadline - self.now - self.left - start
+        slack = spare - reserve(self.left, start)
+        is_pressed = -start <= spare and slack <= SLACK_LEAST
         limit = math.inf if self.sure is None else self.sure.price
-        costs = sorted((cost, i) for i, p in enumerate(self.places) if (cost := p.cost(self.told)) < limit)
+        costs = sorted((cost, i) for i, p in enumerate(self.places) if (cost := p.cost(start)) < limit)
         if self.sure is not None and (is_pressed or not costs):
             return self._finish(self.sure)
         ranked = [self.places[i] for _, i in costs]
