@@ -26,7 +26,7 @@ from tests.simulation.worlds import Sim, recipe
 def test_a_run_behind_its_deadline_asks_a_cloud_that_refuses_once_a_minute():
     """With every place cooling down and no slack left it asked at each look, every three seconds, for hours.
 
-    It asks for as long as a start takes: then the deadline is lost, and nothing presses any more.
+    It asks while the net's reserve lasts, and as long again as a start takes: then the deadline is lost, and nothing presses.
     """
     sim = Sim(policy="spot", deadline_at=START + 2 * HOUR, pace=Pace(boot_s=20 * MINUTE))
     refused = Start(refused=FailureKind.CAPACITY)
@@ -35,7 +35,7 @@ def test_a_run_behind_its_deadline_asks_a_cloud_that_refuses_once_a_minute():
     hurried = [e.at for e in sim.of(ev.AttemptRequested) if "no time to wait" in e.reason]
     assert len(hurried) > 10, "it goes on asking"
     assert min(b - a for a, b in pairwise(hurried)) >= MINUTE
-    assert max(hurried) - min(hurried) <= 21 * MINUTE
+    assert max(hurried) - min(hurried) <= 31 * MINUTE
     assert state.phase is Phase.PAUSED
     assert state.terminal.reason == "the deadline has passed"
 
