@@ -122,6 +122,30 @@ def test_each_new_machine_reads_the_data_again():
     assert only.aside.reading == pytest.approx((1 + only.estimate.restarts) * 100 * 0.02)
 
 
+def test_each_node_reads_the_data_and_each_of_its_restarts_the_whole_state():
+    """Four nodes read 100 GB each at $0.02: $8 at the start, and at each restart those and four times 10 GB: $8.80."""
+    haul = Haul(
+        data=100 * GB, source=Site(cloud="aws", region="us-west-2"), state=10 * GB, store=Site(cloud="aws", region="us-west-2")
+    )
+    (only,) = planned(offers(spot=1.0, life=5.6 * HOUR), haul=haul, recipe=replace(RECIPE, num_nodes=4)).candidates
+    restarts, beside = only.estimate.restarts, only.aside
+    assert beside.reading == pytest.approx((1 + restarts) * 4 * 100 * 0.02)
+    assert beside.each_restart == pytest.approx(4 * (100 + 10) * 0.02)
+    (alone,) = planned(offers(spot=1.0, life=5.6 * HOUR), haul=haul, recipe=replace(RECIPE, num_nodes=1)).candidates
+    saved = beside.moving - restarts * beside.each_restore
+    assert 0 < saved < alone.aside.moving, "a checkpoint is written once for all nodes, which need a quarter of the time"
+
+
+def test_quantiles_count_the_traffic_of_their_own_restarts():
+    """Nine of ten runs have so many restarts at most, and each reads 500 GB at $0.09 = $45 anew."""
+    haul = Haul(data=500 * GB, source=Site(cloud="aws", region="us-east-1"))
+    (only,) = planned(offers(spot=1.0, at="gcp/us-central1", life=5.6 * HOUR), haul=haul).candidates
+    cost = only.estimate
+    assert 0 < cost.restarts_p50 < cost.restarts_p90
+    assert only.usd_p90 == pytest.approx(cost.usd_p90 + 45 * (1 + cost.restarts_p90))
+    assert only.usd_p90 - only.usd_p50 > 45
+
+
 # --- what bytes cost -----------------------------------------------------------------------------------------------------------
 
 

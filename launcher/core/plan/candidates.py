@@ -46,13 +46,16 @@ class Candidate:
 
     @property
     def usd_p50(self) -> Usd:
-        """What half of all runs do not exceed; what is paid beside machines is an average in it."""
-        return self.estimate.usd_p50 + self.aside.usd
+        """What half of all runs do not exceed: the traffic of their own restarts is in it, saves are those of an average run."""
+        return self._usd_with(self.estimate.usd_p50, self.estimate.restarts_p50)
 
     @property
     def usd_p90(self) -> Usd:
         """The same of nine of ten."""
-        return self.estimate.usd_p90 + self.aside.usd
+        return self._usd_with(self.estimate.usd_p90, self.estimate.restarts_p90)
+
+    def _usd_with(self, usd: Usd, restarts: float) -> Usd:
+        return usd + self.aside.undisturbed(self.estimate.restarts) + restarts * self.aside.each_restart
 
 
 def costed(
@@ -67,7 +70,11 @@ def _costed(recipe: Recipe, view: MarketView, offer: Offer, task: Task | TaskAt,
     there = task if isinstance(task, Task) else task(offer)
     interval = interval_of(save_rule(recipe.checkpoint, life), there)
     cost = estimate(there, price=offer.price, life=life, interval=interval)
-    beside = NOTHING if haul is None else aside(haul, offer.placement, cost, work=there.work, interval=interval)
+    beside = (
+        NOTHING
+        if haul is None
+        else aside(haul, offer.placement, cost, work=there.work, interval=interval, num_nodes=there.num_nodes)
+    )
     return Candidate(
         offer=offer,
         life=life,

@@ -42,7 +42,8 @@ class Task:
 class Estimate:
     """Expectations until the work is done in one place. `elapsed` = work + saving + restoring + redone.
 
-    `…_p50`, `…_p90`: what half and nine of ten runs do not exceed.
+    `…_p50`, `…_p90`: what half and nine of ten runs do not exceed. More restarts take longer, so a run that is no longer than
+    most has hardly more of them: the quantiles of both may be added up.
     """
 
     elapsed: Seconds
@@ -55,6 +56,8 @@ class Estimate:
     elapsed_p90: Seconds = 0.0
     usd_p50: Usd = 0.0
     usd_p90: Usd = 0.0
+    restarts_p50: float = 0.0
+    restarts_p90: float = 0.0
 
 
 def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds | None) -> Estimate:
@@ -70,7 +73,9 @@ def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds 
     restarts = elapsed / life
     redone = restarts * redone_each
     undisturbed = task.work + saving + task.restart_cost
-    p50, p90 = _quantiles(task.restart_cost, undisturbed - task.restart_cost, interval or math.inf, life)
+    (p50, restarts_p50), (p90, restarts_p90) = _quantiles(
+        task.restart_cost, undisturbed - task.restart_cost, interval or math.inf, life
+    )
     rate = price * task.num_nodes / HOUR
     return Estimate(
         elapsed=elapsed,
@@ -83,6 +88,8 @@ def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds 
         elapsed_p90=p90,
         usd_p50=rate * p50,
         usd_p90=rate * p90,
+        restarts_p50=restarts_p50,
+        restarts_p90=restarts_p90,
     )
 
 
@@ -92,22 +99,33 @@ def useful_share(life: Seconds, lost_each: Seconds) -> float:
 
 
 @functools.lru_cache(maxsize=4096)  # offers by the hundred differ in price alone
-def _quantiles(restart: Seconds, training: Seconds, interval: Seconds, life: Seconds) -> tuple[Seconds, Seconds]:
-    """What half and nine of ten runs of `training` (saves included) take, one machine after the other of this mean life."""
+def _quantiles(
+    restart: Seconds, training: Seconds, interval: Seconds, life: Seconds
+) -> tuple[tuple[Seconds, float], tuple[Seconds, float]]:
+    """What half and nine of ten runs of `training` (saves included) take, one machine after the other of this mean life.
+
+    Each with the restarts that so many do not exceed.
+    """
     if restart + training < life / 1000:
-        return restart + training, restart + training
+        return (restart + training, 0.0), (restart + training, 0.0)
     dice, multiplier = random.Random("estimate"), UP.multiplier_of(life)
-    drawn = sorted(_drawn(restart, training, interval, multiplier, dice) for _ in range(DRAWS))
-    return drawn[math.ceil(0.5 * DRAWS) - 1], drawn[math.ceil(0.9 * DRAWS) - 1]
+    drawn = [_drawn(restart, training, interval, multiplier, dice) for _ in range(DRAWS)]
+    took, restarts = sorted(elapsed for elapsed, _ in drawn), sorted(losses for _, losses in drawn)
+    half, most = (math.ceil(share * DRAWS) - 1 for share in (0.5, 0.9))
+    return (took[half], restarts[half]), (took[most], restarts[most])
 
 
-def _drawn(restart: Seconds, training: Seconds, interval: Seconds, multiplier: float, dice: random.Random) -> Seconds:
+def _drawn(
+    restart: Seconds, training: Seconds, interval: Seconds, multiplier: float, dice: random.Random
+) -> tuple[Seconds, float]:
+    """How long one run takes, and its restarts."""
     elapsed, left = 0.0, training
-    for _ in range(LOSSES_MOST):
+    for losses in range(LOSSES_MOST):
         life = UP.rest(0.0, multiplier, dice)
         if life >= restart + left:
-            return elapsed + restart + left
+            return elapsed + restart + left, losses
         elapsed += life
         made = max(0.0, life - restart)
         left -= made - min(made, dice.random() * interval if interval < math.inf else made)
-    return elapsed * training / max(training - left, USEFUL_LEAST * elapsed)
+    longer = training / max(training - left, USEFUL_LEAST * elapsed)
+    return elapsed * longer, LOSSES_MOST * longer

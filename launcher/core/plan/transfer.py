@@ -103,35 +103,56 @@ class Haul:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
-    """Dollars until the work is done, beside those of the machines: `keeping` checkpoints, `moving` them, `reading` data."""
+    """Dollars until the work is done, beside those of the machines: `keeping` checkpoints, `moving` them, `reading` data.
+
+    They are of an average run. `each_start` is of the data that all nodes read at each start, the first included;
+    `each_restore` of the state that they read at each further one.
+    """
 
     keeping: Usd = 0.0
     moving: Usd = 0.0
     reading: Usd = 0.0
+    each_start: Usd = 0.0
+    each_restore: Usd = 0.0
 
     @property
     def usd(self) -> Usd:
         return self.keeping + self.moving + self.reading
 
+    @property
+    def each_restart(self) -> Usd:
+        """What one more loss costs."""
+        return self.each_start + self.each_restore
+
+    def undisturbed(self, restarts: float) -> Usd:
+        """Without what the average run's `restarts` cost; the first start is in it."""
+        return self.usd - restarts * self.each_restart
+
 
 NOTHING = Aside()
 
 
-def aside(haul: Haul, placement: Placement, cost: Estimate, *, work: Seconds, interval: Seconds | None) -> Aside:
+def aside(
+    haul: Haul, placement: Placement, cost: Estimate, *, work: Seconds, interval: Seconds | None, num_nodes: int = 1
+) -> Aside:
     """What a run in this place pays beside its machines.
 
-    Saves: one each `interval` of training, work that is redone included. Each restart reads the newest checkpoint, and each
-    machine all of the data.
+    Saves: one each `interval` of training, work that is redone included, whole and once for all nodes. Each machine of each
+    restart reads the newest checkpoint, all of it, and each machine of each start all of the data: how a program shares out
+    either among its nodes nobody knows.
     """
     here = Site(cloud=placement.cloud, region=placement.region)
     store, source = haul.store or here, haul.source or here
     state, data = (haul.state or 0) / GB, (haul.data or 0) / GB
     saves = (work + cost.redone) / interval if interval else 0.0
-    moved = saves * usd_per_gb(here, store) + cost.restarts * usd_per_gb(store, here)
+    each_restore = num_nodes * state * usd_per_gb(store, here)
+    each_start = num_nodes * data * usd_per_gb(source, here)
     return Aside(
         keeping=usd_per_month(store, state * haul.kept) * cost.elapsed / MONTH if interval else 0.0,
-        moving=state * moved,
-        reading=data * (1 + cost.restarts) * usd_per_gb(source, here),
+        moving=saves * state * usd_per_gb(here, store) + cost.restarts * each_restore,
+        reading=(1 + cost.restarts) * each_start,
+        each_start=each_start,
+        each_restore=each_restore,
     )
 
 
