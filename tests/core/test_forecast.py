@@ -1,13 +1,14 @@
 """How runs go in drawn markets: what is certain is told to the second, what is not stays within its bounds."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from launcher.core.market.hazard import Multiplier, Zone
 from launcher.core.market.trace import FOREVER
 from launcher.core.plan.estimate import Task, estimate
-from launcher.core.plan.forecast import SEEN_WITHIN, Forecast, Spot, Sure, forecast
+from launcher.core.plan.forecast import SEEN_WITHIN, Forecast, Spot, Sure, Traffic, forecast
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, MINUTE, Seconds
 
@@ -22,7 +23,7 @@ def zone(*, is_up: bool, changes: Multiplier = FIXED) -> Zone:
     return Zone(is_up=is_up, age=HOUR, up=changes, down=changes)
 
 
-def spot(price: float = 1.0, *, life: Seconds = 2 * HOUR, of: Zone | None = None, **changes: float) -> Spot:
+def spot(price: float = 1.0, *, life: Seconds = 2 * HOUR, of: Zone | None = None, **changes: Any) -> Spot:
     return replace(Spot(price=price, life=life, interval=10 * MINUTE, zone=of), **changes)
 
 
@@ -79,6 +80,34 @@ def test_a_notice_long_enough_for_a_save_leaves_less_to_redo():
 
 def test_a_gang_costs_by_its_machines():
     assert ask(spot(), task=replace(TASK, num_nodes=4)).usd == pytest.approx(4 * ask(spot()).usd)
+
+
+def test_each_draw_pays_the_traffic_of_its_own_starts():
+    """$45 of data at each start, $5 of state at each but the first: so much more than the same draw without them."""
+    plain = ask(spot())
+    moved = ask(spot(traffic=Traffic(start_usd=45.0, restore_usd=5.0)), sure=replace(SURE, traffic=Traffic(start_usd=45.0)))
+    assert moved.restarts == plain.restarts > 2
+    starts = [(a.usd - b.usd, b.restarts) for a, b in zip(moved.draws, plain.draws, strict=True)]
+    assert all(45 * (1 + n) <= more <= 45 * (1 + n) + 5 * n for more, n in starts)
+    assert moved.usd_at(0.9) > plain.usd_at(0.9) + 45 * (1 + plain.restarts)
+
+
+def test_a_place_that_traffic_makes_dearer_than_on_demand_is_not_taken():
+    """$1.00 and $2.50 for each hour of work, beside $3.00."""
+    found = ask(spot(traffic=Traffic(usd_per_hour=2.5)))
+    assert (found.restarts, found.waiting) == (0, 0)
+    assert found.usd == pytest.approx(3 * found.elapsed / HOUR)
+
+
+@pytest.mark.parametrize("of", [zone(is_up=True, changes=QUIET), zone(is_up=False, changes=QUIET)])
+def test_a_machine_that_trains_on_when_the_deadline_comes_is_paid_until_then_and_the_work_is_not_done(of: Zone):
+    """A minute too short: 10 h of work, and 5 min of start besides."""
+    found = ask(spot(3.1, of=of), deadline=10 * HOUR + 4 * MINUTE)
+    assert found.done == 0
+    assert found.in_time is None
+    assert found.done_at(0.5) == float("inf")
+    assert found.elapsed == 10 * HOUR + 4 * MINUTE
+    assert found.usd == pytest.approx(3 * found.elapsed / HOUR, rel=0.01)
 
 
 def test_equal_questions_get_equal_answers():

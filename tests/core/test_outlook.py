@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.plan.outlook import Outlook, outlook
+from launcher.core.plan.outlook import Outlook, outlook, show_share
 from launcher.core.plan.planner import Plan
 from launcher.core.plan.transfer import Haul, Site
 from launcher.core.recipe import CheckpointSpec, Goal, Keep, Recipe
@@ -87,6 +87,38 @@ def test_the_run_as_a_whole_is_drawn_and_costs_at_least_its_work():
     assert played is not None
     assert 10.0 < played.usd < played.usd_p90 < 20.0
     assert played.done == 1
+
+
+def test_the_run_as_a_whole_pays_the_traffic_of_its_restarts():
+    """A Terabyte from the bucket in S3 to each machine on GCP: $90 a start, and the draws have more restarts than one."""
+    haul = Haul(data=1000 * GB, source=Site(cloud="aws", region="us-east-1"))
+    made = planned(offers(spot=1.0, at="gcp/us-central1"), recipe=SAVED, haul=haul)
+    played = told(haul=haul, made=made).played
+    assert played is not None
+    assert played.restarts > 1
+    assert played.usd == pytest.approx(90 * (1 + played.restarts) + 10.8, abs=1.0)
+    assert played.usd_p90 > played.usd + 90
+
+
+def test_hours_and_margins_are_of_the_runs_that_are_in_time_and_the_others_are_said():
+    """Some 10.3 h are needed where nothing is lost; so some runs come in time and some do not."""
+    recipe = replace(SAVED, policy=Goal(deadline=10.8 * HOUR), resources=replace(SAVED.resources, use_spot="true"))
+    found = told(recipe, made=planned(offers(spot=1.0), recipe=recipe))
+    played = found.played
+    assert played is not None
+    assert played.elapsed is not None
+    assert 0 < played.done < 0.9
+    assert played.elapsed < 10.8 * HOUR
+    assert played.done_p90 is None
+    assert found.deadline_margin_p90 is None
+    assert f"in time in {100 * played.done:.3g} % of runs" in str(played)
+    (margin,) = found.margins
+    assert margin.startswith(f"deadline: met by {100 * played.done:.3g} % of runs, with ")
+    assert "nine of ten" not in margin
+
+
+def test_a_share_is_all_only_where_it_is_all():
+    assert [show_share(share) for share in (1.0, 0.995, 0.49)] == ["100 %", "99.5 %", "49 %"]
 
 
 def test_where_nothing_is_chosen_there_is_nothing_to_say():

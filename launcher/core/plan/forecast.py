@@ -31,6 +31,20 @@ SEEN_WITHIN: Seconds = 2 * _TEMPO.read_fast + _TEMPO.grant_poll  # until a start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What a place costs beside its machines, for all nodes: at each start, at each further one besides, and for each hour of the
+    job's work as the policy compares places.
+    """
+
+    start_usd: Usd = 0.0
+    restore_usd: Usd = 0.0
+    usd_per_hour: UsdPerHour = 0.0
+
+
+FREE = Traffic()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
     """A place that may be bought until it is taken away.
 
@@ -44,6 +58,7 @@ class Spot:
     zone: Zone | None = None
     notice_lead: Seconds = 0.0
     free_within: Seconds = 0.0
+    traffic: Traffic = FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +67,15 @@ class Sure:
 
     price: UsdPerHour
     interval: Seconds | None
+    traffic: Traffic = FREE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """One way it may go. `is_done`: the work was, before the deadline; else the run paused there."""
+    """One way it may go. `is_done`: the work was, before the deadline; else the run paused there, and was paid for until then.
+
+    `usd`: of the machines, and of what is moved at their starts.
+    """
 
     elapsed: Seconds
     usd: Usd
@@ -96,9 +115,19 @@ class Forecast:
         """The share of draws in which the work was done in time."""
         return fmean(d.is_done for d in self.draws)
 
+    @property
+    def in_time(self) -> "Forecast | None":
+        """Of the draws in which it was; None where there is none."""
+        done = tuple(d for d in self.draws if d.is_done)
+        return Forecast(draws=done) if done else None
+
     def elapsed_at(self, share: float) -> Seconds:
         """What so many of the draws do not exceed."""
         return _rank([d.elapsed for d in self.draws], share)
+
+    def done_at(self, share: float) -> Seconds:
+        """By when the work of so many of the draws is done; inf where it is not in so many."""
+        return _rank([d.elapsed if d.is_done else math.inf for d in self.draws], share)
 
     def usd_at(self, share: float) -> Usd:
         return _rank([d.usd for d in self.draws], share)
@@ -125,7 +154,7 @@ class Play:
     def __init__(self, task: Task, places: Sequence["Place"], sure: Sure | None, deadline: Seconds, dice: random.Random) -> None:
         self.task, self.places, self.sure, self.dice = task, places, sure, dice
         self.deadline = deadline
-        self.now = self.usd = self.waiting = self.redone = 0.0
+        self.now = self.usd = self.moved_usd = self.waiting = self.redone = 0.0
         self.left = task.work
         self.starts = 0
         self.end = BEYOND_MOST + ROUNDS_MOST * task.work
@@ -136,7 +165,7 @@ class Play:
             done = self._next()
         return Draw(
             elapsed=self.now if done else min(self.now, self.deadline),
-            usd=self.usd * self.task.num_nodes,
+            usd=self.usd * self.task.num_nodes + self.moved_usd,
             restarts=max(0, self.starts - 1),
             waiting=self.waiting,
             redone=self.redone,
@@ -149,8 +178,9 @@ class Play:
         spare = self.deadline - self.now - self.left - start
         slack = spare - reserve(self.left, start)
         is_pressed = -start <= spare and slack <= SLACK_LEAST
-        limit = math.inf if self.sure is None else self.sure.price
-        costs = sorted((cost, i) for i, p in enumerate(self.places) if (cost := p.cost(start)) < limit)
+        limit = math.inf if self.sure is None else self.sure.price + self._aside(self.sure.traffic)
+        believed = ((p.cost(start) + self._aside(p.spot.traffic), i) for i, p in enumerate(self.places))
+        costs = sorted((cost, i) for cost, i in believed if cost < limit)
         if self.sure is not None and (is_pressed or not costs):
             return self._finish(self.sure)
         ranked = [self.places[i] for _, i in costs]
@@ -176,17 +206,21 @@ class Play:
     def _finish(self, sure: Sure) -> bool:
         """On a machine that nobody takes away."""
         took = self._start_s + self.left * _stretch(self.task, sure.interval) + self.task.durable + _TEMPO.read_slow / 2
+        self._start(sure.traffic)
+        if self._is_cut_off(sure.price, took):
+            return False
         self._spend(sure.price, took)
         self.now += took
-        self.starts += 1
         return True
 
     def _train(self, place: "Place", life: Seconds) -> bool:
         """On a machine that lives for `life`, to its end or the work's."""
         task, spot, dice = self.task, place.spot, self.dice
-        self.starts += 1
+        self._start(spot.traffic)
         stretch = _stretch(task, spot.interval)
         need = self._start_s + self.left * stretch + task.durable
+        if self._is_cut_off(spot.price, min(life, need)):
+            return False
         if life >= need:
             self._spend(spot.price, need)
             self.now += need
@@ -208,6 +242,23 @@ class Play:
     @property
     def _start_s(self) -> Seconds:
         return self.task.restart_cost + SEEN_WITHIN
+
+    def _aside(self, traffic: Traffic) -> UsdPerHour:
+        """Of a node, as prices are."""
+        return traffic.usd_per_hour / self.task.num_nodes
+
+    def _start(self, traffic: Traffic) -> None:
+        self.moved_usd += traffic.start_usd + (traffic.restore_usd if self.starts else 0.0)
+        self.starts += 1
+
+    def _is_cut_off(self, price: UsdPerHour, seconds: Seconds) -> bool:
+        """Whether the deadline ends a machine that would go on for so long; it is paid until then."""
+        left = max(0.0, self.deadline - self.now)
+        if seconds <= left:
+            return False
+        self._spend(price, left)
+        self.now = self.deadline
+        return True
 
     def _spend(self, price: UsdPerHour, seconds: Seconds) -> None:
         self.usd += price * seconds / HOUR

@@ -4,6 +4,7 @@ Nothing here is an expectation but the margins; the worst case is what the recip
 accepts allow.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.forecast import DRAWS, Spot, Sure, forecast
+from launcher.core.plan.forecast import DRAWS, Spot, Sure, Traffic, forecast
 from launcher.core.plan.planner import Plan, deadline_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.recipe import Recipe
@@ -29,12 +30,15 @@ SPOTS_PLAYED = 8  # a run that loses a place goes on in the next; beyond the eig
 class Played:
     """The run as a whole, drawn many times: from place to place, with waiting, and with on-demand as the deadline's net.
 
-    Among machines like the chosen one. `done`: the share of draws in which the work was done in time. `billing`: why it may cost
-    less than the place's estimate, which knows nothing of lives that the cloud forgives.
+    Among machines like the chosen one. `done`: the share of draws in which the work was done in time; hours are of those (None:
+    there is none), dollars of all, since those that come too late are paid for as well. `done_p90`: by when the work of nine of
+    ten is done, None where it is not in so many. `billing`: why it may cost less than the place's estimate, which knows nothing
+    of lives that the cloud forgives.
     """
 
-    elapsed: Seconds
-    elapsed_p90: Seconds
+    elapsed: Seconds | None
+    elapsed_p90: Seconds | None
+    done_p90: Seconds | None
     usd: Usd
     usd_p90: Usd
     waiting: Seconds
@@ -42,17 +46,23 @@ class Played:
     done: float
     billing: str = ""
 
-    @property
-    def figures(self) -> tuple[tuple[Seconds, Seconds], tuple[Usd, Usd]]:
-        return (self.elapsed, self.elapsed_p90), (self.usd, self.usd_p90)
-
     def __str__(self) -> str:
-        took, usd = f"{show_duration(self.elapsed)} and {show_usd(self.usd)}", show_usd(self.usd_p90)
-        done = "" if self.done == 1 else f"; in time in {100 * self.done:.0f} % of them"
+        billing = f" ({self.billing})" if self.billing else ""
+        return f"the run as a whole, drawn {DRAWS} times from place to place: {self._told}{billing}"
+
+    @property
+    def _told(self) -> str:
+        usd, most = show_usd(self.usd), show_usd(self.usd_p90)
+        dollars = f"{usd} on average in time or not, nine of ten {most} at most"
+        if self.elapsed is None or self.elapsed_p90 is None:
+            return f"none is in time; {dollars}"
+        took, within = show_duration(self.elapsed), show_duration(self.elapsed_p90)
         waiting = f", {show_duration(self.waiting)} of it waiting" if self.waiting >= MINUTE else ""
+        if self.done == 1:
+            return f"{took} and {usd} on average{waiting}; nine of ten within {within} and {most}"
         return (
-            f"the run as a whole, drawn {DRAWS} times from place to place: {took} on average{waiting}; "
-            f"nine of ten within {show_duration(self.elapsed_p90)} and {usd}{done}{self.billing and f' ({self.billing})'}"
+            f"in time in {show_share(self.done)} of runs, those in {took} on average{waiting}, nine of ten of them within "
+            f"{within}; {dollars}"
         )
 
 
@@ -60,7 +70,8 @@ class Played:
 class Outlook:
     """Of the chosen place, in words and figures. None where a limit is not set, or a size not known.
 
-    Margins are what an average run leaves, `…_p90` what nine of ten leave at least; below 0 what is missing.
+    Margins are what an average run leaves, `…_p90` what nine of ten leave at least; below 0 what is missing. Where runs are drawn
+    the deadline's are of those that are in time; `…_p90` None where not nine of ten are.
 
     `worst_usd`: nothing may cost more; None: nothing bounds it. `unattended_usd`: what a machine costs that nobody supervises
     until it ends itself. `upload_s`: of one checkpoint; it must be over before the notice is.
@@ -95,9 +106,11 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
     worst_usd, worst = _worst(recipe, made, now)
     ends_at, budget = deadline_of(recipe.policy, now), recipe.policy.budget
     played, cost = _played(recipe, made, best, now), best.estimate
-    took, usd = ((cost.elapsed, cost.elapsed_p90), (best.usd, best.usd_p90)) if played is None else played.figures
-    time: Margin = (None, None) if ends_at is None else (ends_at - now - took[0], ends_at - now - took[1])
-    money: Margin = (None, None) if budget is None else (budget - usd[0], budget - usd[1])
+    took: Margin = (cost.elapsed, cost.elapsed_p90) if played is None else (played.elapsed, played.done_p90)
+    usd: Margin = (best.usd, best.usd_p90) if played is None else (played.usd, played.usd_p90)
+    time = _left(None if ends_at is None else ends_at - now, took)
+    money = _left(budget, usd)
+    met = 1.0 if played is None else played.done
     seconds, fits, notice = _notice(best, task, haul)
     kept = _kept_usd(best, haul)
     return Outlook(
@@ -109,7 +122,7 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
         deadline_margin_p90=time[1],
         budget_margin=money[0],
         budget_margin_p90=money[1],
-        margins=tuple(filter(None, (_margin("deadline", time, show_duration), _margin("budget", money, show_usd)))),
+        margins=tuple(filter(None, (_deadline_margin(ends_at, time, met), _margin("budget", money, show_usd)))),
         notice_s=None if best.offer.placement.capacity is Capacity.ON_DEMAND else best.offer.notice_lead,
         upload_s=seconds,
         fits_notice=fits,
@@ -133,18 +146,24 @@ def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | N
     sure = next((c for c in alike if c.offer.placement.capacity is Capacity.ON_DEMAND), None)
     ends_at = deadline_of(recipe.policy, now)
     task = best.task or made.task
+    work_h = task.work / HOUR
     found = forecast(
         task,
         spots,
-        sure=None if sure is None else Sure(price=sure.offer.price, interval=_interval(recipe, task, sure)),
+        sure=None
+        if sure is None
+        else Sure(price=sure.offer.price, interval=_interval(recipe, task, sure), traffic=_traffic(sure, work_h)),
         deadline=None if ends_at is None else ends_at - now,
     )
+    in_time, done_at = found.in_time, found.done_at(0.9)
+    kept = best.aside.undisturbed(best.estimate.restarts) - best.aside.each_start  # each draw has the traffic of its own starts
     return Played(
-        elapsed=found.elapsed,
-        elapsed_p90=found.elapsed_at(0.9),
-        usd=found.usd + best.aside.usd,
-        usd_p90=found.usd_at(0.9) + best.aside.usd,
-        waiting=found.waiting,
+        elapsed=None if in_time is None else in_time.elapsed,
+        elapsed_p90=None if in_time is None else in_time.elapsed_at(0.9),
+        done_p90=None if math.isinf(done_at) else done_at,
+        usd=found.usd + kept,
+        usd_p90=found.usd_at(0.9) + kept,
+        waiting=(in_time or found).waiting,
         restarts=found.restarts,
         done=found.done,
         billing=_forgiven(best.offer.placement.cloud),
@@ -163,7 +182,19 @@ def _machine(c: Candidate) -> tuple[str, int]:
 def _spot(recipe: Recipe, made: Plan, c: Candidate) -> Spot:
     interval = _interval(recipe, c.task or made.task, c)
     free = RULES[c.offer.placement.cloud].free_if_preempted_within if c.offer.placement.cloud in RULES else 0.0
-    return Spot(price=c.offer.price, life=c.life, interval=interval, notice_lead=c.offer.notice_lead, free_within=free)
+    return Spot(
+        price=c.offer.price,
+        life=c.life,
+        interval=interval,
+        notice_lead=c.offer.notice_lead,
+        free_within=free,
+        traffic=_traffic(c, (c.task or made.task).work / HOUR),
+    )
+
+
+def _traffic(c: Candidate, work_h: float) -> Traffic:
+    beside = c.aside
+    return Traffic(start_usd=beside.each_start, restore_usd=beside.each_restore, usd_per_hour=beside.usd / work_h)
 
 
 def _interval(recipe: Recipe, task: Task, c: Candidate) -> Seconds | None:
@@ -190,6 +221,25 @@ def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
 
 def _dearest(made: Plan) -> UsdPerHour:
     return max(c.offer.price_cap for c in made.candidates)
+
+
+def _left(limit: float | None, taken: Margin) -> Margin:
+    mean, p90 = taken
+    return (None if limit is None or mean is None else limit - mean), (None if limit is None or p90 is None else limit - p90)
+
+
+def show_share(share: float) -> str:
+    """Such as "99.5 %": all is said of all alone."""
+    return f"{100 * share:.3g} %"
+
+
+def _deadline_margin(ends_at: Utc | None, left: Margin, met: float) -> str:
+    if ends_at is None or met == 1:
+        return _margin("deadline", left, show_duration)
+    if left[0] is None:
+        return f"deadline: met by none of {DRAWS} drawn runs"
+    mostly = "" if left[1] is None else f"; nine of ten runs have at least {show_duration(left[1])}"
+    return f"deadline: met by {show_share(met)} of runs, with {show_duration(left[0])} to spare on average of those{mostly}"
 
 
 def _margin(name: str, left: Margin, show: Callable[[float], str]) -> str:
