@@ -126,9 +126,8 @@ def _work(text: str | None, recipe: Recipe, known: Experience) -> tuple[Work, di
     if not name:
         return found, {}
     took = measured[f"{name}:{count}"]
-    return work_in(
-        took, name, int(count), recipe, basis=f"{steps} steps, {show_duration(took)} as measured on {name}:{count}"
-    ), measured
+    basis = f"{steps} steps, {show_duration(took)} as measured on {name}:{count}"
+    return work_in(took, name, int(count) * recipe.num_nodes, recipe, basis=basis), measured
 
 
 def _stated(text: str, recipe: Recipe) -> Work:

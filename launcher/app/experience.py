@@ -27,8 +27,8 @@ class Experience:
     said: tuple[str, ...] = ()
 
     def paces(self, recipe: Recipe) -> dict[str, float]:
-        """Steps per second that the recipe's program was seen to make, by "A100:8"."""
-        return paces(self.lessons, program_of(recipe))
+        """Steps per second that the recipe's program was seen to make on as many machines, by "A100:8": GPUs used of each."""
+        return paces(self.lessons, program_of(recipe), recipe.num_nodes)
 
 
 def experience(home: Path, now: Utc) -> Experience:

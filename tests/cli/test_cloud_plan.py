@@ -185,7 +185,7 @@ def test_a_measured_pace_replaces_the_data_sheet(capsys: pytest.CaptureFixture[s
     program = program_of(recipe_file.load(str(path)).recipe)
     lesson = Lesson(
         run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
-        program=program, steps_per_s=0.5,
+        program=program, steps_per_s=0.5, gpus=1,
     )  # fmt: skip
     Memory(memory_path(tmp_path / "home")).add([lesson], time.time())
     found = document(capsys, path)
@@ -198,6 +198,29 @@ def test_a_measured_pace_replaces_the_data_sheet(capsys: pytest.CaptureFixture[s
     assert work["A100"] == pytest.approx(8000 * 8.1 / 19.5)
     assert "as measured on T4:1" in found["work"]["basis"]
     assert trainer["steps"] == 4000
+
+
+def test_a_pace_is_of_the_gpus_used_on_as_many_machines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """36,000 steps at one a second are 10 h on one A100 each of four machines, whatever else those machines have; on T4s by the
+    ratio of their peaks in 16 bits, 312 to 65 TFLOP/s: 48 h."""
+    from launcher.adapters import recipe_file
+
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "name: own\nresources: {accelerators: ['A100:1', 'T4:1'], infra: [aws]}\nnum_nodes: 4\n"
+        "trainer: {kind: own.trainer, steps: 36000}\nworkdir: .\ncheckpoint: {dir: 's3://corp/ckpt'}\n"
+    )
+    placed = Placement(
+        cloud="aws", region="us-east-1", zone="z", instance="a2", accelerator="A100", accelerators=8, capacity=Capacity.SPOT
+    )
+    lesson = Lesson(
+        run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
+        program=program_of(recipe_file.load(str(path)).recipe), steps_per_s=1.0, gpus=1, num_nodes=4,
+    )  # fmt: skip
+    Memory(memory_path(tmp_path / "home")).add([lesson], time.time())
+    found = document(capsys, path)
+    hours = {c["offer"]["placement"]["accelerator"]: c["task"]["work"] / HOUR for c in found["plan"]["candidates"]}
+    assert hours == {"A100": pytest.approx(10.0), "T4": pytest.approx(10.0 * 312 / 65)}
 
 
 def test_a_checkpoint_is_as_large_as_an_earlier_run_left_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

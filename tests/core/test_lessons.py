@@ -45,6 +45,17 @@ def test_a_preempted_attempt_tells_its_life_its_boot_and_its_notice() -> None:
     assert found.placement.zone == "us-east-1a"
 
 
+def test_its_pace_is_of_the_gpus_that_the_recipe_asks_for_and_not_of_all_that_the_machine_has() -> None:
+    recipe = b.recipe(resources=Resources(infra=("aws",), accelerators=("A100:1",)))
+    for of in (recipe, replace(recipe, num_nodes=4)):
+        state = b.new_run(of)
+        asked = b.requested(state)
+        on_eight = replace(asked, offer=replace(asked.offer, placement=replace(asked.offer.placement, accelerators=8)))
+        every = (on_eight, *BOOTED, trained(1), b.lost(1, at=END_AT), *OVER)
+        (found,) = lessons_of(b.after(state, *every), every)
+        assert (found.placement.accelerators, found.gpus, found.num_nodes) == (8, 1, of.num_nodes)
+
+
 def test_one_without_a_notice_says_so() -> None:
     (found,) = taught(*BOOTED, trained(1), b.lost(1, at=END_AT), *OVER)
     assert (found.outcome, found.notice, found.steps_per_s) == (Outcome.LOST, None, None)

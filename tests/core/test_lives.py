@@ -152,11 +152,24 @@ def test_lives_are_not_in_the_seed_since_offers_carry_them() -> None:
 
 def test_the_pace_of_a_program_by_gpu() -> None:
     seen = [
-        lesson(program="p", steps_per_s=2.0),
-        lesson(program="p", steps_per_s=4.0, attempt=2),
-        lesson(program="p", steps_per_s=30.0, attempt=3, where=placement("us-east-1a", gpus=8)),
-        lesson(program="other", steps_per_s=99.0, attempt=4),
-        lesson(program="p", attempt=5),
+        lesson(program="p", steps_per_s=2.0, gpus=1),
+        lesson(program="p", steps_per_s=4.0, gpus=1, attempt=2),
+        lesson(program="p", steps_per_s=30.0, gpus=8, attempt=3, where=placement("us-east-1a", gpus=8)),
+        lesson(program="other", steps_per_s=99.0, gpus=1, attempt=4),
+        lesson(program="p", gpus=1, attempt=5),
     ]
-    assert paces(seen, "p") == {"A100:1": 3.0, "A100:8": 30.0}
-    assert paces([lesson(steps_per_s=1.0)], "") == {}
+    assert paces(seen, "p", 1) == {"A100:1": 3.0, "A100:8": 30.0}
+    assert paces([lesson(steps_per_s=1.0, gpus=1)], "", 1) == {}
+
+
+def test_a_pace_is_of_the_gpus_that_were_used_and_of_as_many_machines() -> None:
+    large = placement("us-east-1a", gpus=8)
+    one_of_eight = lesson(program="p", steps_per_s=2.0, gpus=1, where=large)
+    assert paces([one_of_eight], "p", 1) == {"A100:1": 2.0}
+    four_machines = lesson(program="p", steps_per_s=100.0, gpus=8, num_nodes=4, where=large)
+    assert paces([one_of_eight, four_machines], "p", 4) == {"A100:8": 100.0}
+    assert paces([one_of_eight, four_machines], "p", 2) == {}
+
+
+def test_a_pace_of_nobody_knows_how_many_gpus_is_none() -> None:
+    assert paces([lesson(program="p", steps_per_s=2.0)], "p", 1) == {}, "an older launch did not note them"

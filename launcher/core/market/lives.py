@@ -62,7 +62,9 @@ class Lesson:
     boot: Seconds | None = None  # from the request to the agent's first word
     notice: Seconds | None = None  # how long before the end the cloud said so; None: it did not
     program: str = ""
-    steps_per_s: float | None = None  # of the whole machine's GPUs, saves not counted
+    steps_per_s: float | None = None  # of the run as a whole, saves not counted
+    gpus: int = 0  # that the recipe asks for of each machine, which may have more; 0: written by a launch that did not say
+    num_nodes: int = 1
 
     @property
     def key(self) -> str:
@@ -192,10 +194,13 @@ def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
     return MarketView(places={place: replace(belief, num_preemptions=0, life_seen=0.0) for place, belief in cooling.items()})
 
 
-def paces(lessons: Iterable[Lesson], program: str) -> dict[str, float]:
-    """Steps per second that `program` was seen to make, by "A100:8": the median of the attempts on such a machine."""
+def paces(lessons: Iterable[Lesson], program: str, num_nodes: int) -> dict[str, float]:
+    """Steps per second that `program` was seen to make on so many machines, by the GPUs of each that it is to use: "A100:8".
+
+    The median of such attempts.
+    """
     found: dict[str, list[float]] = {}
     for one in lessons:
-        if program and one.program == program and one.steps_per_s:
-            found.setdefault(f"{one.placement.accelerator}:{one.placement.accelerators}", []).append(one.steps_per_s)
+        if program and (one.program, one.num_nodes) == (program, num_nodes) and one.gpus and one.steps_per_s:
+            found.setdefault(f"{one.placement.accelerator}:{one.gpus}", []).append(one.steps_per_s)
     return {gpus: median(speeds) for gpus, speeds in found.items()}

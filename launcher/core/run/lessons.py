@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from launcher.codec import digest_of
 from launcher.core.contract import Heartbeat
 from launcher.core.market.lives import Lesson, Outcome
+from launcher.core.plan.limits import accelerators_needed
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.core.run.state import UNKNOWN_OFFER, Attempt, EndKind, RunState
@@ -52,6 +53,7 @@ def _lesson(state: RunState, attempt: Attempt, claimed_at: Utc | None, program: 
     assert attempt.end is not None, "a settled attempt has ended"
     assert attempt.bill is not None, "a settled attempt was billed"
     outcome, why = judged
+    placement = attempt.offer.placement
     notice = attempt.notice if outcome is Outcome.LOST else None
     # Having saved at a notice it goes, and is stopped: the market would have left it until the instant it told.
     over_at = attempt.bill.likely if notice is None else max(attempt.bill.likely, attempt.notice_ends_at)
@@ -60,7 +62,7 @@ def _lesson(state: RunState, attempt: Attempt, claimed_at: Utc | None, program: 
         incarnation=state.incarnation,
         attempt=attempt.number,
         at=attempt.end.at if attempt.billed_from is None else over_at,
-        placement=attempt.offer.placement,
+        placement=placement,
         outcome=outcome,
         why=why,
         life=None if attempt.billed_from is None else max(0.0, over_at - attempt.billed_from),
@@ -68,6 +70,8 @@ def _lesson(state: RunState, attempt: Attempt, claimed_at: Utc | None, program: 
         notice=None if notice is None else max(0.0, notice.ends_at - notice.at),
         program=program,
         steps_per_s=_steps_per_s(state, attempt),
+        gpus=accelerators_needed(state.recipe, placement) or placement.accelerators,
+        num_nodes=state.recipe.num_nodes,
     )
 
 
