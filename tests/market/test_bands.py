@@ -74,7 +74,19 @@ def test_the_named_folder_counts_before_what_was_fetched(tmp_path: Path) -> None
     assert known_bands(named, downloads)[0] == read_table(ROWS)
 
 
-@pytest.mark.parametrize("content", [b"nothing\n", b"\xff\xfe\0"])
+@pytest.mark.parametrize("band", ["1e999", "-1e999", "NaN", "2.9", "2.0", "true", '"2"', "null", "[2]", "5", "-1"])
+def test_what_is_no_band_of_the_advisors_is_left_out(tmp_path: Path, band: str) -> None:
+    (tmp_path / "aws").mkdir()
+    text = '{"spot_advisor": {"us-east-1": {"Linux": {"a": {"r": BAND}, "b": {"r": 2}}}}}'
+    (tmp_path / ADVISOR).write_text(text.replace("BAND", band))
+    assert known_bands(None, tmp_path) == ({("us-east-1", "b"): 2}, "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"nothing\n", b"\xff\xfe\0", b"Region,InstanceType,Band\n" + b"x" * 200_000 + b",a,1\n"],
+    ids=["no columns", "no text", "a cell too long"],
+)
 def test_a_file_that_is_none_is_said_and_the_next_counts(tmp_path: Path, content: bytes) -> None:
     (tmp_path / TABLE).write_bytes(content)
     (tmp_path / "aws").mkdir()

@@ -18,15 +18,19 @@ Bands = dict[tuple[str, str], int]
 TABLE = "aws_interruptions.csv"
 ADVISOR = "aws/spot-advisor-data.json"
 _NEEDED = ("Region", "InstanceType", "Band")
+_WRITTEN = {str(band): band for band in range(len(BAND_SHARES))}
 
 
 def read_table(text: str) -> Bands:
-    """By region and type. Raises ValueError where a column is missing."""
-    rows = csv.DictReader(io.StringIO(text))
-    missing = [name for name in _NEEDED if name not in (rows.fieldnames or ())]
-    if missing:
-        raise ValueError(f"it has no column {missing[0]}")
-    return _bands((row["Region"], row["InstanceType"], row["Band"]) for row in rows)
+    """By region and type. Raises ValueError where a column is missing or it cannot be read as a table."""
+    try:
+        rows = csv.DictReader(io.StringIO(text))
+        missing = [name for name in _NEEDED if name not in (rows.fieldnames or ())]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]}")
+        return _bands((row["Region"], row["InstanceType"], _WRITTEN.get((row["Band"] or "").strip())) for row in rows)
+    except csv.Error as error:
+        raise ValueError(f"it is no table: {error}") from None
 
 
 def read_advisor(text: str) -> Bands:
@@ -60,7 +64,6 @@ def known_bands(named: Path | None, downloads: Path) -> tuple[Bands, str]:
 def _bands(rows: Iterable[tuple[str, str, Json]]) -> Bands:
     found: Bands = {}
     for region, instance, band in rows:
-        with contextlib.suppress(TypeError, ValueError):
-            if region and instance and 0 <= int(band) < len(BAND_SHARES):
-                found[region, instance] = int(band)
+        if region and instance and type(band) is int and band in range(len(BAND_SHARES)):
+            found[region, instance] = band
     return found
