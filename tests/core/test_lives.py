@@ -144,6 +144,14 @@ def test_a_new_run_starts_with_the_cooldowns_of_those_before_it() -> None:
     assert seed([lesson(Outcome.REFUSED, life=None, ago=7 * HOUR)], NOW).places == {}, "what is over is not carried along"
 
 
+def test_a_clock_that_was_ahead_blocks_no_place_for_longer_than_a_failure_of_now() -> None:
+    ahead = seed([lesson(Outcome.REFUSED, life=None, ago=-400 * 24 * HOUR)], NOW)
+    assert belief_of(ahead, HERE.place) == belief_of(seed([lesson(Outcome.REFUSED, life=None)], NOW), HERE.place)
+    assert not is_cooling(ahead, HERE.place, NOW + 30 * MINUTE)
+    lost = seed([lesson(life=MINUTE, ago=-400 * 24 * HOUR)], NOW)
+    assert belief_of(lost, HERE.place).lost_at == NOW
+
+
 def test_lives_are_not_in_the_seed_since_offers_carry_them() -> None:
     belief = belief_of(seed([lesson(ago=MINUTE)], NOW), HERE.place)
     assert (belief.num_preemptions, belief.life_seen) == (0, 0.0)

@@ -182,7 +182,8 @@ def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
     """
     view = MarketView()
     for lesson in sorted(lessons, key=lambda one: one.at):
-        place, at, life = lesson.placement.place, lesson.at, lesson.life or 0.0
+        place, life = lesson.placement.place, lesson.life or 0.0
+        at = min(lesson.at, now)  # a clock far ahead would block the place until then
         match lesson.outcome:
             case Outcome.LOST:
                 view = update(view, PlaceLost(at=at, place=place, life=life))
