@@ -8,12 +8,14 @@ traceback on the terminal.
 """
 
 import argparse
+import codecs
+import io
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from launcher import __version__
 from launcher.app import grammar
@@ -31,6 +33,8 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*(\[\d+\])*=")  # a store URL with "=" 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        _write_anyhow(stream)
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -84,6 +88,30 @@ def _dispatch(command: Command, args: argparse.Namespace) -> int:
         raise UsageError("launch keeps its own checks on while it runs; start Python without -O and PYTHONOPTIMIZE")
     run = import_module(f"launcher.app.commands.{command.name}").run
     return int(run(args))
+
+
+# --- terminals that are not of UTF-8 -----------------------------------------------------------------------------------------
+
+_PLAIN = dict(zip("–…·─│└├▶⚠✓✔✗‖Δ√⏎", "-..-|`|>!**x=dV/", strict=True))
+
+
+def _write_anyhow(stream: TextIO) -> None:
+    """What `stream` has no sign for is written by a likeness, else by its number as JSON reads it too; nothing fails on it."""
+    codecs.register_error("launch", _in_plain_signs)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="launch")
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign) or _numbered(sign) for sign in signs), error.end
+
+
+def _numbered(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 # --- words to arguments ------------------------------------------------------------------------------------------------------

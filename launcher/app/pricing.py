@@ -41,12 +41,13 @@ class Row:
 
 
 def ranked(listings: Iterable[Listing], sort: Sort) -> list[Listing]:
-    """Cheapest first; what has no such price is last, and before it what is in doubt: a floor is no offer."""
+    """Cheapest first; what has no such price is last, by its other one, and before it what is in doubt: a floor is no offer."""
 
     def key(found: Listing) -> tuple[bool, bool, float, str, str]:
         price, is_doubtful = _price(found.quote, sort)
+        other = found.quote.spot if sort is Sort.ON_DEMAND else found.quote.on_demand
         place = f"{found.quote.cloud} {found.quote.zone or found.quote.region}"
-        return price is None, is_doubtful, price or 0.0, place, found.quote.instance
+        return price is None, is_doubtful, price or other or 0.0, place, found.quote.instance
 
     return sorted(listings, key=key)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,26 @@ def test_sorting_by_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
     assert prices == [3.06, 3.06, 3.06, 12.24]
     floor = [offer["doubts"] for offer in offers(capsys, "V100", "--cloud", "aws", "--sort", "on-demand")]
     assert floor[0] == ["spot_floor"], "of equal prices by place, and a doubt about spot is none about on-demand"
+
+
+def test_where_there_is_no_spot_the_cheapest_on_demand_comes_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = (("p5.48xlarge", "H100", 8, 98.32, "", "use1-az1"), ("p5.48xlarge", "H100", 8, 88.49, "", "use1-az2"))
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "no-spot", aws=lists.aws(*rows))))
+    words = ("H100:8", "--cloud", "aws")
+    assert [offer["on_demand_usd_per_h"] for offer in offers(capsys, *words)] == [88.49, 98.32]
+    assert [offer["on_demand_usd_per_h"] for offer in offers(capsys, *words, "--group-by", "cloud")] == [88.49]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_write_is_written_otherwise(encoding: str) -> None:
+    code = "import sys; from launcher.app.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, "prices", "V100", "--cloud", "aws"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "  -  " in done.stdout.decode("ascii"), "a price that is not known"
 
 
 def test_only_spot_leaves_out_what_has_none(capsys: pytest.CaptureFixture[str]) -> None:
