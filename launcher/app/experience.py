@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.adapters.market.bands import known_bands
-from launcher.adapters.market.memory import Remembered
+from launcher.adapters.market.memory import KEPT, Remembered
 from launcher.app.pricelists import places
 from launcher.app.remembering import memory_of, memory_path
 from launcher.core.market.belief import MarketView
@@ -33,7 +33,7 @@ class Experience:
 
 def experience(home: Path, now: Utc) -> Experience:
     """All of it. What is damaged or missing is said, and the next best counts: a prior is always there."""
-    remembered, trouble = remembered_in(home)
+    remembered, trouble = remembered_in(home, now)
     listed = places(home)
     bands, bad_bands = known_bands(listed.named, listed.downloads)
     return Experience(
@@ -44,10 +44,10 @@ def experience(home: Path, now: Utc) -> Experience:
     )
 
 
-def remembered_in(home: Path) -> tuple[Remembered, str]:
-    """The lessons, and in words what of them cannot be used, or nothing."""
+def remembered_in(home: Path, now: Utc) -> tuple[Remembered, str]:
+    """The lessons that are not too old, and in words what of them cannot be used, or nothing."""
     try:
-        found = memory_of(home).read()
+        found = memory_of(home).read(since=now - KEPT)
     except OSError as error:
         return Remembered(), f"what attempts taught cannot be read: {error}"
     lines = f"{found.num_damaged} line{'' if found.num_damaged == 1 else 's'}"

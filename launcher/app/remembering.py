@@ -3,8 +3,6 @@
 A rehearsal adds nothing: see core/run/lessons.py.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from launcher.adapters.market.memory import Memory
 from launcher.core.run import events as ev
 from launcher.core.run.lessons import lessons_of
 from launcher.core.run.state import RunState
-from launcher.units import Utc
 
 
 def memory_path(home: Path) -> Path:
@@ -35,7 +32,6 @@ class Remembering:
 
     home: Path
     history: History
-    now: Callable[[], Utc] = time.time
     _noted: set[str] = field(default_factory=set)
 
     def hear(self, event: ev.Event, state: RunState) -> None:
@@ -50,7 +46,7 @@ class Remembering:
         if not fresh:
             return
         try:
-            memory_of(self.home).add(fresh, self.now())
+            memory_of(self.home).add(fresh)
         except OSError as error:
             log.warning("not_remembered", error=str(error))
         else:

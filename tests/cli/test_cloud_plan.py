@@ -187,7 +187,7 @@ def test_a_measured_pace_replaces_the_data_sheet(capsys: pytest.CaptureFixture[s
         run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
         program=program, steps_per_s=0.5, gpus=1,
     )  # fmt: skip
-    Memory(memory_path(tmp_path / "home")).add([lesson], time.time())
+    Memory(memory_path(tmp_path / "home")).add([lesson])
     found = document(capsys, path)
     work = {
         c["offer"]["placement"]["accelerator"]: c["task"]["work"]
@@ -217,7 +217,7 @@ def test_a_pace_is_of_the_gpus_used_on_as_many_machines(capsys: pytest.CaptureFi
         run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
         program=program_of(recipe_file.load(str(path)).recipe), steps_per_s=1.0, gpus=1, num_nodes=4,
     )  # fmt: skip
-    Memory(memory_path(tmp_path / "home")).add([lesson], time.time())
+    Memory(memory_path(tmp_path / "home")).add([lesson])
     found = document(capsys, path)
     hours = {c["offer"]["placement"]["accelerator"]: c["task"]["work"] / HOUR for c in found["plan"]["candidates"]}
     assert hours == {"A100": pytest.approx(10.0), "T4": pytest.approx(10.0 * 312 / 65)}

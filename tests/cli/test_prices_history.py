@@ -72,7 +72,7 @@ def history(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, A
 
 
 def test_lives_and_refusals_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    memory_of(tmp_path / "home").add(four(), time.time())
+    memory_of(tmp_path / "home").add(four())
     assert main(["prices", "V100", "--history"]) == 0
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("met by attempts of this home:")
@@ -85,7 +85,7 @@ def test_lives_and_refusals_are_shown(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_in_json_with_what_is_expected_there_and_why(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / TABLE).write_text("Region,InstanceType,Band\nus-east-1,p3.2xlarge,4\n")
-    memory_of(tmp_path / "home").add(four(), time.time())
+    memory_of(tmp_path / "home").add(four())
     (found,) = history(capsys, "V100")
     assert (found["num_lives"], found["num_taken"], found["num_unwarned"], found["num_refused"]) == (3, 2, 1, 1)
     assert (found["mean_life_s"], found["boot_s"], found["notice_s"]) == (4.5 * HOUR, 180.0, 120.0)
@@ -94,7 +94,7 @@ def test_in_json_with_what_is_expected_there_and_why(folder: Path, tmp_path: Pat
 
 
 def test_other_gpus_clouds_and_sizes_are_not_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    memory_of(tmp_path / "home").add(four(), time.time())
+    memory_of(tmp_path / "home").add(four())
     assert history(capsys, "H100") == []
     assert history(capsys, "V100:8") == []
     assert history(capsys, "V100", "--cloud", "gcp") == []
@@ -107,7 +107,7 @@ def test_without_an_attempt_nothing_is_said_of_any(capsys: pytest.CaptureFixture
 
 
 def test_damage_is_said_and_the_rest_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    memory_of(tmp_path / "home").add(four(), time.time())
+    memory_of(tmp_path / "home").add(four())
     path = memory_path(tmp_path / "home")
     path.write_bytes(path.read_bytes()[:-20])
     assert main(["prices", "V100", "--history", "-o", "json"]) == 0
@@ -144,7 +144,7 @@ def test_the_cost_to_finish_counts_with_what_was_learnt(tmp_path: Path, capsys: 
         return float(total["restarts"])
 
     before = restarts()
-    memory_of(tmp_path / "home").add([lesson(n, life=MINUTE) for n in range(20)], time.time())
+    memory_of(tmp_path / "home").add([lesson(n, life=MINUTE) for n in range(20)])
     assert restarts() > 3 * before
 
 
@@ -168,7 +168,7 @@ def test_a_refresh_fetches_aws_bands_and_they_count(
     monkeypatch.delenv("LAUNCH_CATALOG")
     assert main(["prices", "V100", "--refresh"]) == 0
     assert "lambda (new), AWS's interruption bands\n" in capsys.readouterr().err
-    memory_of(tmp_path / "home").add(four(), time.time())
+    memory_of(tmp_path / "home").add(four())
     (found,) = history(capsys, "V100")
     assert found["expected_by"].endswith("AWS's band below 5 %")
 

@@ -28,7 +28,7 @@ def lessons(home: Path) -> tuple[Lesson, ...]:
 
 
 def remembering(sim: Sim, home: Path) -> Remembering:
-    return Remembering(home, sim.history, now=sim.clock.utc_s)
+    return Remembering(home, sim.history)
 
 
 def run(sim: Sim, home: Path) -> RunState:

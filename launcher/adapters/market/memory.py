@@ -3,7 +3,8 @@
 The lines follow from the runs' journals, so a line that could not be written is no loss: the next look at that run writes it.
 Each has its own digest, and the file is replaced as a whole, so a line is whole or absent whenever a writer is killed; a lock
 makes two writers take turns, or the later would write without what the earlier had just added. A damaged line goes to a file
-aside, and the others count. Those older than KEPT go, and the oldest of more than KEPT_MOST.
+aside, and the others count. Of more than KEPT_MOST those go that were told first: by no date, since a clock far ahead, today's
+or one of then, would forget all the others.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from launcher.adapters import durable
 from launcher.core.market.lives import Lesson
 from launcher.units import HOUR, Seconds, Utc
 
-KEPT: Seconds = 180 * 24 * HOUR  # as of prices
+KEPT: Seconds = 180 * 24 * HOUR  # what is older is not asked any more; as of prices
 KEPT_MOST = 2000  # 1 MB, read in 0.05 s
 BUSY_MOST_S: Seconds = 2.0  # another writer is done in milliseconds, or hangs: a run is not kept waiting for its memory
 _LOOK_S: Seconds = 0.02
@@ -51,26 +52,24 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> Remembered:
-        """The oldest first. Nothing where nothing was remembered yet."""
+    def read(self, *, since: Utc = 0.0) -> Remembered:
+        """Those that ended since, the oldest first. Nothing where nothing was remembered yet."""
         lines, damaged = self._lines()
-        by_key = {line.lesson.key: line.lesson for line in lines if line.lesson is not None}
+        by_key = {line.lesson.key: line.lesson for line in lines if line.lesson is not None and line.lesson.at >= since}
         return Remembered(lessons=tuple(sorted(by_key.values(), key=lambda one: one.at)), num_damaged=len(damaged))
 
-    def add(self, lessons: Iterable[Lesson], now: Utc) -> int:
+    def add(self, lessons: Iterable[Lesson]) -> int:
         """Remember those that are not known yet; gives how many. All of them or none. Raises MemoryBusy too."""
         wanted = tuple(lessons)
         with self._lock():
             lines, damaged = self._lines()
             known = {line.lesson.key: line for line in lines if line.lesson is not None}
-            newest_at = max((line.lesson.at for line in known.values() if line.lesson is not None), default=now)
-            since = min(now, newest_at) - KEPT  # the earlier: one clock far ahead forgets nothing
-            fresh = {one.key: one for one in wanted if one.key not in known and one.at >= since}
-            kept = _newest([*known.values(), *(_Line(text=_written(one), lesson=one) for one in fresh.values())], since)
-            others = [line for line in lines if line.lesson is None]
+            fresh = {one.key: one for one in sorted(wanted, key=lambda one: one.at) if one.key not in known}
+            kept = [*known.values(), *(_Line(text=_written(one), lesson=one) for one in fresh.values())][-KEPT_MOST:]
+            others = [line for line in lines if line.lesson is None][-KEPT_MOST:]
             if damaged:
                 self._set_aside(damaged)
-            if fresh or damaged or len(kept) < len(known):
+            if fresh or damaged or len(others) + len(kept) < len(lines):
                 durable.replace_durably(self._path, b"".join(line.text + b"\n" for line in [*others, *kept]))
             return sum(one.key in fresh for line in kept if (one := line.lesson) is not None)
 
@@ -123,12 +122,6 @@ def _understood(text: bytes) -> Lesson | None:
     except ValueError:
         return None
     return lesson
-
-
-def _newest(lines: list[_Line], since: Utc) -> list[_Line]:
-    """Those that are kept, the oldest first."""
-    dated = [(line.lesson.at, line.lesson.key, line) for line in lines if line.lesson is not None and line.lesson.at >= since]
-    return [line for _, _, line in sorted(dated, key=lambda one: one[:2])[-KEPT_MOST:]]
 
 
 def _is_taken(handle: int) -> bool:
