@@ -21,7 +21,7 @@ from launcher.core.market.chips import CHIPS
 from launcher.core.market.gpus import nearest
 from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
-from launcher.core.plan.planner import Plan, hopeless, plan
+from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
 from launcher.core.plan.shopping import anywhere, comparable, haul_of, offers_of, times
 from launcher.core.plan.sizing import count_for, size_lines
 from launcher.core.plan.transfer import Haul, Site
@@ -73,7 +73,10 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
     if not made.candidates:
         raise NoCapacity(f"nothing on the price lists fits the recipe; the nearest is {made.nearest_miss}")
-    if stop := hopeless(recipe, made.task, made.candidates, now, is_known=work.is_known):
+    stop = hopeless(recipe, made.task, made.candidates, now, is_known=work.is_known)
+    if work.is_known and stop is None:
+        stop = unaffordable(recipe, made.task, made.candidates)
+    if stop:
         raise NoCapacity(f"{stop} (by the price lists and {_speeds(bool(measured))})")
     return CloudPlan(
         recipe=recipe,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.core.market.offer import Capacity
-from launcher.core.policy.base import Decision, Hold, Move, Policy, Wait
+from launcher.core.policy.base import AttemptSummary, Decision, Hold, Move, Policy, RunView, Wait
 from launcher.core.policy.baselines import CheapestFirst, Greedy, OnDemandOnly, SpotOnly
 from launcher.core.policy.catalog import POLICIES
 from launcher.units import HOUR, MINUTE
@@ -79,6 +79,16 @@ def test_never_pays_more_for_spot_than_for_a_machine_that_stays():
     assert isinstance(greedy.decide(run_view(), market(*offers, cooling={"b": NOW + HOUR})), Wait)
 
 
+def had_spot(run: RunView) -> RunView:
+    """A run that was on spot once."""
+    return replace(
+        run,
+        attempts=(
+            AttemptSummary(number=1, placement=placement("a"), started_at=NOW - HOUR, ended_at=NOW - MINUTE, end="preempted"),
+        ),
+    )
+
+
 def test_goes_on_demand_when_work_and_start_fill_the_time_left():
     decision = greedy.decide(
         run_view(remaining="10h", deadline_in="10h6m"), market(spot("a"), on_demand("b"), on_demand("c", 2.0))
@@ -100,7 +110,7 @@ def test_never_pays_for_the_safety_net_once_nothing_can_meet_the_deadline():
     decision = greedy.decide(late, market(*offers))
     assert zones(decision) == ["a"]
     assert "7 min behind the deadline, which nothing can meet now" in decision.reason
-    assert isinstance(greedy.decide(late, market(on_demand("b"))), Wait), "spot may come before the deadline ends the run"
+    assert isinstance(greedy.decide(had_spot(late), market(on_demand("b"))), Wait), "spot may come before the deadline ends it"
     assert isinstance(greedy.decide(late, market(*offers, cooling={"a": NOW + HOUR})), Wait)
 
 
@@ -117,7 +127,7 @@ def test_falls_back_on_spot_where_on_demand_is_not_allowed_and_time_is_up():
 
 
 def test_waits_when_spot_is_gone_and_time_is_plenty():
-    decision = greedy.decide(run_view(remaining="10h", deadline_in="40h"), market(on_demand("a")))
+    decision = greedy.decide(had_spot(run_view(remaining="10h", deadline_in="40h")), market(on_demand("a")))
     assert isinstance(decision, Wait)
     assert "29.6 h slack" in decision.reason
     assert decision.until == NOW + 5 * MINUTE
@@ -125,6 +135,7 @@ def test_waits_when_spot_is_gone_and_time_is_plenty():
 
 def test_does_not_wait_for_ever_for_spot_that_nobody_sells():
     assert zones(greedy.decide(run_view(), market(on_demand("a")))) == ["a"]
+    assert zones(greedy.decide(run_view(remaining="10h", deadline_in="40h"), market(on_demand("a")))) == ["a"]
 
 
 def test_waits_for_the_first_cooldown_to_end():

@@ -11,12 +11,12 @@ import pytest
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
 from launcher.core.market.quote import Quote
-from launcher.core.plan.planner import Plan, plan
+from launcher.core.plan.planner import Plan, plan, unaffordable
 from launcher.core.plan.shopping import haul_of, offers_of, times
 from launcher.core.plan.transfer import Haul, Site, usd_per_gb
 from launcher.core.plan.work import work_in
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import Recipe, Resources
+from launcher.core.recipe import Goal, Recipe, Resources
 from launcher.units import HOUR, MINUTE
 from tests.core.markets import NOW
 
@@ -144,6 +144,57 @@ def test_quantiles_count_the_traffic_of_their_own_restarts():
     assert 0 < cost.restarts_p50 < cost.restarts_p90
     assert only.usd_p90 == pytest.approx(cost.usd_p90 + 45 * (1 + cost.restarts_p90))
     assert only.usd_p90 - only.usd_p50 > 45
+
+
+# --- a deadline ---------------------------------------------------------------------------------------------------------------
+
+
+def within(hours: float, *found: list[Offer]) -> Plan:
+    return planned(*found, recipe=replace(RECIPE, policy=Goal(strategy="greedy", deadline=hours * HOUR)))
+
+
+def test_where_nobody_sells_spot_on_demand_is_taken_at_once():
+    made = within(24, offers(on_demand=3.0), offers(on_demand=4.0, at="gcp/us-central1"))
+    assert made.chosen is not None
+    assert made.chosen.offer.price == 3.0
+
+
+def test_spot_that_meets_the_deadline_only_if_it_lives_is_taken_with_on_demand_as_its_net():
+    """Lives of 30 min: 13.7 h by estimate, 10.1 h undisturbed; 12 h are there, and on demand 10.2 h are needed."""
+    made = within(12, offers(spot=0.5, life=30 * MINUTE), offers(on_demand=3.0))
+    assert made.chosen is not None
+    assert made.chosen.offer.placement.capacity.value == "spot"
+    assert made.chosen.estimate.elapsed > 12 * HOUR
+
+
+def test_spot_that_is_too_slow_even_if_it_lives_is_not_waited_for():
+    made = within(12, offers("T4", spot=0.01), offers(on_demand=3.0))
+    assert made.chosen is not None
+    assert made.chosen.offer.placement.accelerator == "A100"
+    assert made.candidates[0].why.startswith("misses the deadline by ")
+
+
+def test_where_no_estimate_meets_the_deadline_the_place_is_taken_that_can():
+    """10 h 6 min are there, and 10 h 5 min needed where nothing is lost; a T4 needs two days."""
+    made = within(10.1, offers("T4", spot=0.01), offers(on_demand=3.0))
+    assert made.chosen is not None
+    assert made.chosen.offer.placement.accelerator == "A100"
+    assert "which nothing can meet" not in made.reason
+
+
+def test_a_budget_below_the_cheapest_undisturbed_run_is_told_with_one_that_will_do():
+    """(10 h + 5 min) * $0.80 = $8.07."""
+    found = planned(offers(on_demand=0.80), offers(on_demand=1.00, at="aws/us-east-2")).candidates
+
+    def stops(budget: float) -> str | None:
+        assert found[0].task is not None
+        return unaffordable(replace(RECIPE, policy=Goal(budget=budget)), found[0].task, found)
+
+    assert stops(8.1) is None
+    told = stops(8.0)
+    assert told is not None
+    assert told.startswith("the budget is $8.00, and the work takes $8.07 where that is least, in aws us-east-1")
+    assert told.endswith("policy.budget=11 would do")
 
 
 # --- what bytes cost -----------------------------------------------------------------------------------------------------------

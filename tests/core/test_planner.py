@@ -215,7 +215,7 @@ def test_a_goal_that_no_machine_can_meet_is_told_before_the_start_with_one_that_
     assert told(Goal(deadline=5.1 * HOUR, budget=0.35)) is None
     assert told(Goal(deadline=5 * HOUR)) == (
         "the deadline is in 5.0 h, and 6 min to start and 5.0 h of work take 5.1 h even where no machine is lost; "
-        "policy.deadline=11h would do"
+        "policy.deadline=5h7m is the least, and policy.deadline=11h would do"
     )
     assert told(Goal(budget=0.3)) == (
         "the budget is $0.30, and the least attempt takes $0.35: 6 min to start, 6 min to train, 9 min in reserve, at $1.00/h; "

@@ -5,6 +5,7 @@ policy's first decision, asked with the same view it will have when the run star
 and the run go to another.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from launcher.core.plan.transfer import Haul
 from launcher.core.policy.base import Move, Phase, Policy, RunView
 from launcher.core.recipe import Goal, Recipe
 from launcher.core.tempo import PUBLISH_LOOKS_S
-from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
+from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
 
 ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
 
@@ -91,18 +92,18 @@ def plan(
     """The plan for `recipe` on `offers` (unfiltered, some at least), as things are believed to stand in `view`.
 
     `task`: the job's times, in all places alike or by place; then those of the plan are the chosen place's, else the cheapest's.
-    `haul` None: nothing is paid for beside machines. `is_known`: whether the work is. Where places differ in their hours, those
-    that miss the deadline are not taken as long as one meets it.
+    `haul` None: nothing is paid for beside machines. `is_known`: whether the work is. Where places differ in their hours, the
+    policy is shown what `in_reach` leaves of them.
     """
     view = replace(view, offers=accepted(recipe, offers), sighted_at=now)
     found = costed(recipe, view, view.offers, task, haul)
     ends_at = None if isinstance(task, Task) or not is_known else deadline_of(recipe.policy, now)
-    in_time = [c for c in found if ends_at is None or now + c.estimate.elapsed <= ends_at] or found
-    reference = _reference(in_time, offers, task)
-    compared = tuple(_compared(c, reference) for c in in_time)
+    shown = found if ends_at is None else in_reach(found, ends_at - now)
+    reference = _reference(shown, offers, task)
+    compared = tuple(_compared(c, reference) for c in shown)
     decision = policy.decide(first_view(recipe, reference, now), replace(view, offers=compared))
     first = decision.ranked[0] if isinstance(decision, Move) else None
-    best = next((c for c, offer in zip(in_time, compared, strict=True) if offer == first), None)
+    best = next((c for c, offer in zip(shown, compared, strict=True) if offer == first), None)
     candidates = ranked(found, best, view, policy.name, now, ends_at=ends_at)
     if best is not None and best.task is not None:
         reference = best.task
@@ -117,6 +118,24 @@ def plan(
         nearest_miss=None if candidates else _miss(recipe, offers, view, task, haul),
         notes=_notes(recipe, reference, best),
     )
+
+
+def in_reach(found: Sequence[Candidate], time: Seconds) -> Sequence[Candidate]:
+    """What a policy is shown of places that differ in their hours, with so much time to the deadline.
+
+    Those that meet it by estimate. Where no spot is among them, those too which meet it if nothing is lost: on-demand may be
+    there to end the wait, or they are the best there is. Where nothing can meet it, all.
+    """
+    in_time = [c for c in found if c.estimate.elapsed <= time]
+    if not any(c.offer.placement.capacity is Capacity.SPOT for c in in_time):
+        in_time = [c for c in found if _undisturbed(c) <= time]
+    return in_time or found
+
+
+def _undisturbed(c: Candidate, task: Task | None = None) -> Seconds:
+    """How long the work takes there where no machine is lost; by `task` where the place has no times of its own."""
+    times = c.task or task
+    return c.estimate.elapsed if times is None else times.work + times.restart_cost
 
 
 def _reference(found: Sequence[Candidate], offers: tuple[Offer, ...], task: Task | TaskAt) -> Task:
@@ -168,8 +187,12 @@ def hopeless(
     task = min((c.task or task for c in candidates), key=lambda t: t.work + t.restart_cost, default=task)
     late = ends_at is not None and lateness(work=task.work if known else 0.0, restart_cost=task.restart_cost, time=ends_at - now)
     would_do = "would do" if known else f"would do for {show_duration(task.work)} of training"
+    needed = task.work + task.restart_cost
+    if late and known:
+        least = min((_undisturbed(c, task) + c.estimate.saving for c in candidates), default=needed)
+        return f"{late}; policy.deadline={_typed(least)} is the least, and {enough_time(0.0, needed)} would do"
     if late:
-        return f"{late}; {enough_time(0.0, task.work + task.restart_cost)} {would_do}"
+        return f"{late}; {enough_time(0.0, needed)} {would_do}"
     cheapest = min(candidates, key=lambda c: c.offer.price_cap, default=None)
     if goal.budget is None or cheapest is None:
         return None
@@ -178,6 +201,33 @@ def hopeless(
         return None
     enough = enough_money(0.0, cheapest.usd, least_usd(*of_one))
     return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} {would_do}"
+
+
+def _typed(time: Seconds) -> str:
+    """As it is typed, to the next minute: "3h16m"."""
+    hours, minutes = divmod(math.ceil(time / MINUTE), 60)
+    return f"{hours}h{minutes}m" if minutes and hours else f"{minutes}m" if minutes else f"{hours}h"
+
+
+def unaffordable(recipe: Recipe, task: Task, candidates: Iterable[Candidate]) -> str | None:
+    """Why a budget is too small for any run of a work that is known, with one that will do; None where it may be enough.
+
+    A run counts its machines against it, and would pause halfway.
+    """
+    budget = recipe.policy.budget
+
+    def least(c: Candidate) -> Usd:
+        return recipe.num_nodes * c.offer.price * _undisturbed(c, task) / HOUR
+
+    cheapest = min(candidates, key=least, default=None)
+    if budget is None or cheapest is None or least(cheapest) <= budget:
+        return None
+    times, rate = cheapest.task or task, recipe.num_nodes * cheapest.offer.price_cap
+    enough = enough_money(0.0, cheapest.usd, least_usd(rate, times.restart_cost, reserved(times.speed, times.durable)))
+    return (
+        f"the budget is {show_usd(budget)}, and the work takes {show_usd(least(cheapest))} where that is least, in "
+        f"{cheapest.offer.placement}, even where no machine is lost; {enough} would do"
+    )
 
 
 def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:

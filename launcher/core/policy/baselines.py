@@ -69,9 +69,15 @@ class Greedy:
         on_demand = by_useful_cost(run, market, Capacity.ON_DEMAND)
         if _is_pressed(run):
             return _take(run, market, on_demand + spot)
-        if not spot and run.allows(Capacity.SPOT) and run.deadline is not None:
+        if not spot and run.deadline is not None and _sells_spot(run, market):
             return _take(run, market, ())  # spot may come; the deadline ends the wait, as nothing would without one
         return _take(run, market, _below(run, market, spot, on_demand) or on_demand)
+
+
+def _sells_spot(run: RunView, market: MarketView) -> bool:
+    """Whether spot that the run may take is on offer, or was in this run; else there is nothing to wait for."""
+    seen = (*(o.placement for o in market.offers), *(attempt.placement for attempt in run.attempts))
+    return run.allows(Capacity.SPOT) and any(placement.capacity is Capacity.SPOT for placement in seen)
 
 
 def _below(run: RunView, market: MarketView, spot: tuple[Offer, ...], on_demand: tuple[Offer, ...]) -> tuple[Offer, ...]:
