@@ -1,12 +1,15 @@
 """Live prices as they are kept and laid over a list: their own row, their own age, the same guards, whole or absent."""
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from launcher.adapters.market import turns
 from launcher.adapters.market.catalog import read_catalog
 from launcher.adapters.market.index import PriceIndex, open_index
 from launcher.adapters.market.live import KEPT, LiveBook, keep_live, key, read_live
@@ -19,6 +22,7 @@ TEXT = lists.aws(*[("p3.2xlarge", "V100", 1, 3.06, 0.5 + n / 10, f"use1-az{n}") 
 QUOTES = read_catalog("aws", TEXT, name="aws.csv").quotes
 FIRST = QUOTES[0]
 NOW = 1_800_000_000.0
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -97,6 +101,30 @@ def test_what_another_refresh_was_told_since_stays(path: Path) -> None:
     keep_live(path, {key(QUOTES[0]): 0.4, key(QUOTES[2]): 0.7}, NOW, now=NOW + 101)  # asked first, answered last
     kept = read_live(path, NOW + 101).spots
     assert kept == {key(QUOTES[0]): (0.45, NOW + 100), key(QUOTES[1]): (0.6, NOW + 100), key(QUOTES[2]): (0.7, NOW)}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from launcher.adapters.market.live import keep_live
+cloud, path = sys.argv[1], Path(sys.argv[2])
+for n in range(40):
+    keep_live(path, {(cloud, "r", None, f"{n}", "A100", 1.0): 1.0}, 1_800_000_000.0)
+"""
+
+
+def test_two_refreshes_at_once_keep_what_either_was_told(path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, cloud, str(path)], cwd=_ROOT) for cloud in ("aws", "azure")]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert len(read_live(path, NOW).spots) == 80
+
+
+def test_who_hangs_with_the_lock_keeps_no_refresh_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BUSY_MOST_S", 0.05)
+    with turns.turn(path), pytest.raises(turns.Busy, match="another process"):
+        keep_live(path, {key(FIRST): 0.4}, NOW)
+    keep_live(path, {key(FIRST): 0.4}, NOW)
+    assert list(read_live(path, NOW).spots) == [key(FIRST)]
 
 
 def test_a_place_without_zones_and_a_share_of_a_gpu_come_back_as_they_were(path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from launcher import codec
 from launcher.adapters.market import memory as memory_module
-from launcher.adapters.market.memory import KEPT, KEPT_MOST, Memory, MemoryBusy
+from launcher.adapters.market import turns
+from launcher.adapters.market.memory import KEPT, KEPT_MOST, Memory
 from launcher.core.market.lives import Lesson, Outcome
 from launcher.units import HOUR
 from tests.core.markets import NOW, placement
@@ -133,8 +134,8 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path)
 
 
 def test_who_hangs_with_the_lock_keeps_no_run_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "BUSY_MOST_S", 0.05)
-    with Memory(path)._lock(), pytest.raises(MemoryBusy, match="another process"):
+    monkeypatch.setattr(turns, "BUSY_MOST_S", 0.05)
+    with turns.turn(path), pytest.raises(turns.Busy, match="another process"):
         Memory(path).add([ONE])
     assert Memory(path).add([ONE]) == 1
 
@@ -165,7 +166,7 @@ import itertools, os, sys
 from pathlib import Path
 from launcher.adapters.market.memory import Memory
 from tests.market.test_memory import NOW, lesson
-folder, kind, PLACES = Path(sys.argv[1]), sys.argv[2], ("market/memory", "adapters/durable", "pathlib")
+folder, kind, PLACES = Path(sys.argv[1]), sys.argv[2], ("market/memory", "market/turns", "adapters/durable", "pathlib")
 Memory(folder / "first").add([lesson(1)])
 begun = (folder / "first").read_bytes() + b"damaged\\n"
 

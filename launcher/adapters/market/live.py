@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.adapters import durable
+from launcher.adapters.market.turns import turn
 from launcher.core.market.quote import Quote
 from launcher.units import HOUR, Seconds, UsdPerHour, Utc
 
@@ -56,17 +57,22 @@ def read_live(path: Path, now: Utc) -> LiveBook:
 def keep_live(path: Path, spots: Mapping[Key, UsdPerHour], at: Utc, *, now: Utc | None = None) -> None:
     """Put `spots`, asked for at that instant, in the place of older ones; those of other rows stay while they last.
 
-    `now`, at which they are kept, may be later: another refresh may have been told something since. Raises OSError.
+    `now`, at which they are kept, may be later: another refresh may have been told something since. Raises OSError, which
+    `turns.Busy` is too.
     """
-    kept = dict(read_live(path, at if now is None else now).spots)
-    kept |= {row: (spot, at) for row, spot in spots.items() if row not in kept or kept[row][1] <= at}
+    with turn(path):
+        kept = dict(read_live(path, at if now is None else now).spots)
+        kept |= {row: (spot, at) for row, spot in spots.items() if row not in kept or kept[row][1] <= at}
+        body = _body(kept)
+        durable.replace_atomically(path, f"{_head(body)}\n{body}".encode())
+
+
+def _body(kept: Mapping[Key, tuple[UsdPerHour, Utc]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for (cloud, region, zone, instance, gpu, num), (spot, at) in kept.items():
         writer.writerow((cloud, region, zone or "", instance, gpu, repr(num), repr(spot), repr(at)))
-    body = out.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    durable.replace_atomically(path, f"{_head(body)}\n{body}".encode())
+    return out.getvalue()
 
 
 def _rows(body: str) -> Iterator[tuple[Key, UsdPerHour, Utc]]:

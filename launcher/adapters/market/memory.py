@@ -1,33 +1,23 @@
 """What the attempts of all runs of this home taught about their places: one line each, in one file.
 
 The lines follow from the runs' journals, so a line that could not be written is no loss: the next look at that run writes it.
-Each has its own digest, and the file is replaced as a whole, so a line is whole or absent whenever a writer is killed; a lock
-makes two writers take turns, or the later would write without what the earlier had just added. A damaged line goes to a file
-aside, and the others count. Of more than KEPT_MOST those go that were told first: by no date, since a clock far ahead, today's
-or one of then, would forget all the others.
+Each has its own digest, and the file is replaced as a whole, so a line is whole or absent whenever a writer is killed; writers
+take turns. A damaged line goes to a file aside, and the others count. Of more than KEPT_MOST those go that were told first: by
+no date, since a clock far ahead, today's or one of then, would forget all the others.
 """
 
-import contextlib
-import fcntl
-import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import codec
 from launcher.adapters import durable
+from launcher.adapters.market.turns import turn
 from launcher.core.market.lives import Lesson
 from launcher.units import HOUR, Seconds, Utc
 
 KEPT: Seconds = 180 * 24 * HOUR  # what is older is not asked any more; as of prices
 KEPT_MOST = 2000  # 1 MB, read in 0.05 s
-BUSY_MOST_S: Seconds = 2.0  # another writer is done in milliseconds, or hangs: a run is not kept waiting for its memory
-_LOOK_S: Seconds = 0.02
-
-
-class MemoryBusy(OSError):
-    """Another process holds the lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +49,9 @@ class Memory:
         return Remembered(lessons=tuple(sorted(by_key.values(), key=lambda one: one.at)), num_damaged=len(damaged))
 
     def add(self, lessons: Iterable[Lesson]) -> int:
-        """Remember those that are not known yet; gives how many. All of them or none. Raises MemoryBusy too."""
+        """Remember those that are not known yet; gives how many. All of them or none. Raises `turns.Busy` too."""
         wanted = tuple(lessons)
-        with self._lock():
+        with turn(self._path):
             lines, damaged = self._lines()
             known = {line.lesson.key: line for line in lines if line.lesson is not None}
             fresh = {one.key: one for one in sorted(wanted, key=lambda one: one.at) if one.key not in known}
@@ -96,21 +86,6 @@ class Memory:
         new = dict.fromkeys([*filter(None, old), *damaged])
         durable.replace_durably(path, b"".join(text + b"\n" for text in new))
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Held until the end of the block, or of the process."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            give_up_at = time.monotonic() + BUSY_MOST_S
-            while not _is_taken(handle):
-                if time.monotonic() > give_up_at:
-                    raise MemoryBusy(f"{self._path} is being written by another process")
-                time.sleep(_LOOK_S)
-            yield
-        finally:
-            os.close(handle)
-
 
 def _written(lesson: Lesson) -> bytes:
     return codec.dumps_digested(lesson)
@@ -122,11 +97,3 @@ def _understood(text: bytes) -> Lesson | None:
     except ValueError:
         return None
     return lesson
-
-
-def _is_taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
