@@ -22,7 +22,7 @@ from launcher.core.market.gpus import nearest
 from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
-from launcher.core.plan.shopping import anywhere, comparable, haul_of, offers_of, times
+from launcher.core.plan.shopping import CLOUD_OF_SCHEME, anywhere, comparable, haul_of, offers_of, times
 from launcher.core.plan.sizing import count_for, size_lines
 from launcher.core.plan.transfer import Haul, Site
 from launcher.core.plan.work import Work, first_gpus, is_ours, work_in, work_of
@@ -153,10 +153,12 @@ def _haul(args: argparse.Namespace, recipe: Recipe, home: Path) -> tuple[Haul, s
     data, _, source = (args.data or "").partition("@")
     stated = _size("--state", args.state)
     seen = _state_seen(recipe, home) if stated is None else None
+    store = _site("--store-in", args.store_in)
+    _check_store(recipe, store)
     haul = haul_of(
         recipe,
         state=stated if stated is not None else seen,
-        store=_site("--store-in", args.store_in),
+        store=store,
         data=_size("--data", data or None),
         source=_site("--data", source or None),
     )
@@ -177,6 +179,14 @@ def _state_seen(recipe: Recipe, home: Path) -> Bytes | None:
         if sizes and history.is_created and program_of(history.state.recipe) == program:
             return sizes[-1]
     return None
+
+
+def _check_store(recipe: Recipe, store: Site | None) -> None:
+    """Raises UsageError where --store-in names another cloud than the one whose bucket checkpoint.dir is."""
+    directory = recipe.checkpoint.dir or ""
+    cloud = CLOUD_OF_SCHEME.get(directory.partition("://")[0])
+    if store is not None and cloud is not None and store.cloud != cloud:
+        raise UsageError(f"--store-in {store}: checkpoint.dir is {directory}, a bucket of {cloud}; write {cloud}/REGION")
 
 
 def _check_residency(recipe: Recipe, haul: Haul) -> None:

@@ -269,6 +269,29 @@ def test_where_nothing_fits_the_nearest_miss_has_its_money(
     assert said in capsys.readouterr().err
 
 
+def test_what_the_nearest_miss_advises_suffices(
+    capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """$0.40403 is more than $0.40: the next cent is said."""
+    row = "a2,A100,1,8.0,61.0,,3.00,0.40403,us-east-1,use1-az1,x86_64"
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "one", aws=f"{lists.AWS}\n{row}\n")))
+    assert main(["plan", str(recipe), "resources.max_hourly_cost=0.40"]) == 3
+    assert "allow $0.41/h as resources.max_hourly_cost" in capsys.readouterr().err
+    answer(capsys, recipe, "resources.max_hourly_cost=0.41")
+
+
+def test_a_budget_that_no_run_could_keep_ends_with_3(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    """An H100 does ten hours of an A100 in 3.2 for $29.14; the A100 itself takes ten at $0.90."""
+    assert main(["plan", str(recipe), "--work", "10h", "policy.budget=5"]) == 3
+    assert "the budget is $5.00, and the work takes $9.07 where that is least" in capsys.readouterr().err
+    answer(capsys, recipe, "--work", "10h", "policy.budget=15")
+
+
+def test_hours_of_gpus_named_by_their_memory_are_of_so_many_of_them(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    found = document(capsys, recipe, "--work", "10h", "resources.accelerators=40GB+:8")
+    assert found["work"]["basis"] == "10.0 h of A100:8, as --work says"
+
+
 def test_a_deadline_that_the_fastest_gpu_cannot_meet_ends_with_3(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
     """Ten hours of an A100 are 3.2 h of an H100."""
     assert main(["plan", str(recipe), "--work", "10h", "policy.deadline=3h"]) == 3
@@ -296,6 +319,7 @@ def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.Capture
         (["--data", "5GB@aws/us/1"], "write CLOUD/REGION"),
         (["--store-in", "/us-east-1"], "write CLOUD/REGION"),
         (["--store-in", "r2/auto"], "what r2 bills for traffic is not known"),
+        (["--store-in", "gcp/us-central1"], "checkpoint.dir is s3://corp/ckpt, a bucket of aws; write aws/REGION"),
         (["resources.accelerators=H10:1"], "did you mean H100?"),
         (["resources.infra=local", "--work", "1h"], "--work is for clouds"),
     ],

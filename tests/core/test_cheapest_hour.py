@@ -102,6 +102,20 @@ def test_a_node_of_eight_gpus_for_one_loses():
     assert why == "8 GPUs for one"
 
 
+def test_what_is_largest_in_the_difference_is_its_reason():
+    """Of $117 beside the machine $72 are for moving checkpoints, most of it, and $45 for the data; the node of eight for one is
+    the reason where the machine is most of it."""
+    haul = Haul(
+        data=500 * GB, source=Site(cloud="aws", region="us-east-1"), state=10 * GB, store=Site(cloud="aws", region="us-east-1")
+    )
+    node = offers("A100", 8, on_demand=1.5, at="gcp/us-central1")
+    made = planned(offers(on_demand=0.80), node, haul=haul)
+    (_, _, _), (_, _, why) = told(made)
+    assert why == "$72.00 more for moving checkpoints"
+    dear = offers("A100", 8, on_demand=20.0, at="gcp/us-central1")
+    assert planned(offers(on_demand=0.80), dear, haul=haul).candidates[1].why == "8 GPUs for one"
+
+
 def test_a_dear_region_closer_to_the_data_wins():
     """500 GB of data lie in eu-west-1. To read them in us-east-1 costs 500 * $0.02 = $10, and ten hours there save only
     10.2 h * ($1.00 - $0.80) = $2.03."""

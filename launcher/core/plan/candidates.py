@@ -20,6 +20,7 @@ from launcher.units import Seconds, Usd, Utc, show_duration, show_excess, show_u
 TaskAt = Callable[[Offer], Task]  # the job's times in a place
 
 TELLING = 1.15  # a difference in hours that is worth a word
+MOST = 0.5  # of a difference, which is then called by its name
 NO_AS_MUCH = 1.005  # below it two totals are alike in print
 
 
@@ -143,11 +144,11 @@ def _obstacle(c: Candidate, best: Candidate | None, view: MarketView, policy: st
 def _why(c: Candidate, best: Candidate | None) -> str:
     """Why not this one, which costs more in the end: the most telling reason, short enough for a column."""
     assert best is not None, "without a best one the obstacle has been named"
-    more = c.usd - best.usd
+    beside, machines = c.aside.usd - best.aside.usd, c.estimate.usd - best.estimate.usd
+    if beside > machines and c.usd >= NO_AS_MUCH * best.usd:
+        return _beside(c, best, beside)
     if idle := _idle_gpus(c, best):
         return idle
-    if beside := _beside(c, best, more):
-        return beside
     slower = c.estimate.elapsed / best.estimate.elapsed
     if c.offer.price < best.offer.price:
         return f"less per hour, but {_longer(c, best, slower)}"
@@ -163,15 +164,15 @@ def _idle_gpus(c: Candidate, best: Candidate) -> str:
 
 
 def _beside(c: Candidate, best: Candidate, more: Usd) -> str:
-    """What costs more than the whole difference, or most of it, and is no machine."""
+    """What most of the difference is that is paid beside machines, `more` in all: one thing, or all of it."""
     parts = {
         "moving checkpoints": c.aside.moving - best.aside.moving,
         "reading the data": c.aside.reading - best.aside.reading,
         "keeping checkpoints": c.aside.keeping - best.aside.keeping,
     }
     what, usd = max(parts.items(), key=lambda part: part[1])
-    if more <= 0 or usd < more / 2 or c.usd < NO_AS_MUCH * best.usd:
-        return ""
+    if usd < MOST * more:
+        what, usd = "storage and traffic", more
     dearer = "" if c.offer.price >= best.offer.price else "less per hour, but "
     return f"{dearer}{show_usd(usd)} more for {what}"
 

@@ -4,13 +4,14 @@ A filter that only drops offers leaves people staring at an empty table. So each
 name the key of the recipe; the one with the fewest faults is the nearest miss.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.plan.sizing import count_for, lacking_gib, show_memory, show_wish, too_small
 from launcher.core.recipe import AUTO, Recipe, memory_named
-from launcher.units import Usd, show_rate
+from launcher.units import Usd, UsdPerHour, show_rate
 
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
 DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
@@ -93,11 +94,17 @@ def _concession(recipe: Recipe, offer: Offer) -> str:
         (_infra_fault(recipe, p), f"{p.cloud}/{p.region} in resources.infra"),
         (_residency_fault(recipe, p), f"{p.region} in data.residency"),
         (_capacity_fault(recipe, p), f"{p.capacity.value} by {_capacity_key(recipe)}"),
-        (_price_fault(recipe, offer), f"{show_rate(offer.price_cap)} as resources.max_hourly_cost"),
+        (_price_fault(recipe, offer), f"{show_rate(_enough(offer.price_cap))} as resources.max_hourly_cost"),
     )
     allowed = " and ".join(allowed for fault, allowed in parts if fault)
     larger = "make the training smaller" if recipe.resources.accelerators == (AUTO,) else "write resources.accelerators=auto"
     return " and ".join(step for step in (allowed and f"allow {allowed}", lacking_gib(recipe, p.accelerator) and larger) if step)
+
+
+def _enough(rate: UsdPerHour) -> UsdPerHour:
+    """The same rounded up to the digits that are shown, so that what is typed from them suffices."""
+    steps = 100 if rate >= 0.1 else 10_000
+    return math.ceil(rate * steps - 1e-6) / steps
 
 
 def _capacity_key(recipe: Recipe) -> str:

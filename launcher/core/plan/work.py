@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from launcher.core.market.chips import CHIPS, Chip
-from launcher.core.recipe import Recipe
+from launcher.core.recipe import AUTO, Recipe, memory_named
 from launcher.units import HOUR, Seconds
 
 # Of a chip's peak. Published for large language models: 21 to 46 % (GPT-3 21.3, MT-NLG 30.2, Gopher 32.5, PaLM 46.2; Chowdhery et
@@ -57,10 +57,14 @@ def is_ours(recipe: Recipe) -> bool:
 
 
 def first_gpus(recipe: Recipe) -> tuple[str, int]:
-    """The GPUs that the recipe names first, and all nodes' number of them; one of the reference where it names none known."""
+    """The GPUs that the recipe names first, and all nodes' number of them: of the reference where it names them by their memory
+    ("40GB+:8"), and one of it where it names none known.
+    """
     name, _, count = (recipe.resources.accelerators[0] if recipe.resources.accelerators else REFERENCE).partition(":")
     known = next((gpu for gpu in CHIPS if gpu.lower() == name.lower()), None)
-    return (REFERENCE, 1) if known is None else (known, int(float(count or 1)) * recipe.num_nodes)
+    if known is None and name != AUTO and not memory_named(name):
+        return REFERENCE, 1
+    return known or REFERENCE, max(1, int(float(count or 1))) * recipe.num_nodes
 
 
 def time_on(chip: Chip, gpus: float, work: Work) -> Seconds:
