@@ -122,10 +122,12 @@ COMMANDS = (
         (
             Flag(("--spot",), "only where there is spot"),
             Flag(("--on-demand",), "only what can be had on demand"),
-            Flag(("--cloud",), "only this cloud", "CLOUD", is_repeatable=True),
-            Flag(("--region",), "only this region", "REGION", is_repeatable=True),
-            Flag(("--sort",), "by which price; gpu-hour: the lower one, per GPU", "PRICE", choices=PRICES),
-            Flag(("--group-by",), "only the cheapest of each", "WHAT", choices=GROUPS),
+            Flag(("--cloud",), "only this cloud; give it again for another", "CLOUD", is_repeatable=True),
+            Flag(("--region",), "only this region; give it again for another", "REGION", is_repeatable=True),
+            Flag(
+                ("--sort",), "by spot, on-demand, total (with --for) or gpu-hour: the lower one, per GPU", "PRICE", choices=PRICES
+            ),
+            Flag(("--group-by",), "only the cheapest of each gpu, cloud, region or zone", "WHAT", choices=GROUPS),
             Flag(("--for",), "rank by the cost to finish RECIPE", "RECIPE", "for_recipe"),
             Flag(("--refresh",), "fetch the lists anew from SkyPilot's catalog"),
             Flag(("--history",), "what spot prices did over all refreshes"),
@@ -240,6 +242,8 @@ def usage(command: Command) -> str:
     """What `launch COMMAND --help` prints."""
     words = [f"[{word.metavar}]" if word.is_optional else word.metavar for word in command.words]
     own = [flag for flag in command.flags if not flag.later]
+    carried = f"what stdout carries: {', '.join(command.formats[:-1])} or {command.formats[-1]}"
+    shared = [flag._replace(help=carried) if "-o" in flag.names else flag for flag in GLOBAL_FLAGS]
     return "\n".join(
         (
             " ".join(("usage: launch", command.name, *words, *["[KEY=VALUE ...]"] * command.takes_overrides, "[flags]")),
@@ -247,7 +251,7 @@ def usage(command: Command) -> str:
             command.help[0].upper() + command.help[1:] + ".",
             "",
             "flags:",
-            *_columns((_spelling(flag), flag.help) for flag in (*own, *GLOBAL_FLAGS)),
+            *_columns((_spelling(flag), flag.help) for flag in (*own, *shared)),
         )
     )
 

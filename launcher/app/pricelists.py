@@ -4,14 +4,15 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.adapters.market import live
 from launcher.adapters.market.history import PriceHistory
 from launcher.adapters.market.index import PriceIndex, open_index
-from launcher.adapters.market.sources import LAYOUT, Places
+from launcher.adapters.market.sources import CLOUDS, LAYOUT, Places
 from launcher.core.market.quote import Quote
 from launcher.errors import UsageError
 from launcher.log import redact
@@ -100,6 +101,28 @@ def places(home: Path) -> Places:
         downloads=home / "cache/catalogs" / LAYOUT,
         live=live_path(home),
     )
+
+
+def unlisted(clouds: Iterable[str], index: PriceIndex) -> list[str]:
+    """What is to be said of clouds that somebody named and no list of this user has."""
+    listed = {known.cloud for known in index.lists}
+    return [
+        f"no list on this machine has {cloud}; `launch prices --refresh` fetches one" for cloud in clouds if cloud not in listed
+    ]
+
+
+def check_region(flag: str, region: str, index: PriceIndex, clouds: Collection[str] = CLOUDS) -> None:
+    """Raises UsageError, with what was probably meant, where no list of these clouds has such a region."""
+    places = [place for place in index.places() if place[0] in clouds]
+    regions = {known for _, known, _ in places}
+    if region in regions:
+        return
+    around = next((known for _, known, zone in places if zone == region), None)
+    near = get_close_matches(region.lower(), sorted(regions), n=1, cutoff=0.6)
+    if around is not None:
+        raise UsageError(f"{flag} {region}: that is a zone of {around}; name the region")
+    hint = f"did you mean {near[0]}?" if near else "`launch prices -o csv` shows those there are"
+    raise UsageError(f"{flag} {region}: no list of {', '.join(clouds)} has such a region; {hint}")
 
 
 def _address(variable: str, usual: str) -> str:

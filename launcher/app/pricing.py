@@ -5,7 +5,8 @@ import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from launcher.adapters.market.index import Listing
+from launcher.adapters.market.index import Listing, PriceList
+from launcher.app.answer import moment
 from launcher.app.columns import UNKNOWN, Column, fitted, wrapped
 from launcher.codec import Json
 from launcher.core.market.offer import Placement
@@ -98,7 +99,10 @@ def answer_lines(rows: Sequence[Row], now: Utc, *, width: int | None = None) -> 
     lines = fitted(_columns(any(row.num > 1 for row in shown), letters, now), shown, width)
     if len(rows) > len(shown):
         lines.append(f"and {len(rows) - len(shown)} more; -o json or -o csv has them all")
-    below = [*(f"{letter}: {doubt.value}" for doubt, letter in letters.items()), *_ages(shown, now)]
+    below = [
+        *(f"{letter}: {doubt.value}" for doubt, letter in letters.items()),
+        *list_lines((row.listing.source for row in shown), now),
+    ]
     return [*lines, *(line for text in below for line in wrapped(text, width))]
 
 
@@ -106,6 +110,7 @@ def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[Colu
     every: list[Column[Row]] = [
         Column(head="GPU", cell=lambda row: f"{row.quote.accelerator}:{count(row.quote.accelerators)}"),
         Column(head="PLACE", cell=lambda row: f"{row.quote.cloud} {row.quote.zone or row.quote.region}"),
+        Column(head="REGION", cell=lambda row: _region_beside(row.quote), rank=4),
         Column(head="INSTANCE", cell=lambda row: row.quote.instance, rank=2),
         Column(head="vCPU", cell=lambda row: _number(row.quote.vcpus), rank=6, is_right=True),
         Column(head="GiB", cell=lambda row: _number(row.quote.memory_gib), rank=5, is_right=True),
@@ -121,14 +126,19 @@ def _columns(is_grouped: bool, letters: dict[Doubt, str], now: Utc) -> list[Colu
     return [column for column in every if column.head not in absent]
 
 
+def _region_beside(quote: Quote) -> str:
+    """Where the zone does not tell it: AWS's ids do not."""
+    return "" if quote.zone is None or quote.zone.startswith(quote.region) else quote.region
+
+
 def _letters(rows: Sequence[Row]) -> dict[Doubt, str]:
     seen = {doubt for row in rows for doubt in row.quote.doubts}
     return dict(zip([doubt for doubt in Doubt if doubt in seen], string.ascii_lowercase, strict=False))
 
 
-def _ages(rows: Sequence[Row], now: Utc) -> list[str]:
+def list_lines(lists: Iterable[PriceList], now: Utc) -> list[str]:
     """Of each list that the table draws on."""
-    used = {row.listing.source.number: row.listing.source for row in rows}
+    used = {source.number: source for source in lists}
     lines = []
     for _, source in sorted(used.items()):
         told = age(source.fetched_at, now)
@@ -149,7 +159,9 @@ def count(accelerators: float) -> str:
 
 def dollars(price: float | None) -> str:
     """A price in a cell."""
-    return UNKNOWN if price is None else f"{price:.2f}"
+    if price is None:
+        return UNKNOWN
+    return f"{price:.2f}" if price >= 0.005 else "<0.01"
 
 
 def _number(value: float | None) -> str:
@@ -190,9 +202,9 @@ def row_json(row: Row, now: Utc) -> dict[str, Json]:
         "accelerators": round(quote.accelerators, 4),
         "vcpus": quote.vcpus,
         "memory_gib": quote.memory_gib,
-        "spot_usd_per_h": _rounded(quote.spot),
-        "on_demand_usd_per_h": _rounded(quote.on_demand),
-        "spot_usd_per_gpu_h": _rounded(quote.spot_per_gpu),
+        "spot_usd_per_h": usd_rounded(quote.spot),
+        "on_demand_usd_per_h": usd_rounded(quote.on_demand),
+        "spot_usd_per_gpu_h": usd_rounded(quote.spot_per_gpu),
         "age_s": round(now - source.fetched_at) if is_dated and source.fetched_at is not None else None,
         "source": source.origin,
         "doubts": [doubt.name.lower() for doubt in quote.doubts],
@@ -200,5 +212,15 @@ def row_json(row: Row, now: Utc) -> dict[str, Json]:
     }
 
 
-def _rounded(price: float | None) -> float | None:
+def list_json(known: PriceList) -> dict[str, Json]:
+    return {
+        "cloud": known.cloud,
+        "source": known.origin,
+        "path": known.path,
+        "fetched_at": None if known.fetched_at is None else moment(known.fetched_at),
+        "said": known.said,
+    }
+
+
+def usd_rounded(price: float | None) -> float | None:
     return None if price is None else round(price, 6)

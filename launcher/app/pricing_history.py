@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from launcher.adapters.market.history import Past
 from launcher.app.answer import moment
 from launcher.app.columns import UNKNOWN, Column, fitted
-from launcher.app.pricing import count, dollars
+from launcher.app.pricing import count, dollars, usd_rounded
 from launcher.codec import Json
 from launcher.core.market.lives import Learnt, Lives
 from launcher.core.market.offer import Capacity
@@ -43,9 +43,9 @@ def past_json(one: Past) -> dict[str, Json]:
         "instance": one.instance,
         "accelerator": one.accelerator,
         "accelerators": round(one.accelerators, 4),
-        "spot_usd_per_h": one.now,
-        "lowest_usd_per_h": one.lowest,
-        "highest_usd_per_h": one.highest,
+        "spot_usd_per_h": usd_rounded(one.now),
+        "lowest_usd_per_h": usd_rounded(one.lowest),
+        "highest_usd_per_h": usd_rounded(one.highest),
         "num_changes": one.num_changes,
         "first_at": moment(one.first_at),
         "changed_at": moment(one.changed_at),

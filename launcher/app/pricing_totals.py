@@ -35,13 +35,11 @@ def grouped(found: Sequence[Candidate], group: Group | None) -> list[Row]:
 
 
 def total_lines(rows: Sequence[Row], work: Work, haul: Haul, *, width: int | None = None) -> list[str]:
-    if not rows:
-        return ["nothing on the lists fits the recipe"]
     shown = rows[:ROWS_SHOWN]
     hidden = len(rows) - len(shown)
     return [
         *explained(_columns(any(row.num > 1 for row in shown)), shown, _AGAINST, width),
-        *([f"and {hidden} more; -o json has them all"] if hidden else []),
+        *([f"and {hidden} more; -o json or -o csv has them all"] if hidden else []),
         *wrapped(f"for {work.basis}", width),
         *(line for assumption in assumptions(haul) for line in wrapped(f"assumed: {assumption}", width)),
     ]

@@ -48,6 +48,11 @@ def _lists(args: argparse.Namespace, home: Path) -> "list[Fetched]":
         elif trouble is not None:
             _say(args, f"AWS's interruption bands are not refreshed: {trouble}; those that were there count")
         _say(args, f"refreshed: {', '.join(news)}")
+        named = pricelists.places(home)
+        hidden = [found.cloud for found in done if named.named_lists(found.cloud)]
+        if hidden:
+            folder = f"the folder that {pricelists.FOLDER_VARIABLE} names, {named.named}"
+            _say(args, f"{folder}, goes before what was fetched: {', '.join(hidden)}; unset it to see the new lists")
     return done
 
 
@@ -79,11 +84,12 @@ def _remember(args: argparse.Namespace, home: Path, done: "list[Fetched]", alone
     single = (quote for quote, at in _laid_over(alone, home) if at is not None and at >= now)
     try:
         with pricelists.history(home) as past:
+            is_first = past.is_empty()
             num = past.add(whole, now, singly=single)
     except UsageError as error:  # what was asked for is the answer, not its history
         _say(args, f"not remembered: {error}")
     else:
-        _say(args, f"price history: {num} price{'' if num == 1 else 's'} changed")
+        _say(args, f"price history: {num} price{'' if num == 1 else 's'} {'noted for the first time' if is_first else 'changed'}")
 
 
 def _laid_over(quotes: Iterable[Quote], home: Path) -> Iterator[tuple[Quote, Utc | None]]:

@@ -110,6 +110,9 @@ def test_globs_and_other_names_are_understood(capsys: pytest.CaptureFixture[str]
         (["V100:none"], "after the colon stands how many"),
         (["V100", "--cloud", "aws2"], "aws, gcp, azure, lambda"),
         (["V100", "--cloud", "k8s"], "no list prices it"),
+        (["V100", "--region", "US-EAST-1"], "did you mean us-east-1?"),
+        (["V100", "--region", "use1-az6"], "a zone of us-east-1; name the region"),
+        (["V100", "--cloud", "azure", "--region", "us-east-1"], "no list of azure has such a region"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_a_remedy(
@@ -117,6 +120,59 @@ def test_what_cannot_be_answered_is_refused_with_a_remedy(
 ) -> None:
     assert main(["prices", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_cloud_in_capitals_is_that_cloud_and_one_that_no_list_has_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {offer["cloud"] for offer in offers(capsys, "V100", "--cloud", "AWS")} == {"aws"}
+    assert main(["prices", "V100", "--cloud", "aws", "--cloud", "lambda"]) == 0
+    assert "no list on this machine has lambda" in capsys.readouterr().err
+
+
+def test_a_folder_without_any_list_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bare").mkdir()
+    monkeypatch.setenv("LAUNCH_CATALOG", str(tmp_path / "bare"))
+    assert main(["prices", "V100", "--cloud", "aws"]) == 0
+    assert f"{tmp_path / 'bare'} holds no price list" in capsys.readouterr().out
+
+
+def test_an_empty_list_is_called_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "lists/azure.csv").write_text("")
+    assert main(["prices", "V100", "--cloud", "azure"]) == 0
+    assert "azure.csv is empty" in capsys.readouterr().out
+
+
+def test_a_price_that_cannot_be_one_is_doubted_and_none_is_shown_as_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = (
+        ("p5.48xlarge", "H100", 8, 55.04, 0.001, "use1-az1"),
+        ("p5.48xlarge", "H100", 8, 0.02, "", "use1-az2"),
+        ("p5.48xlarge", "H100", 8, 55.04, 17.6, "use1-az3"),
+        ("p5.48xlarge", "H100", 8, 55.04, 16.6, "use1-az4"),
+        ("tiny", "T4", 1, "", 0.004, "use1-az4"),
+    )
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "garbage", aws=lists.aws(*rows))))
+    found = offers(capsys, "H100", "--cloud", "aws")
+    assert [offer["spot_usd_per_h"] for offer in found] == [16.6, 17.6, None]
+    assert found[-1]["doubts"] == ["placeholder"]
+    assert main(["prices", "T4", "--cloud", "aws"]) == 0
+    assert "<0.01" in capsys.readouterr().out
+
+
+def test_nothing_in_a_list_moves_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = ("p5.\x1b[31m48", "H100", 8, 55.04, 17.6, "use1\u202e-az1")
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "painted", aws=lists.aws(row))))
+    assert main(["prices", "H100", "--cloud", "aws"]) == 0
+    assert "use1?-az1  us-east-1  p5.?[31m48" in capsys.readouterr().out
+
+
+def test_the_region_stands_beside_a_zone_that_does_not_tell_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "V100", "--cloud", "aws"]) == 0
+    assert "use1-az2  us-east-1  p3.2xlarge" in capsys.readouterr().out
 
 
 def test_csv_holds_every_row(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,14 +246,18 @@ def test_neither_skypilot_nor_torch_nor_fsspec_is_imported(tmp_path: Path) -> No
         assert done.stderr.strip() == "[]"
 
 
-def test_history_tells_what_each_refresh_noted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_tells_what_each_refresh_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert main(["prices", "V100", "--history"]) == 0
     assert "no price was noted yet" in capsys.readouterr().out
     with serving() as server:
         monkeypatch.setenv("LAUNCH_CATALOG_URL", server.url)
-        assert main(["prices", "V100", "--refresh", "-q"]) == 0
+        assert main(["prices", "V100", "--refresh"]) == 0
+        said = capsys.readouterr().err
+        assert "noted for the first time" in said
+        assert f"names, {tmp_path / 'lists'}, goes before what was fetched: aws;" in said
         server.bodies["/aws/vms.csv"] = server.bodies["/aws/vms.csv"].replace(b",0.5,", b",0.7,")
-        capsys.readouterr()
         assert main(["prices", "V100", "--refresh"]) == 0
         assert "price history: 1 price changed" in capsys.readouterr().err
         server.status = 503
@@ -252,6 +312,12 @@ def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytes
     said = capsys.readouterr().out
     assert "8 GPUs for one" in said
     assert "machines only" in said
+    assert f"aws: {tmp_path / 'lists'}, of unknown age" in said
+    assert document["lists"][0]["cloud"] == "aws"
+    assert main([*words, "-o", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["total_usd"]) for row in rows] == [total["total_usd"] for total in document["totals"]]
+    assert main([*words[:-1], "azure"]) == 3, "it accepts AWS alone"
     assert main([*words, "--sort", "spot"]) == 2
     assert main(["prices", "V100", "--sort", "total"]) == 2
     assert "--for RECIPE" in capsys.readouterr().err

@@ -7,6 +7,7 @@ turned into prices here; whether they can be believed is `guards`' business. Row
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -44,6 +45,9 @@ _AZURE_COUNTS = {
     "Standard_ND96is_H100_v5": 8.0,
 }
 
+# What would move a terminal's cursor, colour it or turn its lines round; the end of a line is none of it.
+_UNSHOWN = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
+
 
 class CatalogUnusable(ValueError):
     """No catalog, or not a whole one. `str()` names the file and what is wrong."""
@@ -70,8 +74,10 @@ def read_catalog(cloud: str, text: str, *, name: str) -> Catalog:
 
 
 def _rows(cloud: str, text: str, name: str) -> list[Row]:
+    if not text.strip():
+        raise CatalogUnusable(f"{name} is empty")
     try:
-        head, *lines = csv.reader(io.StringIO(text), strict=True)
+        head, *lines = csv.reader(io.StringIO(_UNSHOWN.sub("?", text)), strict=True)
     except (csv.Error, ValueError) as error:
         raise CatalogUnusable(f"{name} is no price list ({error})") from None
     missing = [column for column in COLUMNS.get(cloud, _COMMON) if column not in head]
@@ -164,4 +170,4 @@ def _price(text: str) -> UsdPerHour | None:
 
 def _sum(part: str, host: str) -> UsdPerHour | None:
     price, of_host = _price(part), _number(host)
-    return None if price is None or of_host is None else price + of_host
+    return None if price is None or of_host is None else round(price + of_host, 6)

@@ -4,6 +4,7 @@ Each guard was written for rows of the real catalogs in which the number is not 
 away, or names a doubt, or both; none invents a price.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from launcher.units import UsdPerHour
 
 FLOOR = 0.10  # AWS lists exactly so much of on-demand where nobody is outbid
 PLACEHOLDER_TIMES = 10.0  # GCP lists TPUs at 700.0 where they are not sold: 12 to 500 times their price elsewhere
+LEAST_SHARE = 0.01  # of what is usual, of on-demand too; clouds advertise up to 91 % off, and 0.001 for eight GPUs is no price
 LEVEL_GAP = 1.35  # between neighbours in GCP's sorted prices per GPU: 1.40 at least between its two levels, else 1.15 at most
 _REGION_ZONE = re.compile(r"^[a-z]+\d+-az\d+$")  # not a local zone, "use1-atl2-az1", nor a carrier's, "use1-wl1-bos-wlz1"
 
@@ -40,12 +42,20 @@ def _whole_gpus(quote: Quote) -> Quote:
 
 
 def _usual_price(quote: Quote, usual: dict[tuple[str, float], tuple[float, float]]) -> Quote:
-    spot_most, on_demand_most = (PLACEHOLDER_TIMES * price for price in usual[quote.accelerator, quote.accelerators])
-    spot = quote.spot if quote.spot is None or quote.spot < spot_most else None
-    on_demand = quote.on_demand if quote.on_demand is None or quote.on_demand < on_demand_most else None
+    usual_spot, usual_on_demand = usual[quote.accelerator, quote.accelerators]
+    on_demand = quote.on_demand if _is_in_proportion(quote.on_demand, usual_on_demand) else None
+    spot = quote.spot if _is_in_proportion(quote.spot, usual_spot) else None
+    if spot is not None and any(
+        spot < LEAST_SHARE * whole for whole in (on_demand, usual_on_demand) if whole is not None and whole < math.inf
+    ):
+        spot = None
     if (spot, on_demand) == (quote.spot, quote.on_demand):
         return quote
     return _doubted(quote, Doubt.PLACEHOLDER, spot=spot, on_demand=on_demand)
+
+
+def _is_in_proportion(price: UsdPerHour | None, usual: UsdPerHour) -> bool:
+    return price is None or usual == math.inf or LEAST_SHARE * usual <= price < PLACEHOLDER_TIMES * usual
 
 
 def _in_a_region(quote: Quote) -> Quote:

@@ -76,6 +76,9 @@ class PriceHistory:
             self._prune(min(at, before[0] if before else at) - KEPT)  # the earlier: one clock far ahead forgets nothing
         return len(changed)
 
+    def is_empty(self) -> bool:
+        return self._database.execute("SELECT 1 FROM prices LIMIT 1").fetchone() is None
+
     def past(self, accelerators: Iterable[str]) -> list[Past]:
         """Of these accelerators' machines, the most often changed first."""
         names = tuple(accelerators)

@@ -18,7 +18,7 @@ from launcher.adapters.market.sources import CLOUDS, Places
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc
 
-VERSION = 1  # of the index's layout and of what catalogs are read by: another one is built anew
+VERSION = 2  # of the index's layout and of what catalogs are read by: another one is built anew
 
 BUNDLED_LIST = Path(__file__).with_name("listed.csv")
 FIELDS = tuple(field.name for field in fields(Quote))  # the columns of `quotes` behind the first; the last is `doubts`
@@ -58,6 +58,10 @@ class PriceIndex:
     def accelerators(self) -> tuple[str, ...]:
         return tuple(name for (name,) in self._database.execute("SELECT DISTINCT accelerator FROM quotes ORDER BY accelerator"))
 
+    def places(self) -> tuple[tuple[str, str, str | None], ...]:
+        """Cloud, region and zone of each place that any list has."""
+        return tuple(self._database.execute("SELECT DISTINCT cloud, region, zone FROM quotes ORDER BY 1, 2, 3"))
+
     def listings(self, accelerators: Iterable[str]) -> Iterator[Listing]:
         """Every quote of these accelerators."""
         lists = {known.number: known for known in self.lists}
@@ -78,10 +82,11 @@ class PriceIndex:
 def open_index(path: Path, places: Places) -> PriceIndex:
     """The index over the lists in `places`, live prices laid over them; made at `path` where it is not there or not of these."""
     candidates = {cloud: list(places.candidates(cloud)) for cloud in CLOUDS}
+    bare = f"{places.named} holds no price list" if places.named and not any(map(places.named_lists, CLOUDS)) else ""
     status = BUNDLED_LIST.stat()
     bundled = f"version {VERSION} {BUNDLED_LIST} {status.st_size} {status.st_mtime_ns}"
     book = LiveBook() if places.live is None else read_live(places.live, time.time())
-    fingerprint = "\n".join([bundled, *(s.fingerprint for found in candidates.values() for s in found), book.fingerprint])
+    fingerprint = "\n".join([bundled, bare, *(s.fingerprint for found in candidates.values() for s in found), book.fingerprint])
     with contextlib.suppress(sqlite3.Error, OSError):
         if path.is_file():
             kept = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -90,7 +95,7 @@ def open_index(path: Path, places: Places) -> PriceIndex:
             kept.close()
     from launcher.adapters.market.indexing import indexed  # only here: most questions find an index
 
-    made = indexed(candidates, fingerprint, book)
+    made = indexed(candidates, fingerprint, book, bare)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace_atomically(path, made.serialize())

@@ -26,7 +26,7 @@ CREATE INDEX by_accelerator ON quotes (accelerator);
 """
 
 
-def indexed(candidates: dict[str, list[Source]], fingerprint: str, book: LiveBook) -> sqlite3.Connection:
+def indexed(candidates: dict[str, list[Source]], fingerprint: str, book: LiveBook, said_of_all: str) -> sqlite3.Connection:
     """The database, in memory; `candidates` are each cloud's lists, best first, and `book` is laid over the best."""
     database = sqlite3.connect(":memory:")
     database.executescript(_TABLES)
@@ -34,6 +34,7 @@ def indexed(candidates: dict[str, list[Source]], fingerprint: str, book: LiveBoo
     for cloud, sources in candidates.items():
         source, at, catalog, said = _best(cloud, sources)
         origin, path = (source.origin, str(source.path)) if source else (BUNDLED, "")
+        said += [said_of_all] if said_of_all else []
         said += [book.said] if book.said and cloud in LIVE_CLOUDS else []
         if catalog.quotes:
             _insert(database, catalog, (origin, path, at, "; ".join(said)), book)

@@ -13,8 +13,6 @@ from launcher.adapters.market.live import LiveBook, key
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import UsdPerHour, Utc
 
-LEAST_SHARE = 0.01  # of on-demand; clouds advertise up to 91 % off, and what would be shown as 0.00 is no price
-
 
 def overlaid(quotes: Iterable[Quote], book: LiveBook) -> Iterator[tuple[Quote, Utc | None]]:
     """Each listed quote, at its live spot price where one is known and can be one; with the instant it was told, else None."""
@@ -28,11 +26,13 @@ def overlaid(quotes: Iterable[Quote], book: LiveBook) -> Iterator[tuple[Quote, U
         if at is None or not _can_be(spot, quote, *usual[quote.accelerator, quote.accelerators]):
             yield quote, None
         else:
-            doubts = tuple(doubt for doubt in quote.doubts if doubt not in (Doubt.SPOT_FLOOR, Doubt.NO_SPOT))
+            of_spot = [Doubt.SPOT_FLOOR, Doubt.NO_SPOT]
+            of_spot += [Doubt.PLACEHOLDER] if quote.on_demand is not None else []  # else perhaps of that, and it was taken away
+            doubts = tuple(doubt for doubt in quote.doubts if doubt not in of_spot)
             yield guards.without_no_spot(replace(quote, spot=spot, doubts=doubts)), at
 
 
 def _can_be(spot: UsdPerHour, quote: Quote, usual_spot: UsdPerHour, usual_on_demand: UsdPerHour) -> bool:
     """The usual prices are of this kind of machine on the same list, infinite where none is known."""
     on_demand = quote.on_demand or (usual_on_demand if math.isfinite(usual_on_demand) else 0.0)
-    return LEAST_SHARE * on_demand < spot < guards.PLACEHOLDER_TIMES * usual_spot
+    return guards.LEAST_SHARE * on_demand < spot < guards.PLACEHOLDER_TIMES * usual_spot

@@ -40,14 +40,19 @@ class Places:
 
     def candidates(self, cloud: str) -> Iterator[Source]:
         """Best first; only what is there."""
-        if self.named is not None:
-            for path in (self.named / f"{cloud}.csv", self.named / cloud / "vms.csv"):
-                yield from _source(cloud, path, f"{self.named}")
+        yield from self.named_lists(cloud)
         kept = [
             *_source(cloud, self.skypilot / cloud / "vms.csv", "SkyPilot's cache"),
             *_source(cloud, self.downloads / cloud / "vms.csv", "SkyPilot's catalog, downloaded"),
         ]
         yield from sorted(kept, key=lambda source: source.confirmed_ns, reverse=True)
+
+    def named_lists(self, cloud: str) -> list[Source]:
+        """In the folder that the person named."""
+        if self.named is None:
+            return []
+        paths = (self.named / f"{cloud}.csv", self.named / cloud / "vms.csv")
+        return [source for path in paths for source in _source(cloud, path, f"{self.named}")]
 
 
 def meta_path(path: Path) -> Path:

@@ -5,19 +5,20 @@ import csv
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from launcher.adapters.market.index import Listing, PriceIndex
 from launcher.adapters.market.sources import CLOUDS
-from launcher.app.answer import moment, print_answer
+from launcher.app.answer import print_answer
 from launcher.app.columns import wrapped
-from launcher.app.pricelists import history, price_index
-from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, ranked, row_json
+from launcher.app.pricelists import check_region, history, price_index, unlisted
+from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, list_json, list_lines, ranked, row_json
 from launcher.app.refreshing import refresh
+from launcher.codec import Json
 from launcher.core.market.gpus import matching, nearest
-from launcher.errors import UsageError
+from launcher.errors import NoCapacity, UsageError
 from launcher.units import Utc
 
 Choice = TypeVar("Choice", Sort, Group)
@@ -30,20 +31,23 @@ def run(args: argparse.Namespace) -> int:
     name, _, count = (args.gpu or "*").partition(":")
     _check_clouds(args)
     number = _count(args.gpu, count)
+    group = _group(args)
     if args.refresh and not args.dry_run:
         refresh(args, home, lambda found: [row.quote for row in _asked_for(args, found.listings(_meant(name, found)), number)])
     index = price_index(home)
-    if not index.is_kept and not args.quiet:
-        print(f"{home} cannot be written, so the price lists are read anew each time", file=sys.stderr)
+    if not index.is_kept:
+        _say(args, [f"{home} cannot be written, so the price lists are read anew each time"])
+    for region in args.region:
+        check_region("--region", region, index, args.cloud or CLOUDS)
+    _say(args, unlisted(args.cloud, index))
     if args.history:
         return _history(args, home, _meant(name, index), number)
     listings = _filtered(args, index.listings(_meant(name, index)), number)
     if args.for_recipe is not None:
-        return _for(args, listings)
+        return _for(args, listings, index)
     if args.sort == "total":
         raise UsageError("--sort total is of what it costs to finish something; say what: --for RECIPE")
     sort = _choice("--sort", args.sort, Sort) or (Sort.ON_DEMAND if args.on_demand else Sort.SPOT)
-    group = _group(args)
     ordered = ranked(listings, sort)
     rows = [Row(listing=found) for found in ordered] if group is None else grouped(ordered, group)
     _print(args, rows, index, time.time())
@@ -67,16 +71,14 @@ def _history(args: argparse.Namespace, home: Path, names: tuple[str, ...], count
     with history(home) as past:
         found = [one for one in past.past(names) if is_asked(one.cloud, one.accelerators)]
     known = experience(home, now)
-    if not args.quiet:
-        for word in known.said:
-            print(word, file=sys.stderr)
+    _say(args, known.said)
     places = [one for one in met(known.lives, names) if is_asked(one.placement.cloud, one.placement.accelerators)]
     document = {"history": [past_json(one) for one in found], "learnt": [learnt_json(one, known.lives) for one in places]}
     print_answer(args, document, [*past_lines(found, now), *learnt_lines(places, known.lives, now)])
     return 0
 
 
-def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
+def _for(args: argparse.Namespace, listings: list[Listing], index: PriceIndex) -> int:
     """By the cost to finish. What a recipe needs to be read is loaded here only."""
     from launcher.adapters import recipe_file
     from launcher.app.experience import experience
@@ -90,14 +92,28 @@ def _for(args: argparse.Namespace, listings: list[Listing]) -> int:
         raise UsageError(f"--for ranks by the total; leave out --sort {args.sort}")
     recipe = recipe_file.load(args.for_recipe).recipe
     work, haul = work_of(recipe), haul_of(recipe)
-    lives = experience(Path(args.home), time.time()).lives
+    _say(
+        args,
+        unlisted((cloud for cloud in CLOUDS if any(cloud == named.partition("/")[0] for named in recipe.resources.infra)), index),
+    )
+    now = time.time()
+    lives = experience(Path(args.home), now).lives
     found = grouped_totals(
         totals(recipe, work, haul, (offer for listing in listings for offer in offers_of(listing.quote, lives))), _group(args)
     )
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
-    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(haul), "totals": [total_json(t) for t in found]}
-    lines = [*total_lines(found, work, haul), *(line for size in sizes for line in wrapped(size))]
-    print_answer(args, {**document, "memory": sizes}, lines)
+    if not found:
+        raise NoCapacity("; ".join(["nothing on the price lists fits the recipe", *sizes]))
+    totalled = [total_json(row) for row in found]
+    if args.output == "csv":
+        _print_csv(list(totalled[0]), totalled)
+        return 0
+    clouds = {row.total.offer.placement.cloud for row in found}
+    used = {listing.source.number: listing.source for listing in listings if listing.quote.cloud in clouds}
+    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(haul), "totals": totalled, "memory": sizes}
+    lines = total_lines(found, work, haul)
+    lines += [line for text in (*sizes, *list_lines(used.values(), now)) for line in wrapped(text)]
+    print_answer(args, {**document, "lists": [list_json(known) for _, known in sorted(used.items())]}, lines)
     return 0
 
 
@@ -141,6 +157,7 @@ def _choice(flag: str, text: str | None, kind: type[Choice]) -> Choice | None:
 
 
 def _check_clouds(args: argparse.Namespace) -> None:
+    args.cloud = [cloud.lower() for cloud in args.cloud]
     for cloud in args.cloud:
         if cloud in UNPRICED:
             raise UsageError(f"--cloud {cloud}: no list prices it; what it costs is known to whoever runs it")
@@ -172,22 +189,23 @@ def _asked_for(args: argparse.Namespace, listings: Iterable[Listing], count: flo
 
 def _print(args: argparse.Namespace, rows: list[Row], index: PriceIndex, now: Utc) -> None:
     if args.output == "csv":
-        writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            known = row_json(row, now)
-            writer.writerow({**known, "doubts": " ".join(map(str, known["doubts"] or ()))})
+        _print_csv(
+            CSV_COLUMNS, ({**row_json(row, now), "doubts": " ".join(d.name.lower() for d in row.quote.doubts)} for row in rows)
+        )
         return
-    lists = [
-        {
-            "cloud": known.cloud,
-            "source": known.origin,
-            "path": known.path,
-            "fetched_at": None if known.fetched_at is None else moment(known.fetched_at),
-            "said": known.said,
-        }
-        for known in index.lists
-    ]
     dropped = [{"cloud": cloud, "accelerator": gpu, "reason": why, "rows": num} for cloud, gpu, why, num in index.dropped()]
+    lists = [list_json(known) for known in index.lists]
     document = {"offers": [row_json(row, now) for row in rows], "lists": lists, "left_out": dropped}
     print_answer(args, document, answer_lines(rows, now))
+
+
+def _print_csv(columns: Sequence[str], rows: Iterable[dict[str, Json]]) -> None:
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _say(args: argparse.Namespace, lines: Iterable[str]) -> None:
+    if not args.quiet:
+        for line in lines:
+            print(line, file=sys.stderr)

@@ -17,7 +17,7 @@ class Doubt(enum.Enum):
     NO_SPOT = "spot costs as much as on-demand or more: no spare capacity, so no spot"
     LOW_LEVEL = "listed at the lower of two price levels (flex-start, it seems), so the on-demand price is not known"
     LOCAL_ZONE = "a local zone listed at its region's price, so the on-demand price is not known"
-    PLACEHOLDER = "more than ten times what is usual: a placeholder, no price"
+    PLACEHOLDER = "more than ten times or less than a hundredth of what is usual: a placeholder, no price"
     SHARE = "a share of a GPU"
 
 
