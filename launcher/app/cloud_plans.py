@@ -6,7 +6,7 @@ Nothing is asked of a cloud, no account is needed and nothing is made; what nobo
 import argparse
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from launcher.adapters.market.sources import CLOUDS
 from launcher.app.experience import Experience, experience
 from launcher.app.home import Home, at
 from launcher.app.plans import note_on_code, num_steps
-from launcher.app.pricelists import price_index
+from launcher.app.pricelists import foreign_region, price_index, unlisted
 from launcher.app.wiring import is_remote, policy_named
 from launcher.core.market.chips import CHIPS
 from launcher.core.market.gpus import nearest
+from launcher.core.market.offer import Placement
+from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
@@ -31,6 +33,8 @@ from launcher.core.run.events import CheckpointSeen
 from launcher.core.run.lessons import program_of
 from launcher.errors import LaunchError, NoCapacity, RecipeError, UsageError
 from launcher.units import Bytes, Seconds, Utc, parse_duration, parse_size, show_duration, show_size
+
+Row = tuple[str, str, str | None, str]  # of a price list: cloud, region, zone, instance
 
 RUNS_ASKED_MOST = 20  # newest runs of the home that are looked at for the size of a checkpoint
 _FLOP = re.compile(r"(\d+(?:\.\d+)?(?:e\+?\d{1,2})?) ?flops?", re.IGNORECASE)
@@ -48,6 +52,11 @@ class CloudPlan:
     lists: tuple[PriceList, ...]
     notes: tuple[str, ...]
     at: Utc
+    doubts: Mapping[Row, tuple[Doubt, ...]]
+
+    def doubts_of(self, placement: Placement) -> tuple[Doubt, ...]:
+        """What speaks against the row of the list that a place is from, beside that it has no spot, as the plan shows."""
+        return self.doubts.get((placement.cloud, placement.region, placement.zone, placement.instance), ())
 
 
 def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
@@ -57,7 +66,8 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         raise RecipeError("policy.deadline has passed already; write a later one, or a duration")
     wanted = anywhere(recipe)
     known = experience(home, now)
-    listings = _listings(wanted, price_index(home))
+    index = price_index(home)
+    listings = _listings(wanted, index)
     offers = comparable(offer for found in listings for offer in offers_of(found.quote, known.lives))
     unrated = sorted({found.quote.accelerator for found in listings} - set(CHIPS))
     if not offers and unrated:
@@ -68,6 +78,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         )
     work, measured = _work(args.work, recipe, known)
     haul, state_from = _haul(args, recipe, home)
+    strays = _strays(args, index)
     _check_residency(recipe, haul)
     policy = policy_named(recipe.policy.strategy)
     made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
@@ -87,12 +98,22 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         lists=_used(listings, made),
         notes=(
             *known.said,
+            *strays,
+            *unlisted(
+                (cloud for cloud in CLOUDS if any(cloud == name.partition("/")[0] for name in recipe.resources.infra)), index
+            ),
             *size_lines(wanted, (found.quote.accelerator for found in listings)),
             *([f"left out: {', '.join(unrated)}, since nobody has looked up how fast they are"] if unrated else []),
             *_notes(recipe, haul, state_from, bool(measured)),
         ),
         at=now,
+        doubts=_doubts(found.quote for found in listings),
     )
+
+
+def _doubts(quotes: Iterable[Quote]) -> dict[Row, tuple[Doubt, ...]]:
+    found = {(q.cloud, q.region, q.zone, q.instance): tuple(d for d in q.doubts if d is not Doubt.NO_SPOT) for q in quotes}
+    return {row: doubts for row, doubts in found.items() if doubts}
 
 
 def _listings(recipe: Recipe, index: PriceIndex) -> list[Listing]:
@@ -163,6 +184,16 @@ def _haul(args: argparse.Namespace, recipe: Recipe, home: Path) -> tuple[Haul, s
         source=_site("--data", source or None),
     )
     return haul, "as --state says" if stated is not None else "as in an earlier run" if seen is not None else "counted"
+
+
+def _strays(args: argparse.Namespace, index: PriceIndex) -> list[str]:
+    """What is to be said of regions that no list has. Raises UsageError for those that are misspelt."""
+    named = [
+        ("--store-in", _site("--store-in", args.store_in)),
+        ("--data", _site("--data", (args.data or "").partition("@")[2] or None)),
+    ]
+    words = [foreign_region(flag, site.cloud, site.region, index) for flag, site in named if site and site.region]
+    return [word for word in words if word]
 
 
 def _state_seen(recipe: Recipe, home: Path) -> Bytes | None:

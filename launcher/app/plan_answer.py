@@ -3,8 +3,9 @@
 On a narrow screen the words of the last column stand below the table, so that they are read on any screen.
 """
 
+import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.app.answer import moment
 from launcher.app.cloud_plans import CloudPlan
@@ -13,6 +14,7 @@ from launcher.app.pricing import age
 from launcher.app.show import untagged
 from launcher.codec import Json, encode
 from launcher.core.market.offer import Capacity
+from launcher.core.market.quote import Doubt
 from launcher.core.plan.candidates import Candidate
 from launcher.core.plan.shopping import DURABLE_S, STALL_S
 from launcher.core.plan.transfer import UPLOAD_PER_S
@@ -27,6 +29,7 @@ ROWS_SHOWN = 14
 class Row:
     rank: int
     candidate: Candidate
+    doubts: str = ""  # the letters under which they are explained below the table
 
 
 def telling(candidates: Sequence[Candidate]) -> list[Row]:
@@ -51,9 +54,11 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
     candidates = found.made.candidates
     rows = telling(candidates)
     hidden = len(candidates) - len(rows)
-    lines = table_lines(rows, width)
+    lettered, doubts = _lettered(found, rows)
+    lines = table_lines(lettered, width)
     lines += [f"and {hidden} more; -o json has them all"] if hidden else []
     sentences = [
+        *doubts,
         "P50 and P90: what half and nine of ten runs there do not exceed, with lives as recorded markets have them",
         f"for {found.work.basis}",
         str(found.made.saving),
@@ -63,6 +68,15 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
         *(f"note: {note}" for note in (*found.made.notes, *found.notes)),
     ]
     return [*lines, *(line for sentence in sentences for line in wrapped(sentence, width))]
+
+
+def _lettered(found: CloudPlan, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with letters for what is doubtful about them, and what each letter means."""
+    doubts = [found.doubts_of(row.candidate.offer.placement) for row in rows]
+    seen = [doubt for doubt in Doubt if any(doubt in some for some in doubts)]
+    letters = dict(zip(seen, string.ascii_lowercase, strict=False))
+    lettered = [replace(row, doubts="".join(letters[d] for d in some)) for row, some in zip(rows, doubts, strict=True)]
+    return lettered, [f"({letter}) {doubt.value}" for doubt, letter in letters.items()]
 
 
 def table_lines(rows: Sequence[Row], width: int | None = None) -> list[str]:
@@ -76,7 +90,7 @@ def _columns() -> list[Column[Row]]:
             head="GPU",
             cell=lambda row: f"{row.candidate.offer.placement.accelerator}:{row.candidate.offer.placement.accelerators}",
         ),
-        Column(head="PLACE", cell=lambda row: str(row.candidate.offer.placement)),
+        Column(head="PLACE", cell=_place),
         Column(head="INSTANCE", cell=lambda row: row.candidate.offer.placement.instance, rank=8),
         Column(head="$/h", cell=_rate, is_right=True),
         Column(head="MEAN LIFE", cell=_life, rank=7, is_right=True),
@@ -87,6 +101,10 @@ def _columns() -> list[Column[Row]]:
         Column(head="P50", cell=lambda row: show_usd(row.candidate.usd_p50), rank=5, is_right=True),
         Column(head="P90", cell=lambda row: show_usd(row.candidate.usd_p90), rank=1, is_right=True),
     ]
+
+
+def _place(row: Row) -> str:
+    return f"{row.candidate.offer.placement}{f' ({row.doubts})' if row.doubts else ''}"
 
 
 def _words(row: Row) -> str:
@@ -148,7 +166,10 @@ def plan_json(found: CloudPlan) -> dict[str, Json]:
     """The document of `launch plan -o json`: the plan's own fields, and beside them all that a person is told."""
     raw = untagged(encode(found.made))
     raw.pop("schema_version")
-    raw["candidates"] = [_candidate_json(rank, c) for rank, c in enumerate(found.made.candidates, start=1)]
+    raw["candidates"] = [
+        _candidate_json(rank, c) | {"doubts": [doubt.name.lower() for doubt in found.doubts_of(c.offer.placement)]}
+        for rank, c in enumerate(found.made.candidates, start=1)
+    ]
     return {
         "schema_version": 1,
         "recipe": found.recipe.name,

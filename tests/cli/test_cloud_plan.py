@@ -142,6 +142,20 @@ def test_margins_on_demand_are_the_estimates_since_nothing_is_drawn(capsys: pyte
     assert found["outlook"]["deadline_margin"] == pytest.approx(20 * HOUR - best["estimate"]["elapsed"])
 
 
+def test_what_is_doubtful_about_a_price_stands_beside_its_place(
+    capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spot at exactly a tenth of on-demand is a floor: it is no offer, and the row says so."""
+    rows = ("a2,A100,1,8.0,61.0,,3.00,0.30,us-east-1,use1-az1,x86_64", "a2,A100,1,8.0,61.0,,3.10,1.00,us-east-1,use1-az2,x86_64")
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "one", aws="\n".join((lists.AWS, *rows, "")))))
+    said = answer(capsys, recipe, "--work", "1h")
+    assert sum("use1-az1 (a)" in line for line in said.splitlines()) == 1
+    assert "use1-az2 (a)" not in said
+    assert "(a) spot is exactly 10 % of on-demand, a floor" in said
+    found = {c["offer"]["placement"]["zone"]: c["doubts"] for c in document(capsys, recipe, "--work", "1h")["plan"]["candidates"]}
+    assert found == {"use1-az1": ["spot_floor"], "use1-az2": []}
+
+
 def test_a_state_too_large_for_the_notice_is_told(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
     said = answer(capsys, recipe, "--work", "10h", "--state", "70GB")
     assert "70.0 GB take 4 min; so a save at the notice is late" in said
@@ -318,6 +332,10 @@ def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.Capture
         (["--state", "big"], "--state: 'big'"),
         (["--data", "5GB@aws/us/1"], "write CLOUD/REGION"),
         (["--store-in", "/us-east-1"], "write CLOUD/REGION"),
+        (["--store-in", "aws/us-esat-1"], "no list has such a region; did you mean aws/us-east-1?"),
+        (["--store-in", "aws/US-EAST-1"], "did you mean aws/us-east-1?"),
+        (["--data", "5GB@aws/us-eat-1"], "did you mean aws/us-east-1?"),
+        (["--data", "5GB@aws/use1-az1"], "that is a zone of us-east-1; name the region"),
         (["--store-in", "r2/auto"], "what r2 bills for traffic is not known"),
         (["--store-in", "gcp/us-central1"], "checkpoint.dir is s3://corp/ckpt, a bucket of aws; write aws/REGION"),
         (["resources.accelerators=H10:1"], "did you mean H100?"),
@@ -398,3 +416,11 @@ def test_neither_skypilot_nor_torch_nor_a_cloud_library_is_imported(recipe: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_region_without_gpus_and_a_cloud_without_a_list_are_told(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("resources.infra=[aws,lambda]", "--store-in", "aws/us-east-2", "--data", "5GB@aws/us-east-1")
+    assert main(["plan", str(recipe), *words, "-o", "json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert any("--store-in: no list has aws/us-east-2 (did you mean aws/us-east-1?)" in note for note in notes)
+    assert any("no list on this machine has lambda" in note for note in notes)

@@ -37,6 +37,21 @@ def test_a_deadline_bounds_it_by_the_dearest_place_that_is_accepted():
     assert told(limited, made=made).worst_usd == pytest.approx(20)
 
 
+def test_no_average_of_restarts_is_in_the_worst_case_and_what_one_costs_is_said():
+    """20 h at $1.00, and 500 GB once at $0.09; each restart moves them again. A budget is of machines."""
+    recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR))
+    haul = Haul(data=500 * GB, source=Site(cloud="aws", region="us-east-1"))
+    made = planned(offers(spot=1.0, at="gcp/us-central1"), recipe=recipe, haul=haul)
+    found = told(recipe, haul, made=made)
+    assert found.worst_usd == pytest.approx(20 + 45)
+    assert "with $45.00 for storage and traffic; each further restart moves bytes for up to $45.00" in found.worst
+    limited = told(replace(recipe, policy=Goal(budget=30.0)), haul, made=made)
+    assert limited.worst == (
+        "at worst $30.00: policy.budget, where the run pauses; storage and traffic are billed beside it; "
+        "each further restart moves bytes for up to $45.00"
+    )
+
+
 def test_without_a_limit_nothing_bounds_it_and_a_machine_left_alone_ends_by_itself():
     found = told(replace(SAVED, autostop=6 * HOUR))
     assert found.worst_usd is None

@@ -73,8 +73,9 @@ class Outlook:
     Margins are what an average run leaves, `…_p90` what nine of ten leave at least; below 0 what is missing. Where runs are drawn
     the deadline's are of those that are in time; `…_p90` None where not nine of ten are.
 
-    `worst_usd`: nothing may cost more; None: nothing bounds it. `unattended_usd`: what a machine costs that nobody supervises
-    until it ends itself. `upload_s`: of one checkpoint; it must be over before the notice is.
+    `worst_usd`: nothing may cost more but restarts, each of which moves bytes anew; None: nothing bounds it.
+    `unattended_usd`: what a machine costs that nobody supervises until it ends itself. `upload_s`: of one checkpoint; it must be
+    over before the notice is.
     """
 
     played: Played | None
@@ -206,16 +207,20 @@ def _interval(recipe: Recipe, task: Task, c: Candidate) -> Seconds | None:
 
 def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
     goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
+    each = max((c.aside.each_restart for c in made.candidates), default=0.0)
+    further = f"; each further restart moves bytes for up to {show_usd(each)}" if each else ""
     if goal.budget is not None:
-        return goal.budget, f"at worst {show_usd(goal.budget)}: policy.budget, where the run pauses"
+        beside = f"; storage and traffic are billed beside it{further}" if any(c.aside.usd for c in made.candidates) else ""
+        return goal.budget, f"at worst {show_usd(goal.budget)}: policy.budget, where the run pauses{beside}"
     if ends_at is None:
         return None, "at worst: no bound, since the recipe has neither policy.budget nor policy.deadline"
     dearest = _dearest(made) * recipe.num_nodes
-    beside = max(c.aside.usd for c in made.candidates)
-    usd = dearest * (ends_at - now) / HOUR + beside
+    undisturbed = max(c.aside.undisturbed(c.estimate.restarts) for c in made.candidates)
+    usd = dearest * (ends_at - now) / HOUR + undisturbed
+    within = f", with {show_usd(undisturbed)} for storage and traffic{further}" if undisturbed or each else ""
     return usd, (
         f"at worst {show_usd(usd)}: the dearest place that the recipe accepts, {show_rate(dearest)}, until the deadline in "
-        f"{show_duration(ends_at - now)}, where the run pauses; policy.budget bounds it lower"
+        f"{show_duration(ends_at - now)}, where the run pauses{within}; policy.budget bounds it lower"
     )
 
 
