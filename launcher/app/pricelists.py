@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -113,16 +114,46 @@ def unlisted(clouds: Iterable[str], index: PriceIndex) -> list[str]:
 
 def check_region(flag: str, region: str, index: PriceIndex, clouds: Collection[str] = CLOUDS) -> None:
     """Raises UsageError, with what was probably meant, where no list of these clouds has such a region."""
-    places = [place for place in index.places() if place[0] in clouds]
-    regions = {known for _, known, _ in places}
+    regions = _regions(flag, region, index, clouds)
     if region in regions:
         return
-    around = next((known for _, known, zone in places if zone == region), None)
     near = get_close_matches(region.lower(), sorted(regions), n=1, cutoff=0.6)
-    if around is not None:
-        raise UsageError(f"{flag} {region}: that is a zone of {around}; name the region")
     hint = f"did you mean {near[0]}?" if near else "`launch prices -o csv` shows those there are"
     raise UsageError(f"{flag} {region}: no list of {', '.join(clouds)} has such a region; {hint}")
+
+
+def foreign_region(flag: str, cloud: str, region: str, index: PriceIndex) -> str:
+    """What is to be said of a region that no whole list of the cloud has: a bucket may lie where no GPU is.
+
+    Raises UsageError for a zone, and for a region that somebody misspelt.
+    """
+    regions = _regions(flag, region, index, (cloud,))
+    if region in regions:
+        return ""
+    if meant := next((known for known in sorted(regions) if _is_slip(region, known)), None):
+        raise UsageError(f"{flag} {cloud}/{region}: no list has such a region; did you mean {cloud}/{meant}?")
+    is_whole = any(known.cloud == cloud and known.path for known in index.lists)
+    near = get_close_matches(region, sorted(regions), n=1, cutoff=0.6)
+    hint = f" (did you mean {cloud}/{near[0]}?)" if near else ""
+    return f"{flag}: no list has {cloud}/{region}{hint}; it is taken for one without GPUs" if is_whole else ""
+
+
+def _regions(flag: str, region: str, index: PriceIndex, clouds: Collection[str]) -> frozenset[str]:
+    """Those of these clouds' lists. Raises UsageError where `region` is a zone of one."""
+    places = [place for place in index.places() if place[0] in clouds]
+    regions = frozenset(known for _, known, _ in places)
+    around = next((known for _, known, zone in places if zone == region), region)
+    if region not in regions and around != region:
+        raise UsageError(f"{flag} {region}: that is a zone of {around}; name the region")
+    return regions
+
+
+def _is_slip(word: str, known: str) -> bool:
+    """Capitals, signs that changed places, a letter too many or too few. "ap-south-1" is none of "af-south-1", nor 2 of 1."""
+    word, (less, more) = word.lower(), sorted((word.lower(), known), key=len)
+    if re.sub(r"\D", "", word) != re.sub(r"\D", "", known):
+        return False
+    return sorted(word) == sorted(known) or less in [more[:at] + more[at + 1 :] for at in range(len(more))]
 
 
 def _address(variable: str, usual: str) -> str:
