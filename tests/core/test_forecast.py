@@ -128,6 +128,32 @@ def test_what_nobody_takes_away_has_no_spread():
     assert cost.usd_p90 == pytest.approx(cost.usd, rel=1e-3)
 
 
+@pytest.mark.parametrize("work", [10 * HOUR, 300 * HOUR, 10_000 * HOUR])
+def test_nor_has_it_any_however_long_it_takes(work: Seconds):
+    cost = estimate(replace(TASK, work=work, stall=0.0), price=2.0, life=FOREVER, interval=10 * HOUR)
+    assert cost.elapsed_p50 == cost.elapsed_p90 == cost.elapsed == work + TASK.restart_cost
+    assert (cost.restarts, cost.restarts_p90, cost.redone) == (0, 0, 0)
+    assert cost.restoring == pytest.approx(TASK.restart_cost)
+
+
+@pytest.mark.parametrize("interval", [None, 0.1 * HOUR, 0.5 * HOUR, 2 * HOUR, 10 * HOUR, 30 * HOUR])
+@pytest.mark.parametrize("life", [0.25 * HOUR, HOUR, 2.5 * HOUR, 10 * HOUR])
+@pytest.mark.parametrize("work", [HOUR, 10 * HOUR, 100 * HOUR])
+def test_p90_is_no_less_than_the_expectation_and_the_parts_add_up(work: Seconds, life: Seconds, interval: Seconds | None):
+    """Where a loss costs much of a life too, which was told as 10,008 h redone of 500 h, beside a P90 of 280 h."""
+    cost = estimate(replace(TASK, work=work), price=1.0, life=life, interval=interval)
+    assert cost.elapsed_p50 <= cost.elapsed_p90 >= cost.elapsed
+    assert cost.usd_p90 >= cost.usd
+    assert cost.restarts_p90 >= cost.restarts, "traffic goes by these"
+    assert cost.elapsed == pytest.approx(work + cost.saving + cost.restoring + cost.redone)
+    assert min(cost.saving, cost.restoring, cost.redone) >= 0
+
+
+def test_a_machine_that_is_lost_before_its_first_save_leaves_nothing():
+    never, too_late = (estimate(replace(TASK, stall=0.0), price=1.0, life=2 * HOUR, interval=i) for i in (None, 2 * TASK.work))
+    assert (never.elapsed_p50, never.elapsed_p90) == (too_late.elapsed_p50, too_late.elapsed_p90)
+
+
 @pytest.mark.parametrize("life", [0.5 * HOUR, 2 * HOUR, 10 * HOUR])
 def test_nine_of_ten_runs_take_longer_than_half_of_them_and_dollars_follow_hours(life: Seconds):
     cost, dear = (estimate(replace(TASK, num_nodes=2), price=price, life=life, interval=5 * MINUTE) for price in (1.0, 3.0))
