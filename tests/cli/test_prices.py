@@ -175,6 +175,24 @@ def test_the_region_stands_beside_a_zone_that_does_not_tell_it(capsys: pytest.Ca
     assert "use1-az2  us-east-1  p3.2xlarge" in capsys.readouterr().out
 
 
+def test_a_slower_board_of_a_gpu_is_found_under_its_name_and_counts_at_its_own_speed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = (
+        ("Standard_NC40ads_H100_v5", "H100", 1, 9.89, 8.35, "zone"),
+        ("gpu_1x_h100_pcie", "H100", 1, 9.89, 7.56, "zone"),
+        ("sxm", "H100", 1, 20, 9.89, "zone"),
+    )
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "boards", aws=lists.aws(*rows))))
+    found = {offer["instance"]: offer["accelerator"] for offer in offers(capsys, "H100", "--cloud", "aws")}
+    assert found == {"Standard_NC40ads_H100_v5": "H100-NVL", "gpu_1x_h100_pcie": "H100-PCIe", "sxm": "H100"}
+    (tmp_path / "r.yaml").write_text("resources: {accelerators: 'H100:1', infra: [aws], use_spot: true}\nrun: python train.py\n")
+    assert main(["prices", "H100", "--for", str(tmp_path / "r.yaml"), "--cloud", "aws", "-o", "json"]) == 0
+    hours = {total["accelerator"]: total["hours"] for total in json.loads(capsys.readouterr().out)["totals"]}
+    assert set(hours) == {"H100", "H100-PCIe", "H100-NVL"}
+    assert hours["H100"] < hours["H100-NVL"] < hours["H100-PCIe"]
+
+
 def test_csv_holds_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prices", "V100", "--cloud", "aws", "-o", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -45,6 +45,12 @@ _AZURE_COUNTS = {
     "Standard_ND96is_H100_v5": 8.0,
 }
 
+# Listed as H100, which is the SXM board elsewhere. Lambda's own name says so; Microsoft Learn, "NCadsH100v5-series": H100 NVL.
+_BOARDS = {
+    "gpu_1x_h100_pcie": "H100-PCIe",
+    "Standard_NC40ads_H100_v5": "H100-NVL",
+    "Standard_NC80adis_H100_v5": "H100-NVL",
+}
 # What would move a terminal's cursor, colour it or turn its lines round; the end of a line is none of it.
 _UNSHOWN = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 
@@ -145,7 +151,7 @@ def _quote(cloud: str, row: Row, instance: str, count: float, *, spot: UsdPerHou
         region=row["Region"],
         zone=row.get("AvailabilityZone") or None,
         instance=instance,
-        accelerator=row["AcceleratorName"],
+        accelerator=_BOARDS.get(instance, row["AcceleratorName"]),
         accelerators=count,
         vcpus=_number(row.get("vCPUs", "")),
         memory_gib=_number(row.get("MemoryGiB", "")),

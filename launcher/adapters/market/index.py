@@ -18,7 +18,7 @@ from launcher.adapters.market.sources import CLOUDS, Places
 from launcher.core.market.quote import Doubt, Quote
 from launcher.units import Utc
 
-VERSION = 2  # of the index's layout and of what catalogs are read by: another one is built anew
+VERSION = 3  # of the index's layout and of what catalogs are read by: another one is built anew
 
 BUNDLED_LIST = Path(__file__).with_name("listed.csv")
 FIELDS = tuple(field.name for field in fields(Quote))  # the columns of `quotes` behind the first; the last is `doubts`

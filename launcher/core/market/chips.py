@@ -31,6 +31,8 @@ CHIPS = {
     "L40S": Chip(tflops_16=362, tflops_32=91.6, memory_gib=48, bandwidth=864, source="NVIDIA L40S data sheet, 2023"),
     "H100": Chip(tflops_16=989, tflops_32=67, memory_gib=80, bandwidth=3350, source="NVIDIA H100 (SXM) data sheet, 2023"),
     "H100-MEGA": Chip(tflops_16=989, tflops_32=67, memory_gib=80, bandwidth=3350, source="NVIDIA H100 (SXM) data sheet, 2023"),
+    "H100-PCIe": Chip(tflops_16=756, tflops_32=51, memory_gib=80, bandwidth=2000, source="NVIDIA H100 (PCIe) data sheet, 2023"),
+    "H100-NVL": Chip(tflops_16=835, tflops_32=60, memory_gib=94, bandwidth=3900, source="NVIDIA H100 (NVL) data sheet, 2024"),
     "GH200": Chip(tflops_16=990, tflops_32=67, memory_gib=96, bandwidth=4000, source="NVIDIA GH200 data sheet, 2023"),
     "H200": Chip(tflops_16=989, tflops_32=67, memory_gib=141, bandwidth=4800, source="NVIDIA H200 data sheet, 2024"),
     "B200": Chip(tflops_16=2250, tflops_32=75, memory_gib=180, bandwidth=8000, source="NVIDIA HGX B200 data sheet, 2024"),

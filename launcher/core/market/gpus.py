@@ -34,6 +34,13 @@ ALIASES = {
 }
 # Sold under a name of its own, the same chip for training: what is asked for under the first finds the others too.
 SAME_CHIP = {"H100": ("H100-SXM", "H100-MEGA"), "A100-80GB": ("A100-80GB-SXM",), "H200": ("H200-SXM",)}
+# Slower boards with that chip: who asks for the first accepts them, and each counts at its own speed.
+BOARDS = {"H100": ("H100-PCIe", "H100-NVL")}
+
+
+def is_board_of(name: str, accelerator: str) -> bool:
+    """Whether who asks for `name` accepts this one."""
+    return name.lower() == accelerator.lower() or accelerator in BOARDS.get(name.upper(), ())
 
 
 def canonical(name: str) -> str:
@@ -49,7 +56,7 @@ def matching(wanted: str, known: Iterable[str]) -> tuple[str, ...]:
     if any(sign in pattern for sign in "*?["):
         return tuple(name for name in names if fnmatch.fnmatchcase(name.lower(), pattern))
     meant = {pattern, *(other.lower() for other in SAME_CHIP.get(pattern.upper(), ()))}
-    return tuple(name for name in names if name.lower() in meant)
+    return tuple(name for name in names if name.lower() in meant or is_board_of(pattern, name))
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from launcher.codec import Json
 from launcher.core.market.chips import CHIPS, Chip
+from launcher.core.market.gpus import is_board_of
 from launcher.core.plan.work import GPT
 from launcher.core.recipe import AUTO, Recipe, memory_named
 from launcher.units import Bytes
@@ -142,7 +143,7 @@ def _means(name: str, accelerator: str) -> bool:
     if name == AUTO:
         return chip is not None
     if memory is None:
-        return name.lower() == accelerator.lower()
+        return is_board_of(name, accelerator)
     if chip is None:
         return False
     return chip.memory_gib >= memory.gib if memory.is_least else chip.memory_gib == memory.gib
