@@ -290,7 +290,9 @@ def test_what_the_nearest_miss_advises_suffices(
     row = "a2,A100,1,8.0,61.0,,3.00,0.40403,us-east-1,use1-az1,x86_64"
     monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "one", aws=f"{lists.AWS}\n{row}\n")))
     assert main(["plan", str(recipe), "resources.max_hourly_cost=0.40"]) == 3
-    assert "allow $0.41/h as resources.max_hourly_cost" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "its $0.40403/h is above resources.max_hourly_cost $0.40/h" in said
+    assert "allow $0.41/h as resources.max_hourly_cost" in said
     answer(capsys, recipe, "resources.max_hourly_cost=0.41")
 
 

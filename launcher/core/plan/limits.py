@@ -158,7 +158,9 @@ def _price_fault(recipe: Recipe, offer: Offer) -> str | None:
     limit = recipe.resources.max_hourly_cost
     if limit is None or offer.price_cap <= limit:
         return None
-    return f"its {show_rate(offer.price_cap)} is above resources.max_hourly_cost {show_rate(limit)}"
+    alike = show_rate(offer.price_cap) == show_rate(limit)
+    price = f"${offer.price_cap:.6g}/h" if alike else show_rate(offer.price_cap)
+    return f"its {price} is above resources.max_hourly_cost {show_rate(limit)}"
 
 
 # Regions named for Europe where EU law does not hold: London, Zurich.
