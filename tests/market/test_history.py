@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.adapters.market import history as history_module
 from launcher.adapters.market.catalog import read_catalog
-from launcher.adapters.market.history import KEPT, PriceHistory
+from launcher.adapters.market.history import PriceHistory
 from launcher.core.market.quote import Quote
 from tests.market import lists
 
@@ -68,23 +69,25 @@ def test_a_row_that_stands_twice_in_a_list_does_not_change_each_time(history: Pr
     assert history.add([*QUOTES, dearer(QUOTES[0])], 200.0) == 0
 
 
-def test_a_clock_far_ahead_once_neither_freezes_nor_forgets(history: PriceHistory) -> None:
+def test_a_clock_far_ahead_neither_freezes_nor_forgets_however_often_it_is_asked(history: PriceHistory) -> None:
     history.add(QUOTES[:1], 100.0)
     history.add([dearer(QUOTES[0])], 200.0)
-    history.add(QUOTES[:1], 100 * KEPT)
-    assert history.add([dearer(QUOTES[0])], 300.0) == 1
-    assert history.add([dearer(QUOTES[0])], 400.0) == 0
+    history.add(QUOTES[:1], 1e12)
+    history.add([dearer(QUOTES[0])], 1e12 + 1)
+    assert history.add(QUOTES[:1], 300.0) == 1
+    assert history.add(QUOTES[:1], 400.0) == 0
     (only,) = history.past(["V100"])
-    assert (only.now, only.num_changes) == (1.0, 3)
+    assert (only.now, only.first_at, only.num_changes) == (0.5, 100.0, 4)
 
 
-def test_old_rows_go_and_the_price_that_holds_stays(history: PriceHistory) -> None:
-    for at, quote in ((100.0, QUOTES[0]), (200.0, dearer(QUOTES[0])), (300.0, QUOTES[0])):
-        history.add([quote], at)
-    for _ in range(2):  # by the clock of the addition before
-        history.add(QUOTES[:2], 250.0 + KEPT)
-    (kept,) = [past for past in history.past(["V100"]) if past.place == "use1-az0"]
-    assert (kept.first_at, kept.num_changes) == (200.0, 1)
+def test_of_too_many_changes_of_a_machine_the_first_go(history: PriceHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "KEPT_MOST", 3)
+    history.add(QUOTES[1:], 100.0)
+    for n in range(9):
+        history.add([dearer(QUOTES[0]) if n % 2 else QUOTES[0]], 200.0 + n, singly=QUOTES[1:])
+    changed, *others = history.past(["V100"])
+    assert (changed.first_at, changed.num_changes, changed.now) == (206.0, 2, 0.5)
+    assert [past.first_at for past in others] == [100.0, 100.0], "others keep the price that holds"
 
 
 def test_two_refreshes_at_once_note_each_change_once(history: PriceHistory, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 One small database in the home. A row is a price from an instant on, until the next row of the same machine and zone; so a list
 that did not change adds nothing, however often it is fetched. Rows are in the order of their numbers, since clocks may be wrong.
-Those older than KEPT go, save each machine's newest.
+Of more than KEPT_MOST of a machine the first go, whatever their dates.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.core.market.quote import Quote
-from launcher.units import HOUR, Seconds, UsdPerHour, Utc
+from launcher.units import Seconds, UsdPerHour, Utc
 
-KEPT: Seconds = 180 * 24 * HOUR
+KEPT_MOST = 200  # rows of a machine; half a year where its price changes daily
 BUSY_MOST_S: Seconds = 10.0  # another command writes; it is done within that, or its process hangs
 
 Key = tuple[object, ...]  # the columns of _MACHINE
@@ -70,10 +70,9 @@ class PriceHistory:
             known = self._newest()
             gone = {key: (None, None) for key in known if key[0] in clouds and key not in listed}
             changed = {key: prices for key, prices in {**listed, **gone}.items() if known.get(key, (0, None))[1] != prices}
-            before = self._database.execute("SELECT at FROM prices ORDER BY num DESC LIMIT 1").fetchone()
             rows = [(known[key][0] if key in known else self._machine(key), at, *prices) for key, prices in changed.items()]
             self._database.executemany("INSERT INTO prices (machine, at, spot, on_demand) VALUES (?, ?, ?, ?)", rows)
-            self._prune(min(at, before[0] if before else at) - KEPT)  # the earlier: one clock far ahead forgets nothing
+            self._prune(machine for machine, *_ in rows)
         return len(changed)
 
     def is_empty(self) -> bool:
@@ -118,12 +117,11 @@ class PriceHistory:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _prune(self, before: Utc) -> None:
-        """What was replaced before that instant: a price that still held then stays."""
-        self._database.execute(
-            "DELETE FROM prices WHERE EXISTS (SELECT 1 FROM prices p WHERE p.machine = prices.machine AND p.num > prices.num "
-            "AND p.at < ?)",
-            (before,),
+    def _prune(self, machines: Iterable[int]) -> None:
+        self._database.executemany(
+            "DELETE FROM prices WHERE machine = ? AND num <= "
+            "(SELECT num FROM prices WHERE machine = ? ORDER BY num DESC LIMIT 1 OFFSET ?)",
+            [(machine, machine, KEPT_MOST) for machine in machines],
         )
 
 

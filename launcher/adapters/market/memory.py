@@ -16,7 +16,7 @@ from launcher.adapters.market.turns import turn
 from launcher.core.market.lives import Lesson
 from launcher.units import HOUR, Seconds, Utc
 
-KEPT: Seconds = 180 * 24 * HOUR  # what is older is not asked any more; as of prices
+KEPT: Seconds = 180 * 24 * HOUR  # what is older is not asked any more; it would weigh 1/64 (lives.py)
 KEPT_MOST = 2000  # 1 MB, read in 0.05 s
 
 
