@@ -145,7 +145,7 @@ def _work(text: str | None, recipe: Recipe, known: Experience) -> tuple[Work, di
     steps = num_steps(recipe)
     paces = known.paces(recipe) if steps else {}
     measured = {gpus: steps / pace for gpus, pace in paces.items()} if steps else {}
-    name, _, count = next(iter(measured), "").partition(":")
+    name, _, count = next((gpus for gpus in measured if gpus.partition(":")[0] in CHIPS), "").partition(":")
     found = work_of(recipe)
     if not name:
         return found, {}

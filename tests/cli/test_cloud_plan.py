@@ -237,6 +237,22 @@ def test_a_pace_is_of_the_gpus_used_on_as_many_machines(capsys: pytest.CaptureFi
     assert hours == {"A100": pytest.approx(10.0), "T4": pytest.approx(10.0 * 312 / 65)}
 
 
+def test_a_pace_on_a_gpu_without_a_data_sheet_says_nothing_of_others(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from launcher.adapters import recipe_file
+
+    path = tmp_path / "gpt.yaml"
+    path.write_text("name: gpt\nresources: {infra: [aws]}\ntrainer: {kind: launcher.trainers.gpt, steps: 4000}\n")
+    placed = Placement(
+        cloud="aws", region="us-east-1", zone="z", instance="x", accelerator="NoSheet", accelerators=1, capacity=Capacity.SPOT
+    )
+    lesson = Lesson(
+        run="r", incarnation="i", attempt=1, at=time.time(), placement=placed, outcome=Outcome.HELD, life=HOUR,
+        program=program_of(recipe_file.load(str(path)).recipe), steps_per_s=1.0, gpus=1,
+    )  # fmt: skip
+    Memory(memory_path(tmp_path / "home")).add([lesson])
+    assert "measured" not in document(capsys, path)["work"]["basis"]
+
+
 def test_a_checkpoint_is_as_large_as_an_earlier_run_left_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A rehearsal's too: what is saved is the same on any machine. What is said counts more, what is counted less."""
     sim = preempted()
