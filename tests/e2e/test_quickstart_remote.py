@@ -22,13 +22,13 @@ from tests.servers.running import ROOT
 
 SHARE_FAILING = 0.05
 OUTAGE_S: Seconds = 20.0
-WITHIN_S: Seconds = 400.0
+WITHIN_S: Seconds = 800.0  # a busy machine; only a failure waits so long
 # At least three machines are taken away: of a quick machine by the steps, of one that is busy with other tests by the speed.
 STEPS = 1000
 LONG = (f"trainer.steps={STEPS}", "local.speed=250")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("faulty", ["s3", "gs", "az"], indirect=True)
 def test_a_run_ends_with_its_proof_whatever_its_store_does(faulty: Faulty, tmp_path: Path) -> None:
     faulty.proxy.extend(seeded(seed=len(faulty.name), share=SHARE_FAILING))
