@@ -74,8 +74,7 @@ def _timeline(recipe: Recipe, recording: Recording) -> Source:
     gpus = tuple(dict.fromkeys(_gpu(quote.offer) for quote in found))
     if not recipe.resources.accelerators:
         recipe = replace(recipe, resources=replace(recipe.resources, accelerators=gpus))
-    taken = accepted(recipe, tuple(quote.offer for quote in found))
-    kept = tuple(quote for quote in found if quote.offer in taken)
+    kept = tuple(quote for quote in found if accepted(recipe, (_cheapest(quote),)))
     period = next(iter(recording.capacity.values())).period
 
     def market(seed: int) -> Market:
@@ -85,7 +84,12 @@ def _timeline(recipe: Recipe, recording: Recording) -> Source:
     note = f"trace {recording.name}: {_of_places(kept)}, recorded over {period / HOUR:.0f} h; each seed begins elsewhere in it"
     if len({_gpu(quote.offer) for quote in kept}) > 1:
         note += "; training is taken to be as fast on each of these GPUs"
-    return _source(recording.name, recipe, tuple(quote.offer for quote in found), market, note)
+    return _source(recording.name, recipe, tuple(map(_cheapest, found)), market, note)
+
+
+def _cheapest(quote: RecordedOffer) -> Offer:
+    """At the lowest price that it ever had."""
+    return quote.offer if quote.price is None else replace(quote.offer, price=min(quote.price.values))
 
 
 def _source(name: str, recipe: Recipe, offers: tuple[Offer, ...], market: Callable[[int], Market], note: str) -> Source:

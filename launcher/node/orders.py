@@ -22,8 +22,10 @@ from launcher.core.run.events import (
     RunFailed,
     RunPaused,
     RunSucceeded,
+    StopAtMoved,
     WriterGranted,
 )
+from launcher.units import Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,17 @@ class Dismissed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """The fold of the journal for one attempt. `grants` names the parent of every attempt that was granted."""
+    """The fold of the journal for one attempt. `grants` names the parent of every attempt that was granted.
+
+    `stop_at`: where the budget ends it, None while that is as it was told at its start.
+    """
 
     attempt: int
     grant: Grant | None = None
     dismissed: Dismissed | None = None
     grants: dict[int, CommitRef | None] = field(default_factory=dict)
     unreadable: tuple[int, ...] = ()
+    stop_at: Utc | None = None
 
 
 def read_orders(before: Orders, entries: Sequence[Entry]) -> Orders:
@@ -86,6 +92,8 @@ def _heed(orders: Orders, number: int, event: Event) -> Orders:
             return _granted(orders, number, attempt, parent)
         case AttemptUnwanted(attempt=orders.attempt, reason=reason, drain=drain):
             return _dismiss(orders, Dismissed(reason=reason, drain=drain))
+        case StopAtMoved(attempt=orders.attempt, stop_at=stop_at):
+            return replace(orders, stop_at=stop_at)
         case AttemptLost(attempt=orders.attempt, evidence=evidence):
             return _dismiss(orders, Dismissed(reason=f"given up for lost: {evidence}", drain=True))
         case AttemptRefused(attempt=orders.attempt) | AttemptExited(attempt=orders.attempt):

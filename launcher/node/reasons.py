@@ -73,7 +73,8 @@ class Reasons:
 
     def _by_time(self, now: Situation) -> Told | None:
         spec, tempo, mono = self._spec, self._tempo, time.monotonic()
-        if spec.stop_at is not None and self._utc() >= spec.stop_at:
+        stop_at = spec.stop_at if now.orders.stop_at is None else now.orders.stop_at
+        if stop_at is not None and self._utc() >= stop_at:
             return Told(reason="the budget ends here (stop_at)")
         alone = tempo.market(mono - now.supervisor_moved_at)
         if alone >= max(spec.autostop, tempo.autostop_floor):

@@ -228,6 +228,7 @@ class SimMachine:
             self._body.after(self._tempo.journal_poll, self._look)
             return
         self._supervisor_moved_at = self._body.now
+        stop_at = self._orders.stop_at
         records = [entry for entry in fresh if isinstance(entry, Record)]
         is_plain = len(records) == len(fresh) and not any(isinstance(r.event, RecordVoided) for r in records)
         if is_plain and not self._orders.unreadable:
@@ -235,6 +236,8 @@ class SimMachine:
         else:
             self._orders = read_orders(self._orders, self._journal.known())
             self._beat = replace(self._beat, unreadable=self._orders.unreadable, sequence=0)
+        if self._orders.stop_at != stop_at:
+            self._watch_budget()
         if self._orders.dismissed is not None:
             self._obey(self._orders.dismissed)
         elif self._orders.grant is not None:
@@ -282,7 +285,7 @@ class SimMachine:
 
     def _watch_budget(self) -> None:
         """Its own clock says when `stop_at` is, which may be wrong and may be set meanwhile."""
-        stop_at = self.spec.stop_at
+        stop_at = self.spec.stop_at if self._orders.stop_at is None else self._orders.stop_at
         if stop_at is None:
             return
         left = stop_at - self._body.clock.utc_s()

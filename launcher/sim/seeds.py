@@ -72,7 +72,7 @@ def _recipe(dice: random.Random, plan: FaultPlan, pace: Pace) -> tuple[Recipe, f
 
 def _limited(dice: random.Random, recipe: Recipe, rows: tuple[Offer, ...]) -> Recipe:
     """With limits on price and place at times, and never so narrow that nothing can be bought."""
-    cost = dice.choice((None, None, None, 1.45, 2.0))
+    cost = dice.choice((None, None, None, 1.05, 2.0))
     residency = dice.choice(((), (), (), ("us",), ("eu",)))
     limited = replace(recipe, resources=replace(recipe.resources, max_hourly_cost=cost), residency=residency)
     wanted = Capacity.ON_DEMAND if recipe.policy.strategy == "on-demand" else Capacity.SPOT
@@ -95,7 +95,7 @@ def _offer(zone: tuple[str, str, str | None, float], capacity: Capacity) -> Offe
         placement=placement,
         price=price if is_spot else ON_DEMAND,
         on_demand_price=ON_DEMAND,
-        price_cap=1.5 * price if is_spot else ON_DEMAND,
+        price_cap=ON_DEMAND,
         mean_life=2 * HOUR if is_spot else 1e9,
         notice_lead=NOTICE_LEAD[cloud],
         source="simulated",

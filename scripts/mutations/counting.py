@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.core.run import events as ev
-from launcher.core.run import interpret, ledger
+from launcher.core.run import interpret, ledger, purse
 from launcher.core.run.ledger import Range
 from launcher.core.run.observation import Sightings, Watch
 from launcher.core.run.state import Attempt, RunState
-from launcher.units import Utc
-from scripts.mutations.mutant import Mutant, Swap
+from launcher.units import Usd, Utc
+from scripts.mutations.mutant import Mutant, Swap, has_budget
 
 
 def _twice(billed: Callable[[RunState], Range]) -> Any:
@@ -28,6 +28,10 @@ def _from_the_claim(alive: Callable[..., Iterator[ev.AttemptEvent]]) -> Any:
     return wrong
 
 
+def _past_is_free(committed: Callable[..., Usd]) -> Any:
+    return lambda state, now, but=None: committed(state, now) if but is None else 0.0
+
+
 MUTANTS = (
     Mutant(
         name="bill twice",
@@ -42,5 +46,12 @@ MUTANTS = (
         killer="bill",
         swaps=(Swap(interpret, "_alive", _from_the_claim),),
         only=frozenset(),
+    ),
+    Mutant(
+        name="go on for nothing",
+        breaks="A machine that may go on for longer is given the whole budget anew.",
+        killer="limits",
+        swaps=(Swap(purse, "committed", _past_is_free),),
+        fits=has_budget,
     ),
 )

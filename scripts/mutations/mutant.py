@@ -31,6 +31,10 @@ def any_seed(world: FaultyWorld) -> bool:
     return True
 
 
+def has_budget(world: FaultyWorld) -> bool:
+    return world.recipe.policy.budget is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """`only`: the faults of its worlds, None for those that each seed draws. `fits`: seeds in which the bug can show at all."""

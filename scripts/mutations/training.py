@@ -27,10 +27,9 @@ from launcher.core.contract import (
 )
 from launcher.errors import KeyExists
 from launcher.sim import machine, trainer
-from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
 from launcher.units import Step
-from scripts.mutations.mutant import Mutant, Swap
+from scripts.mutations.mutant import Mutant, Swap, has_budget
 
 Claims = Callable[[ObjectStore, Claim], bool]
 
@@ -95,10 +94,6 @@ def _no_stop_at(attempt_spec: Callable[..., AttemptSpec]) -> Any:
     return lambda state, attempt, url: replace(attempt_spec(state, attempt, url), stop_at=None)
 
 
-def _has_budget(world: FaultyWorld) -> bool:
-    return world.recipe.policy.budget is not None
-
-
 MUTANTS = (
     Mutant(
         name="skip the claim",
@@ -133,6 +128,6 @@ MUTANTS = (
         breaks="A machine trains on past the instant at which its price would exhaust the budget.",
         killer="limits",
         swaps=(Swap(supervisor, "attempt_spec", _no_stop_at),),
-        fits=_has_budget,
+        fits=has_budget,
     ),
 )

@@ -89,7 +89,7 @@ def test_the_plan_tells_all_that_a_yes_would_mean(capsys: pytest.CaptureFixture[
         "for 10.0 h of A100:1, as --work says",
         "with launcher.train every",
         "at worst $40.00: policy.budget",
-        "ends after 12.0 h, $12.00 at most",
+        "ends after 12.0 h, $36.00 at most",
         "the run as a whole, drawn 200 times from place to place: ",
         "on average; in nine of ten runs at least",
         "deadline: ",

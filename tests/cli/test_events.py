@@ -48,6 +48,7 @@ def samples() -> list[ev.Event]:
         ev.RunCancelled(at=NOW, reason="cancelled on request"),
         ev.AttemptRefused(at=NOW, attempt=1, failure=refused),
         ev.WarningSeen(at=NOW, attempt=1, warning="a save failed"),
+        ev.StopAtMoved(at=NOW, attempt=1, stop_at=NOW + HOUR),
         ev.InstanceMissed(at=NOW, attempt=1),
         ev.InstanceFound(at=NOW, attempt=1),
         builders.lost(1),

@@ -90,6 +90,12 @@ def test_the_end_of_a_bill_shows_that_the_attempt_had_ended() -> None:
     assert state.attempts[2].end.end is EndKind.OTHER
 
 
+def test_what_a_machine_whose_request_is_void_may_spend_wakes_nothing() -> None:
+    state = after(worked_run(), paused(), ev.StopAtMoved(at=NOW, attempt=2, stop_at=NOW + HOUR))
+    invariants.check(state)
+    assert not state.wanted
+
+
 def test_a_number_given_before_a_later_record_voids_more_is_the_attempts_own() -> None:
     """A RecordVoided that is itself void is made up for by the next, which uses up the numbers at a later place."""
     state = new_run()

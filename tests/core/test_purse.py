@@ -5,17 +5,18 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.market.belief import MarketView
+from launcher.core.market.offer import Offer
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import plan
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import Goal
+from launcher.core.recipe import Goal, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.observation import Watch
-from launcher.core.run.purse import budget_ends_at, committed, enough, reserve, time_enough
+from launcher.core.run.purse import budget_ends_at, committed, enough, later_stop, reserve, time_enough
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
-from launcher.units import HOUR
+from launcher.units import HOUR, UsdPerHour
 from tests.builders import NOW, after, lost, new_run, recipe, requested, started, training_run
 from tests.builders import committed as commit
 from tests.core.markets import market, spot
@@ -39,6 +40,67 @@ def test_an_overlapping_attempt_counts_the_older_one_as_running_to_its_own_end()
     stop_at = budget_ends_at(state, spot("us-east-1a", 1.0), NOW)
     state = after(state, requested(state, stop_at=stop_at), started(1))
     assert committed(state, NOW) == pytest.approx(2.0)
+
+
+def dear_later(zone: str = "us-east-1a", cap: UsdPerHour = 3.0) -> Offer:
+    return replace(spot(zone, 1.0), price_cap=cap)
+
+
+def living(budget: float, *, nodes: int = 1, offer: Offer | None = None) -> RunState:
+    """An attempt that was told when the budget ends it, and runs."""
+    state = new_run(recipe(policy=Goal(budget=budget), num_nodes=nodes))
+    offer = offer or dear_later()
+    stop_at = budget_ends_at(state, offer, NOW)
+    return after(state, replace(requested(state, stop_at=stop_at), offer=offer), started(1))
+
+
+def test_what_a_machine_cost_less_than_its_cap_buys_time_that_the_budget_still_pays_for_at_the_cap():
+    state = living(30.0, nodes=2)
+    now, records = NOW, 0
+    while (stop_at := state.attempts[1].stop_at) is not None and now < stop_at:
+        [moved] = deliberate(state, POLICIES["spot"](), market(dear_later()), Watch(), now).events or [None]
+        if isinstance(moved, ev.StopAtMoved):
+            state, records = after(state, moved), records + 1
+            assert committed(state, now) == pytest.approx(30.0), "whoever supervises no more"
+        now += 60.0
+    assert 30.0 - 2 * (now - NOW) / HOUR * 1.0 < 3 * 2 * reserve(state) / HOUR * 3.0, "14 h of 15 instead of 5"
+    assert records < 15
+
+
+def test_time_that_is_not_worth_a_start_is_no_record():
+    state = living(30.0)
+    assert state.attempts[1].stop_at is not None
+    early, due = NOW + 4 * HOUR, NOW + 7 * HOUR
+    assert later_stop(state, state.attempts[1], early) is None, "9.8 h of which 5.8 are left: 2.7 are gained"
+    assert later_stop(state, state.attempts[1], due) == pytest.approx(due + 23 / 3 * HOUR - reserve(state))
+    assert later_stop(state, state.attempts[1], state.attempts[1].stop_at + 1) is None, "it has ended"
+    nearly = living(1.0, offer=dear_later(cap=1.01))
+    assert all(later_stop(nearly, nearly.attempts[1], NOW + m * 60) is None for m in range(60))
+
+
+def test_the_same_budget_is_given_to_one_machine_only():
+    state = living(30.0)
+    later = NOW + 7 * HOUR
+    second = replace(requested(state, "b", at=later, stop_at=later + HOUR), offer=dear_later("b"))
+    state = after(state, second, started(2, at=later))
+    taken = 3.0 * (HOUR + reserve(state)) / HOUR
+    assert later_stop(state, state.attempts[1], later) == pytest.approx(later + (23 - taken) / 3 * HOUR - reserve(state))
+
+
+def test_no_time_is_given_where_the_price_has_risen_or_is_not_known():
+    state, later = living(30.0), NOW + 7 * HOUR
+    offers = (dear_later(), replace(dear_later(), price=1.1), dear_later("us-west-2a"))
+    told = [deliberate(state, POLICIES["spot"](), market(offer), Watch(), later).events for offer in offers]
+    assert [[type(event) for event in events] for events in told] == [[ev.StopAtMoved], [], []]
+
+
+def test_no_machine_is_asked_for_whose_price_now_is_above_the_limit():
+    limited = recipe(resources=Resources(max_hourly_cost=1.0))
+    view = market(replace(spot("us-east-1a", 1.1), price_cap=1.1), replace(spot("us-east-1b", 1.0), price_cap=3.0))
+    [event] = decide(new_run(limited), view)
+    assert isinstance(event, ev.AttemptRequested)
+    assert event.offer.placement.zone == "us-east-1b"
+    assert decide(new_run(limited), market(spot("us-east-1a", 1.1))) == ()
 
 
 def test_a_budget_that_buys_no_start_pauses_with_exit_4_and_says_what_is_left():

@@ -70,6 +70,17 @@ def test_spot_that_costs_nearly_as_much_as_on_demand_loses_by_its_restarts() -> 
     assert first.estimate.restarts == pytest.approx(first.estimate.elapsed / SPOT_LIFE)
 
 
+def test_spot_may_come_to_cost_what_on_demand_does_where_that_is_known() -> None:
+    asked = (quote("A100", spot=0.5, on_demand=2.0), quote("A100", spot=0.5, on_demand=None))
+    caps = {(o.placement.capacity.value, o.price, o.price_cap) for q in asked for o in offers_of(q)}
+    assert caps == {("spot", 0.5, 2.0), ("on-demand", 2.0, 2.0), ("spot", 0.5, 0.5)}
+
+
+def test_a_limit_per_hour_is_on_the_price_now() -> None:
+    limited = replace(RECIPE, resources=replace(RECIPE.resources, accelerators=("A100:1",), max_hourly_cost=0.9))
+    assert [usd for _, usd, _ in finish(quote("A100", spot=0.5, on_demand=2.0), recipe=limited)] != []
+
+
 def test_limits_of_the_recipe_hold() -> None:
     limited = replace(RECIPE, resources=replace(RECIPE.resources, accelerators=("A100:1",), max_hourly_cost=0.9))
     found = finish(quote("A100", on_demand=0.8), quote("A100", 8, on_demand=4.0), quote("H100", on_demand=0.5), recipe=limited)

@@ -120,3 +120,9 @@ def test_machine_without_a_supervisor_saves_and_ends() -> None:
 def test_budget_ends_at_its_instant() -> None:
     assert reasons(now=99.0, stop_at=100.0).to_end(situation()) is None
     assert reasons(now=100.0, stop_at=100.0).to_end(situation()) is not None
+
+
+def test_budget_that_goes_further_ends_later() -> None:
+    moved = situation(orders=Orders(attempt=1, stop_at=200.0))
+    assert reasons(now=199.0, stop_at=100.0).to_end(moved) is None
+    assert reasons(now=200.0, stop_at=100.0).to_end(moved) is not None

@@ -10,6 +10,7 @@ from launcher.core.run.events import (
     AttemptUnwanted,
     Event,
     RunPaused,
+    StopAtMoved,
     SupervisorStarted,
     WriterGranted,
 )
@@ -97,3 +98,9 @@ def test_end_of_the_run_before_this_attempt_was_requested_does_not_count() -> No
     paused = RunPaused(at=0.0, exit_code=4, reason="budget")
     assert read_orders(TWO, journal(paused)).dismissed is not None
     assert read_orders(TWO, journal(paused, requested(2))).dismissed is None
+
+
+def test_the_budget_ends_it_where_the_newest_record_of_its_own_says() -> None:
+    told = [StopAtMoved(at=0.0, attempt=n, stop_at=at) for n, at in ((2, 10.0), (2, 20.0), (1, 99.0))]
+    assert read_orders(TWO, journal(STARTED, requested(2))).stop_at is None
+    assert read_orders(TWO, journal(STARTED, requested(2), *told)).stop_at == 20.0

@@ -18,13 +18,13 @@ from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import replay
 from launcher.core.run.ledger import ledger, spent
-from launcher.core.run.state import EndKind
+from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, StoreUnknown
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.trainer import Pace
 from launcher.units import HOUR, MINUTE
-from tests.simulation.worlds import START, FixedTrace, Sim, recipe
+from tests.simulation.worlds import OFFERS, START, FixedTrace, Sim, recipe
 
 
 def chain(sim: Sim) -> list[CommitRef]:
@@ -182,6 +182,38 @@ def test_a_budget_pauses_the_run_before_it_is_overspent():
     assert state.terminal.exit_code == 4
     assert 0.5 < spent(state, sim.clock.utc_s()).high <= 1.5
     assert state.newest_step > 0
+
+
+DEAR_LATER = tuple(replace(offer, price_cap=3.0) for offer in OFFERS)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_machine_that_costs_a_third_of_what_it_might_is_not_ended_while_the_budget_pays_for_it(skips: bool):
+    sim = Sim(recipe=recipe(budget=2.5), trace=FixedTrace(up=100 * HOUR), rows=DEAR_LATER, skips=skips)
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert len(state.attempts) == 1
+    assert 0 < len(sim.of(ev.StopAtMoved)) < 10
+
+
+def test_a_machine_whose_supervisor_has_died_ends_where_it_was_told_last():
+    sim = Sim(recipe=recipe(budget=2.5, steps=10**6), trace=FixedTrace(up=100 * HOUR), rows=DEAR_LATER)
+
+    class Died(BaseException):
+        pass
+
+    def die(event: ev.Event, state: RunState) -> None:
+        if isinstance(event, ev.StopAtMoved):
+            raise Died
+
+    with pytest.raises(Died):
+        sim.run(die)
+    [moved] = sim.of(ev.StopAtMoved)
+    assert isinstance(moved, ev.StopAtMoved)
+    sim.timeline.sleep_until(START + 20 * HOUR)
+    [instance] = sim.cloud.instances.values()
+    assert instance.ended_at is not None
+    assert moved.stop_at <= instance.ended_at < moved.stop_at + 5 * MINUTE
 
 
 @pytest.mark.parametrize("budget", [0.1, 0.3, 0.5, 1.0, 1.5])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from launcher.adapters.history import History
+from launcher.core.market.offer import Offer
 from launcher.core.market.trace import Life, Trace
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Goal, Recipe, RetrySpec
@@ -63,10 +64,11 @@ class Sim(SimWorld):
         deadline_at: Utc | None = None,
         skips: bool = False,
         seed: int = 0,
+        rows: tuple[Offer, ...] = OFFERS,
     ) -> None:
         super().__init__(
             recipe=recipe or _default_recipe(),
-            market=DeckMarket(trace=trace or FixedTrace(), rows=OFFERS),
+            market=DeckMarket(trace=trace or FixedTrace(), rows=rows),
             pace=pace or Pace(),
             policy=POLICIES[policy](),
             deadline_at=deadline_at,

@@ -1,7 +1,8 @@
 """A bundled list of prices, for rehearsals: real figures, each with its source and date, and no network.
 
-`listed.csv` holds one row for each place. A row becomes two offers, spot and on-demand, at constant prices; how long machines
-live there is not the list's business but the rehearsed market's, so the trace says it.
+`listed.csv` holds one row for each place. A row becomes two offers, spot and on-demand, at constant prices, so none costs more
+later than when it was asked for. How long machines live there is not the list's business but the rehearsed market's, so the trace
+says it.
 """
 
 import csv

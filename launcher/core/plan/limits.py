@@ -68,6 +68,12 @@ def accepted(recipe: Recipe, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
     return tuple(o for o in offers if not faults(recipe, o))
 
 
+def is_too_dear(recipe: Recipe, offer: Offer) -> bool:
+    """Now: a price that rises while a machine lives is the budget's business."""
+    limit = recipe.resources.max_hourly_cost
+    return limit is not None and offer.price > limit
+
+
 def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...], usd: Callable[[Offer], Usd] | None = None) -> Miss | None:
     """Where the job could run but for price or capacity, else whatever has the fewest faults; of those the cheapest, by `usd` to
     finish there or by the hour.
@@ -94,7 +100,7 @@ def _concession(recipe: Recipe, offer: Offer) -> str:
         (_infra_fault(recipe, p), f"{p.cloud}/{p.region} in resources.infra"),
         (_residency_fault(recipe, p), f"{p.region} in data.residency"),
         (_capacity_fault(recipe, p), f"{p.capacity.value} by {_capacity_key(recipe)}"),
-        (_price_fault(recipe, offer), f"{show_rate(_enough(offer.price_cap))} as resources.max_hourly_cost"),
+        (_price_fault(recipe, offer), f"{show_rate(_enough(offer.price))} as resources.max_hourly_cost"),
     )
     allowed = " and ".join(allowed for fault, allowed in parts if fault)
     larger = "make the training smaller" if recipe.resources.accelerators == (AUTO,) else "write resources.accelerators=auto"
@@ -156,10 +162,10 @@ def _capacity_fault(recipe: Recipe, placement: Placement) -> str | None:
 def _price_fault(recipe: Recipe, offer: Offer) -> str | None:
     """Per node, like everything under `resources:` (SkyPilot's YAML spec: per-node resource requirements)."""
     limit = recipe.resources.max_hourly_cost
-    if limit is None or offer.price_cap <= limit:
+    if limit is None or not is_too_dear(recipe, offer):
         return None
-    alike = show_rate(offer.price_cap) == show_rate(limit)
-    price = f"${offer.price_cap:.6g}/h" if alike else show_rate(offer.price_cap)
+    alike = show_rate(offer.price) == show_rate(limit)
+    price = f"${offer.price:.6g}/h" if alike else show_rate(offer.price)
     return f"its {price} is above resources.max_hourly_cost {show_rate(limit)}"
 
 

@@ -50,11 +50,21 @@ def _offer(quote: Quote, capacity: Capacity, price: UsdPerHour, lives: Lives) ->
         placement=placement,
         price=price,
         on_demand_price=price if quote.on_demand is None else quote.on_demand,
-        price_cap=price,
+        price_cap=_cap(quote, capacity, price),
         mean_life=lives.mean(placement),
         notice_lead=NOTICE_LEAD.get(quote.cloud, 0.0),
         source="price list",
     )
+
+
+def _cap(quote: Quote, capacity: Capacity, price: UsdPerHour) -> UsdPerHour:
+    """The most an hour may come to while a machine lives: spot prices move, up to on-demand where no bid is made.
+
+    AWS: the maximum is the on-demand price by default, and the price in effect is paid (whitepaper Leveraging EC2 Spot Instances,
+    How Spot Instances Work). Azure: -1, the default maximum, is up to on-demand (Compute REST API, BillingProfile.maxPrice).
+    GCP: spot is discounted against on-demand by 60 to 91 % (Compute Engine, Spot VMs), so below it.
+    """
+    return price if capacity is Capacity.ON_DEMAND or quote.on_demand is None else max(price, quote.on_demand)
 
 
 def anywhere(recipe: Recipe) -> Recipe:

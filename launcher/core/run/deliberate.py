@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
 from launcher.core.plan.goal import useful_least
+from launcher.core.plan.limits import is_too_dear
 from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
 from launcher.core.run.interpret import boot_wait
 from launcher.core.run.observation import Watch
-from launcher.core.run.purse import FOREVER, budget_ends_at, enough, shortfall
+from launcher.core.run.purse import FOREVER, budget_ends_at, enough, later_stop, shortfall
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import Verdict, judge
 from launcher.core.run.view import restart_cost, view
@@ -44,6 +45,9 @@ def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch
     granted = _grant(state, now)
     if granted:
         return Deliberation(events=granted, wake_at=now)
+    moved = _moved(state, market, now)
+    if moved:
+        return Deliberation(events=moved, wake_at=now)
     return _ask(state, policy, market, watch, now)
 
 
@@ -117,12 +121,26 @@ def _grant(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
     return (ev.WriterGranted(at=now, attempt=ready[-1].number, parent=state.newest_commit),)
 
 
+def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
+    """One attempt at a time goes on for longer, since what it may spend is no longer there for the others.
+
+    None whose price has risen since its request, at which its cost is counted: what it has really spent nobody knows.
+    """
+    for attempt in state.wanted:
+        stop_at = later_stop(state, attempt, now)
+        priced = [offer.price for offer in market.offers if offer.placement == attempt.offer.placement]
+        if stop_at is not None and priced and max(priced) <= attempt.offer.price:
+            return (ev.StopAtMoved(at=now, attempt=attempt.number, stop_at=stop_at),)
+    return ()
+
+
 # --- asking the policy -------------------------------------------------------------------------------------------------------
 
 
 def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc) -> Deliberation:
     seen = view(state, now)
-    decision = policy.decide(seen, market)
+    in_reach = tuple(offer for offer in market.offers if not is_too_dear(state.recipe, offer))
+    decision = policy.decide(seen, replace(market, offers=in_reach))
     next_limit = min(_next_limit(state, now), FOREVER)
     match decision:
         case Hold():
@@ -157,6 +175,8 @@ def _next_limit(state: RunState, now: Utc) -> Utc:
     limits = [FOREVER if state.deadline_at is None else state.deadline_at]
     if state.searching_since is not None:
         limits.append(state.searching_since + state.recipe.retry.capacity)
+    # Halfway to it, and halfway again: `later_stop` says when enough is gained.
+    limits += [(now + a.stop_at) / 2 for a in state.wanted if a.stop_at is not None and a.offer.price < a.offer.price_cap]
     return min(limit for limit in limits if limit > now) if any(limit > now for limit in limits) else now
 
 

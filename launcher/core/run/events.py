@@ -241,6 +241,15 @@ class AttemptUnwanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopAtMoved:
+    """The budget ends the attempt at `stop_at`, later than it was told: so far it has cost less than its price cap."""
+
+    at: Utc
+    attempt: int
+    stop_at: Utc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptExited:
     """Its exit report is there."""
 
@@ -319,6 +328,7 @@ AttemptEvent = (
     | InstanceMissed
     | InstanceFound
     | AttemptUnwanted
+    | StopAtMoved
     | AttemptExited
     | AttemptLost
     | AttemptSealed

@@ -139,6 +139,8 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
         case ev.AttemptUnwanted(at=at, reason=reason, drain=drain):
             first = old.unwanted_at if old.unwanted_at is not None else at
             return _with(state, replace(old, unwanted_at=first, unwanted_reason=reason, drain=drain))
+        case ev.StopAtMoved(stop_at=stop_at):
+            return _with(state, replace(old, stop_at=stop_at))
         case ev.AttemptExited(at=at, report=report):
             return _end_attempt(state, old, _end_of_report(old, at, report))
         case ev.AttemptLost(at=at, cause=cause, evidence=evidence, heartbeat=beat):

@@ -6,10 +6,10 @@ from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.offer import Offer
 from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
-from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least
+from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least, useful_least
 from launcher.core.run.billing import cost_cap
 from launcher.core.run.ledger import spent
-from launcher.core.run.state import RunState
+from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_usd
@@ -18,11 +18,14 @@ FOREVER: Utc = 1e12
 EXIT_LIMIT = 4  # of a pause for the budget or the deadline
 
 
-def committed(state: RunState, now: Utc) -> Usd:
-    """What is spent or cannot be taken back: ended lives at their dearest, living ones as if they ran to their `stop_at`."""
+def committed(state: RunState, now: Utc, *, but: int | None = None) -> Usd:
+    """What is spent or cannot be taken back: ended lives at their dearest, living ones as if they ran to their `stop_at`.
+
+    Of attempt `but` only what it has cost so far.
+    """
     total = spent(state, now).high
     for attempt in state.living:
-        if attempt.stop_at is not None:
+        if attempt.stop_at is not None and attempt.number != but:
             start = attempt.billed_from if attempt.billed_from is not None else attempt.requested_at
             end = max(now, attempt.stop_at + reserve(state))
             total += state.recipe.num_nodes * cost_cap(attempt.offer, max(start, now), end)
@@ -34,14 +37,29 @@ def reserve(state: RunState) -> Seconds:
     return reserved(state.speed, Tempo(state.speed).market(_durable_s(state)))
 
 
-def budget_ends_at(state: RunState, offer: Offer, now: Utc) -> Utc | None:
-    """`stop_at` for an attempt started now: where its price cap would exhaust the budget, less the reserve. None: no budget."""
+def budget_ends_at(state: RunState, offer: Offer, now: Utc, *, of: int | None = None) -> Utc | None:
+    """`stop_at` for an attempt started now, or for attempt `of`, which goes on: where from now on its price cap would exhaust the
+    budget, less the reserve. None: no budget.
+    """
     budget = state.recipe.policy.budget
     if budget is None:
         return None
     if offer.price_cap <= 0:
         return FOREVER
-    return now + (budget - committed(state, now)) / _rate(state, offer) * HOUR - reserve(state)
+    return now + (budget - committed(state, now, but=of)) / _rate(state, offer) * HOUR - reserve(state)
+
+
+def later_stop(state: RunState, attempt: Attempt, now: Utc) -> Utc | None:
+    """To when a living attempt's `stop_at` moves: what it has cost less than its cap buys time. None: not yet.
+
+    Once that doubles the time it has left, and is worth a start, so that few records say so: a machine at a third of its cap
+    needs one for each fifth of the budget that is left.
+    """
+    if attempt.stop_at is None or attempt.stop_at <= now:
+        return None
+    ends_at = budget_ends_at(state, attempt.offer, now, of=attempt.number)
+    gained = 0.0 if ends_at is None else ends_at - attempt.stop_at
+    return ends_at if gained >= max(attempt.stop_at - now, useful_least(restart_cost(state))) else None
 
 
 def shortfall(state: RunState, offer: Offer, now: Utc) -> str:
@@ -58,7 +76,7 @@ def enough(state: RunState, offer: Offer, now: Utc) -> str:
     paid, done, task = committed(state, now), _done(state), _planned(state)
     left = replace(task, work=task.work * (1 - done))
     interval = interval_of(save_rule(state.recipe.checkpoint, offer.mean_life), left)
-    rest = estimate(left, price=offer.price_cap, life=offer.mean_life, interval=interval).usd
+    rest = estimate(left, price=offer.price, life=offer.mean_life, interval=interval).usd
     if done > TELLING_FRACTION:
         rest = max(rest, paid / done * (1 - done))
     return enough_money(paid, rest, least_usd(_rate(state, offer), restart_cost(state), reserve(state)))

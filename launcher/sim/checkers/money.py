@@ -71,7 +71,7 @@ def _forbidden(world: FaultyWorld, instance: Instance) -> Iterator[str]:
     recipe, placement = world.recipe, instance.spec.placement
     most = recipe.resources.max_hourly_cost
     if most is not None and instance.offer.price > most:
-        yield f"costs {instance.offer.price}/h a node, and {most} is the most"
+        yield f"cost {instance.offer.price}/h a node when it was asked for, and {most} is the most"
     if recipe.residency and not any(placement.region in LANDS_IN[land] for land in recipe.residency):
         yield f"lies in {placement.region}, and data must stay in {', '.join(recipe.residency)}"
     if placement.cloud not in recipe.resources.infra:
