@@ -6,7 +6,7 @@ least attempt that is worth its money pays for a start, as much again of trainin
 
 import math
 
-from launcher.core.tempo import Tempo
+from launcher.core.tempo import KILL_GRACE_S, Tempo
 from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, show_duration, show_rate, show_usd
 
 TELLING_FRACTION = 0.1  # of the work, before which one start or one loss would sway what the run's own cost tells of the rest
@@ -19,8 +19,9 @@ def useful_least(restart_cost: Seconds) -> Seconds:
 
 
 def reserved(speed: float, durable: Seconds) -> Seconds:
-    """What a budget keeps for each attempt's end: one save, in case it is a slow one, and the machine's deletion."""
-    return Tempo(speed).autodown_max + max(MINUTE, 2 * durable)
+    """What a budget keeps for each attempt's end: one save, slow or cut off by the kill, and the machine's deletion."""
+    tempo = Tempo(speed)
+    return tempo.autodown_max + max(MINUTE, tempo.market(KILL_GRACE_S) + 2 * durable)
 
 
 def least_usd(rate: UsdPerHour, restart_cost: Seconds, reserve: Seconds) -> Usd:
