@@ -180,7 +180,7 @@ class Loop:
         self._history.write_due_segments()
         self._retain()
         state = self._history.state
-        if state.phase.is_ended and _is_cleared(state):
+        if state.is_over:
             return state
         if has_acted:
             return _Pause(self._world.clock.utc_s())
@@ -346,8 +346,3 @@ def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor
 
 def _told(watch: Watch, attempt: int) -> Watch:
     return replace(watch, told_to_stop=watch.told_to_stop | {attempt})
-
-
-def _is_cleared(state: RunState) -> bool:
-    """Every instance's bill has ended: nothing of the run costs money any more."""
-    return all(a.bill is not None for a in state.attempts.values())

@@ -119,4 +119,5 @@ def short_lived(state: RunState, *, said: str = "", start_s: Seconds = 9.0, trai
     beat = heartbeat(n, step=0 if said else 118, training_s=1.0)
     trained = ev.TrainingStarted(at=begun_at, attempt=n, heartbeat=replace(beat, warnings=(said,) if said else ()))
     ended = replace(lost(n, at=end_at), heartbeat=beat)
-    return (requested(state), started(n), claimed(n), granted(n, state.newest_commit), trained, ended, sealed(n))
+    gone = ev.InstanceEnded(at=end_at, attempt=n, low=end_at, likely=end_at, high=end_at, cause=ended.cause, wait_status=None)
+    return (requested(state), started(n), claimed(n), granted(n, state.newest_commit), trained, ended, sealed(n), gone)

@@ -251,7 +251,7 @@ def _newest(home: Home) -> Found:
             found = at(entry.store)
             newest = newest or found
             history = found.read()
-            if not history.is_created or history.state.phase not in OVER:
+            if not history.is_created or not history.state.is_over or history.state.phase not in OVER:
                 return home.called(found)
     if newest is None:
         raise UsageError(f"none of the {len(entries)} runs in {home.path} can be reached any more; name one by its store URL")

@@ -49,13 +49,13 @@ def unreadable_records(history: History, now: Utc) -> tuple[int, ...]:
 def looks(
     history: History, *, wait: Callable[[Seconds], None] = time.sleep, monotonic: Callable[[], Seconds] = time.monotonic
 ) -> Iterator[bool]:
-    """Reads the journal on and on; True at the last look: the run has ended, or nobody has driven it for a while."""
+    """Reads the journal on and on; True at the last look: the run is over, or nobody has driven it for a while."""
     driven_mono = monotonic()
     while True:
         history.poll()
         if beacon.judge(beacon.read(history.store)) is not Holder.NOBODY:
             driven_mono = monotonic()
-        is_over = history.is_created and history.state.phase.is_ended
+        is_over = history.is_created and history.state.is_over
         is_last = is_over or monotonic() - driven_mono > UNDRIVEN_MOST_S
         yield is_last
         if is_last:

@@ -17,6 +17,7 @@ from launcher.app.counting import told
 from launcher.app.home import Found, Home, known_at
 from launcher.app.result import Result
 from launcher.app.show import brief
+from launcher.app.standing import STILL_BILLED
 from launcher.beacon import Holder
 from launcher.codec import Json
 from launcher.errors import LaunchError
@@ -91,6 +92,8 @@ def cells(row: Row) -> tuple[str, ...]:
 def _where(row: Readable, result: Result) -> str:
     """Where it runs now; else what is to be known of it."""
     state = row.history.state
+    if state.phase.is_ended and row.driver is Holder.NOBODY and not state.is_over:
+        return row.addressed(f"{STILL_BILLED}; launch stop {result.run}")
     if state.phase.is_ended:
         return " ".join(result.reason.split())
     if row.driver is Holder.NOBODY:

@@ -57,7 +57,7 @@ class Session:
                 raise
 
     def _supervise(self, history: History, supervisor: str, signals: Signals) -> None:
-        if not history.state.phase.is_ended:
+        if not history.state.is_over:
             try:
                 self._prepare(history, supervisor, signals)
                 self._loop(history, supervisor, signals)

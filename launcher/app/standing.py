@@ -26,6 +26,9 @@ from launcher.core.run.state import RunState
 from launcher.core.run.verdict import FROM_THE_START
 from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
 
+# The supervisor went away between a run's end and its machines'.
+STILL_BILLED = "nobody saw its last machine gone, and it may cost money still"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newest:
@@ -158,7 +161,8 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
 def what_next(state: RunState, resume: str, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
     """What happens next, and the command to go on with; `resume` is what starts an ended run again."""
     if state.phase.is_ended:
-        return _after_end(state, resume)
+        is_left = driver is Holder.NOBODY and not state.is_over
+        return (STILL_BILLED, f"launch stop {state.run}") if is_left else _after_end(state, resume)
     if driver is Holder.NOBODY:
         trains = state.phase is Phase.RUNNING and silent_s is None
         alone = "training goes on alone until the machine goes" if trains else "nothing happens until somebody does"

@@ -1,6 +1,6 @@
 """`stop` and `cancel`: ask the run's supervisor, and do its work where none lives.
 
-Only supervisors write history, so both file a request and wait until the run has ended. Where nobody supervises, or the one who
+Only supervisors write history, so both file a request and wait until the run is over. Where nobody supervises, or the one who
 did goes silent meanwhile, this process opens the run itself; the request that it filed is then the first thing it sees.
 """
 
@@ -40,14 +40,15 @@ def end_run(args: argparse.Namespace, kind: RequestKind) -> int:
 def _end(args: argparse.Namespace, home: Home, found: Found, kind: RequestKind) -> int:
     history = found.read()
     terminal = _terminal(history)
-    if terminal is not None:
+    if terminal is not None and history.state.is_over:
         print(f"{found.head.run} has ended already: {_told(terminal)}; nothing of it runs", file=sys.stderr)
         return print_result(args, found, _result(found, history))
     if args.dry_run:
         would = _would(found, history, kind)
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
         return 0
-    ask(found.store, kind)
+    if terminal is None:
+        ask(found.store, kind)
     with screen_for(args) as screen:
         return finish(args, screen, found, lambda: _see_it_end(args, home, found, history, screen))
 
@@ -61,6 +62,8 @@ def _would(found: Found, history: History, kind: RequestKind) -> str:
         case Holder.UNSURE:
             return f"ask the supervisor of {run}, on another machine, to {kind.value}, and do it from here if it is gone"
         case Holder.NOBODY:
+            if _terminal(history) is not None:
+                return f"see the machines of {run} gone and their bills ended; the run itself has ended"
             living = history.state.living if history.is_created else ()
             how = "ends at once, without a save" if kind is RequestKind.CANCEL else "saves and ends"
             what = f"attempt {living[-1].number} {how}" if living else "no machine of it is up"
@@ -68,9 +71,9 @@ def _would(found: Found, history: History, kind: RequestKind) -> str:
 
 
 def _see_it_end(args: argparse.Namespace, home: Home, found: Found, history: History, screen: Screen) -> Result:
-    screen.event("·", args.command, f"asked for; waiting for {found.head.run} to end")
+    screen.event("·", args.command, f"waiting until nothing of {found.head.run} goes on")
     looked_mono = -HOLDER_EVERY_S
-    while _terminal(history) is None:
+    while not (history.is_created and history.state.is_over):
         if time.monotonic() - looked_mono >= HOLDER_EVERY_S:
             if holder(found.store) is None and (ended := _take_over(args, home, found, screen)) is not None:
                 return ended

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from launcher import processes
 from launcher.adapters.cloud.local import LocalCloud
+from launcher.adapters.history import History
 from launcher.adapters.store.files import FileStore
 from launcher.app import cli
 from launcher.core.contract import JOURNAL_PREFIX
+from launcher.core.run import events as ev
 
 
 class Door(NamedTuple):
@@ -27,6 +29,7 @@ class Door(NamedTuple):
 
 
 DOORS = {
+    "end": Door(History, "append", lambda history, event: isinstance(event, ev.RunSucceeded)),
     "record": Door(FileStore, "create", lambda store, key, data: key.startswith(JOURNAL_PREFIX), 16),
     "object": Door(FileStore, "create", lambda store, key, data: not key.startswith(JOURNAL_PREFIX), 3),
     "seal": Door(FileStore, "create", lambda store, key, data: "/commits/" in key),

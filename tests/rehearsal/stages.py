@@ -3,13 +3,14 @@
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher import processes
 from launcher.adapters.cloud.local_registry import INSTANCE_VARIABLE, InstanceFolder
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.run.state import RunState
-from scripts.drills.scene import Answer, Scene, answer_of, eventually
+from scripts.drills.scene import LAUNCH, Answer, Scene, answer_of, eventually
 
 RECIPE = """
 name: patient
@@ -30,12 +31,12 @@ def scene_in(folder: Path, run: str = "r") -> Scene:
     return Scene(folder=folder, run=run)
 
 
-def train(scene: Scene, *words: str, recipe: str = RECIPE) -> subprocess.Popen[str]:
+def train(scene: Scene, *words: str, recipe: str = RECIPE, command: Sequence[str] = LAUNCH) -> subprocess.Popen[str]:
     """`launch train` of a recipe, under way."""
     scene.folder.mkdir(parents=True, exist_ok=True)
     path = scene.folder / "recipe.yaml"
     path.write_text(recipe)
-    return scene.start("train", str(path), "-n", scene.run, "-o", "json", *words)
+    return scene.start("train", str(path), "-n", scene.run, "-o", "json", *words, command=command)
 
 
 def trained(scene: Scene, *words: str, recipe: str = RECIPE) -> Answer:

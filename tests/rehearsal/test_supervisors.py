@@ -2,10 +2,12 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from scripts.drills.scene import Scene, answer_of, eventually
 from tests.rehearsal.stages import (
@@ -17,8 +19,11 @@ from tests.rehearsal.stages import (
     newest,
     resumed_from,
     scene_in,
+    state_of,
     train,
 )
+
+KILLED_AT_THE_END = (sys.executable, "-m", "scripts.drills.suicide", "end", "after", "1")
 
 pytestmark = pytest.mark.slow
 
@@ -103,3 +108,25 @@ def test_a_save_that_landed_in_the_last_instant_and_was_never_reported_is_resume
     assert ended.code == 0, scene.said()
     assert resumed_from(scene) == last.ref
     assert ended.json["proof"]["losses_equal"] is True
+
+
+def ended_and_killed(scene: Scene) -> None:
+    """A supervisor that died when the end of its run was journaled, and its machine's was not."""
+    assert answer_of(train(scene, recipe=COMMAND, command=KILLED_AT_THE_END)).code == -signal.SIGKILL
+    state = state_of(scene)
+    assert (state.phase, state.is_over) == (Phase.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("command", ["resume", "stop"])
+def test_a_run_that_has_ended_is_not_over_before_its_bills_are(command: str, tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    ended_and_killed(scene)
+
+    standing = scene.launch("status", scene.run, "-o", "json").json
+    assert standing["next"] == f"launch stop {scene.run}"
+    assert "may cost money still" in standing["then"]
+    ended = scene.launch(command, "-o", "json", *((scene.run,) if command == "stop" else ()))
+    assert (ended.code, ended.json["state"]) == (0, "SUCCEEDED"), scene.said()
+    assert state_of(scene).is_over
+    assert [i.ended() is not None for i in scene.instances()] == [True]
+    assert scene.launch("status", scene.run, "-o", "json").json["next"] == f"launch report {scene.run}"

@@ -39,9 +39,10 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     if history.is_created and history.state.phase is Phase.SUCCEEDED:
         if args.from_step is not None or args.overrides or args.allow_change:
             raise UsageError(f"{found.head.run} has succeeded, and that is final; start a new run with `launch train`")
-        if not args.dry_run:
-            _note(home, found)
-        return print_result(args, found, result_of(history, found.market_now(history), proof_of(history)))
+        if history.state.is_over:
+            if not args.dry_run:
+                _note(home, found)
+            return print_result(args, found, result_of(history, found.market_now(history), proof_of(history)))
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
     recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
@@ -79,6 +80,8 @@ def _resumption(args: argparse.Namespace, found: Found, history: History) -> ev.
     if not history.is_created:
         check_beginning(history, found.market_now(history))
         return None
+    if history.state.phase is Phase.SUCCEEDED:
+        return None
     return resumption(history, found.market_now(history), args.overrides, args.allow_change, args.from_step)
 
 
@@ -98,10 +101,12 @@ def _from(history: History, resumed: ev.RunResumed) -> str:
 
 
 def _unended(history: History) -> str:
-    """Where nothing is resumed, since the run never ended: its supervisor went away."""
+    """Where nothing is resumed, since the run is not over: its supervisor went away."""
     if not history.is_created:
         return "start from the beginning: it has no attempt yet"
     state, alone = history.state, saved_alone(history)
+    if state.phase.is_ended:
+        return "see its machines gone and their bills ended; the training is done"
     unit = "step" if alone is not None and alone.tells_steps else unit_of(state)
     saved = at(state.newest_step if alone is None else alone.step, unit)
     writer, still_s = state.last_writer, clock_still_s(history.incarnation)

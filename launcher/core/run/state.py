@@ -232,6 +232,11 @@ class RunState:
         return tuple(a for a in self.attempts.values() if not a.is_settled)
 
     @property
+    def is_over(self) -> bool:
+        """Ended, and every instance's bill too: nothing of the run costs money any more."""
+        return self.phase.is_ended and all(a.bill is not None for a in self.attempts.values())
+
+    @property
     def last_writer(self) -> Attempt | None:
         return None if self.writer is None else self.attempts[self.writer]
 
