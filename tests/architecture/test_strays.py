@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from launcher.processes import marked
-from tests.conftest import MARK, end_strays
+from tests.conftest import MARK, end_strays, servers_left
+from tests.market.hosting import answering
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -35,6 +37,12 @@ def test_a_process_that_has_ended_is_no_stray():
     mark = f"ended-{os.getpid()}"
     subprocess.run([sys.executable, "-c", ""], env={**os.environ, MARK: mark}, check=True)
     assert end_strays(mark, grace_s=0.0) == []
+
+
+def test_a_server_that_nobody_shut_down_is_named():
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)):
+        assert len(servers_left([], grace_s=0.0)) == 1
+    assert servers_left([], grace_s=3.0) == []
 
 
 def test_no_test_sees_the_persons_own_runs_or_credentials():

@@ -72,8 +72,8 @@ def asked(sock: socket.socket) -> tuple[str, bytes]:
     head, _, body = seen.partition(b"\r\n\r\n")
     told = head.decode().lower()
     size = int(told.partition("content-length: ")[2].partition("\r\n")[0] or 0)
-    while len(body) < size:
-        body += sock.recv(65536)
+    while len(body) < size and (got := sock.recv(65536)):
+        body += got
     return head.decode(), body
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
 from tests.market import lists
 
@@ -63,7 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with answering(Server()) as made:
         yield made
-        made.shutdown()
+
+
+Made = TypeVar("Made", bound=ThreadingHTTPServer)
+
+
+@contextmanager
+def answering(made: Made) -> Iterator[Made]:
+    """The server at work until the block ends, whichever way: closed and not shut down it would spin."""
+    with made:
+        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        try:
+            yield made
+        finally:
+            made.shutdown()

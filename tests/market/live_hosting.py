@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.market.hosting import answering
+
 Json = Any
 Page = dict[str, Json]
 
@@ -76,10 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(page: Callable[[dict[str, str]], Page]) -> Iterator[Server]:
-    with Server(page) as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with answering(Server(page)) as made:
         yield made
-        made.shutdown()
 
 
 # --- Azure ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """EC2's price history from a server of its shape on loopback, through botocore itself; moto stands for EC2 in tests/e2e."""
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from launcher.adapters.market.live import Key, key
 from launcher.adapters.market.live_ask import ask_all
 from launcher.core.market.quote import Quote
+from tests.market.hosting import answering
 
 pytest.importorskip("botocore", reason="botocore is not installed; the extra s3 brings it")
 from launcher.adapters.market.live_aws import FAILURES_MOST, PAGES_MOST, aws_spots
@@ -101,11 +101,9 @@ def _somebody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, *pages: str) -> Iterator[Server]:
-    with Server(*pages) as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with answering(Server(*pages)) as made:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", f"http://127.0.0.1:{made.server_port}")
         yield made
-        made.shutdown()
 
 
 def asked(*rows: Quote) -> tuple[dict[Key, float], str]:
