@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from launcher.app.cli import main
+
 ROOT = Path(__file__).parents[2]
 START = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())"]
-LONG = ["trainer.steps=4000", "trainer.width=64"]  # half a minute of work, for runs that are not meant to finish
 WAIT_MOST_S = 60.0
 
 
@@ -47,15 +47,6 @@ def until(found: Callable[[], Any]) -> Any:
 
 def home() -> Path:
     return Path(os.environ["LAUNCH_HOME"])
-
-
-def commits(run: str) -> list[Path]:
-    return list((home() / "runs" / run).glob("attempts/*/commits/*.json"))
-
-
-def events(run: str, kind: str) -> list[dict[str, Any]]:
-    records = [json.loads(path.read_text())["body"]["event"] for path in sorted((home() / "runs" / run / "journal").iterdir())]
-    return [event for event in records if event["is"] == kind]
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -112,74 +103,19 @@ def _tamper_with_the_reference(run: str) -> None:
     path.write_text(json.dumps(reference))
 
 
-# --- stop, and on ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_second_supervisor_is_refused_and_stop_pauses_a_run_that_resume_finishes():
-    with launching("train", "recipes/tiny.yaml", "--name", "paused", "trainer.steps=3000", "-o", "json") as train:
-        until(lambda: commits("paused"))
-        second = launch("resume", "paused")
-        assert second.returncode == 7
-        assert re.search(rf"supervised by process {train.pid} on \S+", second.stderr), second.stderr
-        stop = launch("stop", "paused", "-o", "json")
-        assert stop.returncode == 0, stop.stderr
-        assert document(stop)["state"] == "PAUSED"
-        output, said = train.communicate(timeout=WAIT_MOST_S)
-        assert train.returncode == 130, said
-    paused = json.loads(output)
-    assert 0 < paused["step"] < 3000
-    done = launch("resume", "-o", "json")  # without a name: the newest unfinished one
-    assert done.returncode == 0, done.stderr
-    result = document(done)
-    assert (result["state"], result["attempts"], result["steps_lost"]) == ("SUCCEEDED", 2, 0)
-    assert result["proof"]["losses_equal"] is True
-    assert result["proof"]["weights_max_abs_delta"] == 0.0
-    assert f"resumed     at step {paused['step']} " in done.stderr
-
-
-def test_a_dead_supervisor_is_replaced_by_stop_and_machines_outlive_it():
-    with launching("train", "recipes/tiny.yaml", "--name", "orphan", *LONG) as train:
-        before = len(until(lambda: commits("orphan")))
-        train.kill()
-        train.wait()
-    until(lambda: len(commits("orphan")) > before)  # the machine goes on without it
-    stop = launch("cancel", "orphan", "-o", "json")
-    assert stop.returncode == 0, stop.stderr
-    assert "nobody supervises the run" in stop.stderr
-    assert document(stop)["state"] == "CANCELLED"
-    assert [e["wait_status"] for e in events("orphan", "InstanceEnded")] != [None]
-
-
-def test_sigterm_saves_and_pauses_with_130():
-    with launching("train", "recipes/tiny.yaml", "--name", "signalled", *LONG) as train:
-        until(lambda: commits("signalled"))
-        train.send_signal(signal.SIGTERM)
-        output, said = train.communicate(timeout=WAIT_MOST_S)
-        assert train.returncode == 130, said
-    assert "launch resume signalled" in output
-    assert "saved step" in said
-    assert events("signalled", "RunPaused")
+# --- stop, and on; more of that in tests/rehearsal ----------------------------------------------------------------------------
 
 
 def test_a_signal_before_the_first_attempt_pauses_a_run_that_can_be_resumed():
     with launching("train", "recipes/tiny.yaml", "--name", "early", "local.speed=60") as train:
         until((home() / "runs/early/journal/00000002.json").exists)
         train.send_signal(signal.SIGINT)
-        _, said = train.communicate(timeout=WAIT_MOST_S)
+        output, said = train.communicate(timeout=WAIT_MOST_S)
         assert train.returncode == 130, said
+    assert "launch resume early" in output
     done = launch("resume", "early", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert document(done)["proof"]["losses_equal"] is True
-
-
-def test_a_hang_up_leaves_the_machine_running_and_the_resume_line_in_the_log():
-    with launching("train", "recipes/tiny.yaml", "--name", "gone", *LONG) as train:
-        before = len(until(lambda: commits("gone")))
-        train.send_signal(signal.SIGHUP)
-        assert train.wait(timeout=WAIT_MOST_S) == 129
-    assert "launch resume gone" in (home() / "logs/gone.log").read_text()
-    until(lambda: len(commits("gone")) > before)
-    assert launch("cancel", "gone").returncode == 0
 
 
 # --- refused before anything is made -----------------------------------------------------------------------------------------
@@ -200,12 +136,15 @@ def test_a_hang_up_leaves_the_machine_running_and_the_resume_line_in_the_log():
         (["stop", "nobody"], 2, "launch runs"),
     ],
 )
-def test_refusals_are_one_line_with_their_code_and_leave_nothing(words: list[str], code: int, said: str):
-    done = launch(*words)
-    assert done.returncode == code, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
-    assert done.stdout == ""
+def test_refusals_are_one_line_with_their_code_and_leave_nothing(
+    words: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(ROOT)
+    assert main(words) == code
+    output, told = capsys.readouterr()
+    assert len(told.splitlines()) == 1
+    assert said in told
+    assert output == ""
     assert not (home() / "runs").exists()
 
 

@@ -70,9 +70,10 @@ def test_a_full_disk_pauses_with_6_after_some_failed_saves_and_the_run_goes_on_o
     assert (ended.code, ended.json["state"], newest(scene).step) == (6, "PAUSED", 40)
     assert "a file may not grow so large here" in ended.json["reason"]
 
-    ended = scene.launch("resume", scene.run, "-o", "json")
+    ended = scene.launch("resume", "-o", "json")  # without a name: the newest unfinished one
     assert ended.code == 0, scene.said()
     assert ended.json["proof"]["losses_equal"] is True
+    assert "resumed     at step 40 " in scene.said()
 
 
 def jump(path: Path, by: float) -> None:

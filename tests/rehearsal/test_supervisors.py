@@ -1,5 +1,6 @@
 """Who supervises, and what becomes of a run when nobody does, two want to, or somebody asks for its end."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_a_second_supervisor_stops_with_7_and_stop_from_elsewhere_saves_and_paus
 
     second = scene.launch("resume", scene.run)
     assert second.code == 7
-    assert "is supervised by process" in scene.said()
+    assert re.search(rf"supervised by process {first.pid} on \S+", scene.said())
 
     assert scene.launch("stop", scene.run, "-o", "json").json["state"] == "PAUSED"
     ended = answer_of(first)
@@ -44,6 +45,7 @@ def test_a_second_supervisor_stops_with_7_and_stop_from_elsewhere_saves_and_paus
     assert len(supervisors) == 1, "neither the second nor `stop` wrote to the journal"
     last = newest(scene)
     assert (last.urgent, last.step) == (True, ended.json["step"]), "it was saved before it was paused"
+    assert "saved step" in scene.said()
 
 
 # Saves when it is told to end, as a program that knows nothing of launch does.
@@ -72,6 +74,7 @@ def test_a_hang_up_leaves_the_machine_running(tmp_path: Path):
     supervisor = up(scene)
     supervisor.send_signal(signal.SIGHUP)
     assert answer_of(supervisor).code == 129
+    assert f"launch resume {scene.run}" in (scene.home / "logs" / f"{scene.run}.log").read_text()
     assert instance(scene).ended() is None
     assert scene.launch("stop", scene.run, "-o", "json").json["state"] == "PAUSED"
 
@@ -83,6 +86,9 @@ def test_cancel_ends_a_run_that_nobody_supervises_any_more(tmp_path: Path):
     supervisor.communicate()
     cancelled = scene.launch("cancel", scene.run, "-o", "json")
     assert (cancelled.code, cancelled.json["state"]) == (0, "CANCELLED")
+    assert "nobody supervises the run" in scene.said()
+    (ended,) = [r.event for r in scene.history().records if isinstance(r.event, ev.InstanceEnded)]
+    assert ended.wait_status is not None
 
 
 def test_train_answers_131_where_it_was_cancelled(tmp_path: Path):
