@@ -76,16 +76,16 @@ def test_nor_is_the_same_zone_on_demand():
 
 
 def test_an_unseen_place_lives_as_its_offer_says():
-    assert mean_life(MarketView(), A) == 2 * HOUR
+    assert mean_life(MarketView(), A, 1) == 2 * HOUR
 
 
 def test_short_lives_pull_the_mean_down_and_long_ones_up():
-    assert mean_life(seen(lost(), lost()), A) == pytest.approx((2 * 2 * HOUR + 20 * MINUTE) / 4)
-    assert mean_life(seen(lost(life=20 * HOUR)), A) == pytest.approx(8 * HOUR)
+    assert mean_life(seen(lost(), lost()), A, 1) == pytest.approx((2 * 2 * HOUR + 20 * MINUTE) / 4)
+    assert mean_life(seen(lost(life=20 * HOUR)), A, 1) == pytest.approx(8 * HOUR)
 
 
 def test_a_life_that_we_ended_adds_time_but_no_loss():
-    assert mean_life(seen(PlaceHeld(at=NOW, place=PLACE, life=10 * HOUR)), A) == pytest.approx(7 * HOUR)
+    assert mean_life(seen(PlaceHeld(at=NOW, place=PLACE, life=10 * HOUR)), A, 1) == pytest.approx(7 * HOUR)
 
 
 def test_offers_are_taken_as_last_sighted_and_beliefs_stay():

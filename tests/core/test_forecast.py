@@ -78,6 +78,18 @@ def test_a_notice_long_enough_for_a_save_leaves_less_to_redo():
     assert short == pytest.approx(none, rel=0.2)
 
 
+def test_who_makes_no_last_save_redoes_as_much_as_without_a_notice():
+    unsaved = ask(spot(notice_lead=120.0, saves_on_notice=False)).redone
+    assert unsaved == pytest.approx(ask(spot(notice_lead=0.0)).redone, rel=0.2)
+    assert unsaved > 2 * ask(spot(notice_lead=120.0)).redone
+
+
+def test_a_life_costs_as_much_as_the_cloud_bills_at_least():
+    plain = ask(spot(life=30 * MINUTE))
+    assert ask(spot(life=30 * MINUTE, least_billed=60.0)).usd == pytest.approx(plain.usd, rel=0.01)
+    assert ask(spot(life=30 * MINUTE, least_billed=HOUR)).usd > 1.05 * plain.usd
+
+
 def test_a_gang_costs_by_its_machines():
     assert ask(spot(), task=replace(TASK, num_nodes=4)).usd == pytest.approx(4 * ask(spot()).usd)
 

@@ -76,6 +76,13 @@ def test_a_band_is_not_read_as_a_hazard_a_month() -> None:
     assert 730 / -math.log(1 - BAND_SHARES[4]) > 2500
 
 
+def test_the_life_of_a_gang_tells_that_one_machine_of_it_would_have_lived_longer() -> None:
+    gang, alone = (learnt([lesson(life=HOUR, num_nodes=n)], NOW) for n in (8, 1))
+    (of_eight,), (of_one,) = gang.values(), alone.values()
+    assert of_eight.lived == pytest.approx(of_one.lived * 8**0.3)
+    assert of_eight.life == of_one.life, "as seen"
+
+
 def test_few_lives_of_our_own_lean_on_the_band_and_many_outweigh_it() -> None:
     """The band counts as two losses: one life of 1 h beside 8.55 h gives (2 * 8.55 + 1) / 3 = 6.03 h, ten give
     (2 * 8.55 + 10) / 12 = 2.26 h."""

@@ -136,6 +136,18 @@ def test_a_share_is_all_only_where_it_is_all():
     assert [show_share(share) for share in (1.0, 0.995, 0.49)] == ["100 %", "99.5 %", "49 %"]
 
 
+def test_what_is_never_saved_and_what_no_notice_saves_is_drawn_so():
+    def redone_usd(**changes: object) -> float:
+        recipe = replace(SAVED, checkpoint=replace(SAVED.checkpoint, **changes))  # type: ignore[arg-type]
+        played = told(recipe, made=planned(offers(spot=1.0), recipe=recipe)).played
+        assert played is not None
+        return played.usd
+
+    usual, unwarned, never = redone_usd(), redone_usd(on_notice=False), redone_usd(every="never")
+    assert usual < unwarned < never
+    assert redone_usd(every="never", on_notice=False) == never
+
+
 def test_where_nothing_is_chosen_there_is_nothing_to_say():
     made = replace(planned(offers(spot=1.0)), candidates=())
     assert outlook(SAVED, made, Haul(), NOW) is None

@@ -156,8 +156,8 @@ def test_what_is_asked_for_counts_with_the_load_that_the_plan_was_made_under():
     state = after(new_run(), ev.SpeedChosen(at=NOW, speed=1, startup_s=300, work_s=HOUR, reason=""))
     task = Task(work=3 * HOUR, restart_cost=300.0, stall=1.0, durable=10.0)
     made = plan(state.recipe, MARKET.offers, task, MARKET, POLICIES["spot"](), NOW)
-    assert enough(state, spot("a", 1.0), NOW) == "policy.budget=1.7"
-    assert enough(after(state, ev.PlanMade(at=NOW, plan=made)), spot("a", 1.0), NOW) == "policy.budget=4.3"
+    assert enough(state, spot("a", 1.0), NOW) == "policy.budget=1.8"
+    assert enough(after(state, ev.PlanMade(at=NOW, plan=made)), spot("a", 1.0), NOW) == "policy.budget=4.4"
 
 
 def test_what_a_run_has_cost_so_far_tells_what_the_rest_will_cost_once_enough_is_done():

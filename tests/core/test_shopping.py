@@ -8,6 +8,7 @@ from launcher.core.market.chips import CHIPS
 from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.market.offer import Capacity
 from launcher.core.market.quote import Doubt, Quote
+from launcher.core.plan.candidates import Candidate
 from launcher.core.plan.shopping import offers_of, totals
 from launcher.core.plan.transfer import Haul
 from launcher.core.plan.work import UTILIZATION, Work, time_on, work_of
@@ -59,15 +60,18 @@ def test_eight_gpus_for_one_lose() -> None:
 
 
 def test_spot_that_costs_nearly_as_much_as_on_demand_loses_by_its_restarts() -> None:
-    """On spot a life is 2.5 h, so ten hours see about four losses, each a start of 5 min and half a save's interval: with spot at
-    98 % of on-demand that is dearer; at a half it is not."""
-    dear = finish(quote("A100", spot=0.98, on_demand=1.00))
-    assert dear[0][1] < dear[1][1]
-    (first, _) = totals(RECIPE, TEN_HOURS, Haul(), offers_of(quote("A100", spot=0.98, on_demand=1.00)))
-    assert first.offer.placement.capacity is Capacity.ON_DEMAND
-    (first, _) = totals(RECIPE, TEN_HOURS, Haul(), offers_of(quote("A100", spot=0.50, on_demand=1.00)))
-    assert first.offer.placement.capacity is Capacity.SPOT
-    assert first.estimate.restarts == pytest.approx(first.estimate.elapsed / SPOT_LIFE)
+    """On spot a life is 2.5 h, so ten hours see about six losses, each a start of 5 min and now and then half a save's interval:
+    with spot at 98 % of on-demand that is dearer, but on AWS, which forgives the first hour; at a half it is not."""
+
+    def first(cloud: str, spot: float) -> Candidate:
+        found = totals(RECIPE, TEN_HOURS, Haul(), offers_of(quote("A100", spot=spot, on_demand=1.00, cloud=cloud)))
+        return found[0]
+
+    assert first("azure", 0.98).offer.placement.capacity is Capacity.ON_DEMAND
+    assert first("aws", 0.98).offer.placement.capacity is Capacity.SPOT
+    half = first("azure", 0.50)
+    assert half.offer.placement.capacity is Capacity.SPOT
+    assert half.estimate.elapsed / SPOT_LIFE + 1 < half.estimate.restarts < half.estimate.elapsed / SPOT_LIFE + 3
 
 
 def test_spot_may_come_to_cost_what_on_demand_does_where_that_is_known() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from launcher.adapters.market.bands import ADVISOR, TABLE, known_bands, read_advisor, read_table
 from launcher.adapters.market.download import refresh_bands
+from launcher.adapters.market.recorded import read_recording as recording_of
+from launcher.core.market.belief import gang_life
 from launcher.core.market.lives import BAND_SHARES, DAMPING, SPOT_LIFE, Lives, band_life
 from launcher.core.market.offer import Capacity, Placement
 from launcher.core.market.trace import SHAPE_UP
@@ -142,6 +144,27 @@ def test_the_prior_is_what_the_recorded_markets_come_to() -> None:
             ends += sum(now and not then for now, then in itertools.pairwise(is_up))
     assert (round(up_h, -1), ends) == (12_740, 5_022)
     assert up_h / ends * HOUR == pytest.approx(SPOT_LIFE, rel=1e-4)
+
+
+@pytest.mark.skipif(not TRACES and not IN_CI, reason="LAUNCH_TRACES names no folder of recorded markets")
+def test_gangs_live_as_much_shorter_as_in_the_recorded_markets_that_count_machines() -> None:
+    """3,312 zone-hours with one at least. Losses of n for each hour with n, over those of one in the same recordings."""
+    up_h, ends = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    for path in Path(TRACES).glob("*.csv"):
+        capacity = 1 if path.stem.endswith("__price") else recording_of(path).entry.capacity or 1
+        for series in recording_of(path).capacity.values() if capacity > 1 else ():
+            spans = [b - a for a, b in itertools.pairwise((*series.at, series.period))]
+            for n in (n for n in (1, 2, 4, 8, 16) if n <= capacity):
+                up_h[n, capacity] += sum(s for s, value in zip(spans, series.values, strict=True) if value >= n) / HOUR
+                ends[n, capacity] += sum(a >= n > b for a, b in itertools.pairwise(series.values))
+
+    def rate(n: int, least: int) -> float:
+        return sum(ends[n, c] for c in (4, 16) if c >= least) / sum(up_h[n, c] for c in (4, 16) if c >= least)
+
+    assert round(sum(up_h[1, c] for c in (4, 16))) == 3312
+    assert [round(rate(n, n) / rate(1, n), 1) for n in (2, 4, 8, 16)] == [1.1, 1.3, 1.9, 2.5]
+    assert gang_life(HOUR, 16) == pytest.approx(HOUR / 2.5, rel=0.1)
+    assert gang_life(HOUR, 8) == pytest.approx(HOUR / 1.9, rel=0.1)
 
 
 def _real_table() -> str:

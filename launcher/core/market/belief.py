@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from launcher.core.market.offer import Offer
+from launcher.core.market.trace import FOREVER
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Utc
 
@@ -78,6 +79,7 @@ class MarketView:
 LONG_LIFE: Seconds = HOUR
 # The prior counts like this many preemptions, so that a few lives of our own outweigh a catalog's figure.
 PRIOR_LIVES = 2.0
+GANG_POWER = 0.3
 _TEMPO = Tempo()
 
 
@@ -106,13 +108,25 @@ def is_cooling(view: MarketView, place: str, now: Utc) -> bool:
     return now < belief_of(view, place).cools_until
 
 
-def mean_life(view: MarketView, offer: Offer) -> Seconds:
-    """How long a machine there lasts: total life over preemptions, the offer's prior counted as PRIOR_LIVES of them.
+def mean_life(view: MarketView, offer: Offer, num_nodes: int) -> Seconds:
+    """How long a gang of machines there lasts: total life over preemptions, the offer's prior counted as PRIOR_LIVES of them.
 
-    The posterior mean of an exponential life under a Gamma prior; ended-by-us lives add time without a preemption.
+    The posterior mean of an exponential life under a Gamma prior; ended-by-us lives add time without a preemption. What a run
+    has seen are lives of its own gang.
     """
     seen = belief_of(view, offer.placement.place)
-    return (PRIOR_LIVES * offer.mean_life + seen.life_seen) / (PRIOR_LIVES + seen.num_preemptions)
+    return (PRIOR_LIVES * gang_life(offer.mean_life, num_nodes) + seen.life_seen) / (PRIOR_LIVES + seen.num_preemptions)
+
+
+def gang_life(life: Seconds, num_nodes: int) -> Seconds:
+    """How long so many machines of one zone last until the first is taken, where one of them lasts for `life`.
+
+    Were they taken one by one it would be `life` / n, and `life` if always all together. For each hour that there are as many, a
+    zone's capacity falls below 16 machines 2.5 times as often as below one, below 8 1.9 times, below 4 1.3, below 2 1.1 times: by
+    about n to the power of 0.3. From 3,312 zone-hours of markets recorded up to 4 or 16 machines, AWS and GCP, 2023 to 2025;
+    counted in a test.
+    """
+    return life if life >= FOREVER else life / num_nodes**GANG_POWER
 
 
 def rank(view: MarketView, offers: Iterable[Offer], now: Utc) -> tuple[Offer, ...]:

@@ -22,7 +22,16 @@ from dataclasses import dataclass, field, replace
 from math import log
 from statistics import median
 
-from launcher.core.market.belief import PRIOR_LIVES, MarketView, PlaceHeld, PlaceLost, PlaceRefused, is_cooling, update
+from launcher.core.market.belief import (
+    GANG_POWER,
+    PRIOR_LIVES,
+    MarketView,
+    PlaceHeld,
+    PlaceLost,
+    PlaceRefused,
+    is_cooling,
+    update,
+)
 from launcher.core.market.offer import Capacity, Placement
 from launcher.core.market.trace import FOREVER
 from launcher.units import HOUR, Seconds, Utc, show_duration
@@ -74,7 +83,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
-    """All lessons of one place. `losses` and `lived` are what is left of them by their age; the rest is as it was seen."""
+    """All lessons of one place. `losses`, `lived`: what is left of them by their age, of one machine alone; the rest as seen."""
 
     placement: Placement
     num_lost: int = 0
@@ -164,11 +173,16 @@ def _learnt(lessons: list[Lesson], now: Utc) -> Learnt:
         newest_at=max(one.at for one in lessons),
         life=sum(one.life or 0.0 for one in (*lost, *held)),
         losses=sum(_weight(one, now) for one in lost),
-        lived=sum(_weight(one, now) * (one.life or 0.0) for one in (*lost, *held)),
+        lived=sum(_weight(one, now) * _alone(one) for one in (*lost, *held)),
         boot=median(boots) if boots else None,
         notice=median(notices) if notices else None,
         num_unwarned=len(lost) - len(notices),
     )
+
+
+def _alone(lesson: Lesson) -> Seconds:
+    """How long a machine of the gang would have lasted by itself; see belief.gang_life."""
+    return (lesson.life or 0.0) * float(lesson.num_nodes**GANG_POWER)
 
 
 def _weight(lesson: Lesson, now: Utc) -> float:

@@ -11,10 +11,11 @@ from launcher.core.checkpoint.rules import save_interval, save_rule
 from launcher.core.contract import SaveRule
 from launcher.core.market.belief import MarketView, belief_of, is_cooling, mean_life
 from launcher.core.market.offer import Offer
-from launcher.core.plan.estimate import Estimate, Task, estimate
+from launcher.core.plan.estimate import Estimate, Task, estimate, saved_in_time
 from launcher.core.plan.limits import accelerators_needed
 from launcher.core.plan.transfer import NOTHING, Aside, Haul, aside
 from launcher.core.recipe import Recipe
+from launcher.core.run.billing import rule_of
 from launcher.units import Seconds, Usd, Utc, show_duration, show_excess, show_usd
 
 TaskAt = Callable[[Offer], Task]  # the job's times in a place
@@ -67,10 +68,18 @@ def costed(
 
 
 def _costed(recipe: Recipe, view: MarketView, offer: Offer, task: Task | TaskAt, haul: Haul | None) -> Candidate:
-    life = mean_life(view, offer)
+    life = mean_life(view, offer, recipe.num_nodes)
     there = task if isinstance(task, Task) else task(offer)
-    interval = interval_of(save_rule(recipe.checkpoint, life), there)
-    cost = estimate(there, price=offer.price, life=life, interval=interval)
+    rule = save_rule(recipe.checkpoint, life)
+    interval = interval_of(rule, there)
+    cost = estimate(
+        there,
+        price=offer.price,
+        life=life,
+        interval=interval,
+        saved_in_time=saved_in_time(rule, offer.notice_lead, there.durable),
+        rule=rule_of(offer),
+    )
     beside = (
         NOTHING
         if haul is None

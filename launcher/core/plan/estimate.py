@@ -1,29 +1,35 @@
 """What it takes to finish in a place: hours, restarts and dollars, not dollars per hour.
 
 A cheap place that loses the machine every hour may be dearer in the end than one that costs twice as much: each loss costs a
-start-up, and half a save interval of work on average. First-order renewal arithmetic (Young 1974; Daly 2006, "A higher order
-estimate of the optimum checkpoint interval", FGCS 22:303, of which these are the linear terms): good while the costs of a loss
-are small against the life; the plan says where they are not.
+start-up, and some work. How much in all is drawn, not computed from the mean life: lives as recorded markets have them are many
+short ones and few long ones, so that a run, which begins with a young machine, sees more of them than its length over the mean
+life. By how much renewal theory says for long runs, (variance / mean² - 1) / 2 (Cox 1962, "Renewal Theory", section 4.2), two for
+lives like these; for runs as long as a few lives no formula is short. The same draws tell what half and nine of ten runs take.
 
-An expectation is no promise, so beside it stands what half and what nine of ten runs would take, drawn from lives as recorded
-markets have them: many short ones, few long ones. A run begins with a young machine, so half of all runs may take a little
-longer than the expectation, which does not know that. What the market around the place does to a run (waiting, the deadline's
-safety net) is in forecast.py.
+What the market around the place does to a run (waiting, the deadline's safety net) is in forecast.py.
 """
 
 import functools
 import math
 import random
 from dataclasses import dataclass
+from statistics import fmean
 
+from launcher.core.contract import SaveRule
 from launcher.core.market.hazard import UP
-from launcher.core.market.trace import FOREVER
+from launcher.core.market.trace import FOREVER, NOTICE_PROBABILITY
+from launcher.core.run.billing import DEFAULT_RULE, BillingRule
+from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour
 
 WORK_UNKNOWN: Seconds = HOUR  # what totals are for, where the work is not known
 USEFUL_LEAST = 0.2  # of a life, however short: a place that hardly starts gets dear, not infinitely so (nor negative)
 DRAWS = 100
 LOSSES_MOST = 200  # of one draw; what is left then goes on at the pace so far
+LIVES_MOST = 20.0  # that a draw is long; a longer run is many of these
+SAVES_LEAST = 10.0  # intervals that it is long, however short the lives
+_TEMPO = Tempo()
+SEEN_WITHIN: Seconds = 2 * _TEMPO.read_fast + _TEMPO.grant_poll  # until a start, a refusal or a notice was seen and answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Expectations until the work is done in one place. `elapsed` = work + saving + restoring + redone.
+    """Of an average run until the work is done in one place. `elapsed` = work + saving + restoring + redone.
 
     `…_p50`, `…_p90`: what half and nine of ten runs do not exceed. More restarts take longer, so a run that is no longer than
     most has hardly more of them: the quantiles of both may be added up.
@@ -61,22 +67,24 @@ class Estimate:
     restarts_p90: float = 0.0
 
 
-def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds | None) -> Estimate:
-    """Cost to finish `task` in a place of this price (per node) and mean life, saving every `interval` (None: never).
+def estimate(
+    task: Task,
+    *,
+    price: UsdPerHour,
+    life: Seconds,
+    interval: Seconds | None,
+    saved_in_time: float = 0.0,
+    rule: BillingRule = DEFAULT_RULE,
+) -> Estimate:
+    """Cost to finish `task` in a place of this price (per node) and mean life (of all nodes together), saving every `interval`.
 
-    T = (work + saving + restart) / (1 - (restart + interval / 2) / life), restarts = T / life. Never saving loses half of the
-    work at a loss, on average over the run. What the losses cost is shared by the two parts of each. A place that nobody takes
-    away has none. Where a loss costs much of a life this is longer than what most drawn runs take: then P90 is no less.
+    `interval` None: never. `saved_in_time`: the share of losses that cost no work. Where a loss costs much of a life the average
+    is longer than what most runs take: then P90 is no less.
     """
     saving = task.work * task.stall / interval if interval else 0.0
-    redone_each = min(interval or task.work, task.work) / 2
-    lost_each = task.restart_cost + redone_each
-    undisturbed = task.work + saving + task.restart_cost
-    (p50, restarts_p50), (p90, restarts_p90) = _quantiles(task.restart_cost, task.work + saving, interval or math.inf, life)
-    elapsed = undisturbed if life >= FOREVER else undisturbed / useful_share(life, lost_each)
-    restarts = 0.0 if life >= FOREVER else elapsed / life
-    p90, restarts_p90 = max(p90, elapsed), max(restarts_p90, restarts)
-    redone = (elapsed - undisturbed) * redone_each / lost_each if lost_each else 0.0
+    runs = _drawn(task.restart_cost, task.work + saving, interval or math.inf, task.durable, life, saved_in_time, rule)
+    elapsed, restarts, redone, paid = (fmean(figure) for figure in zip(*runs, strict=True))
+    redone = min(redone, elapsed - task.work - saving)
     rate = price * task.num_nodes / HOUR
     return Estimate(
         elapsed=elapsed,
@@ -84,13 +92,13 @@ def estimate(task: Task, *, price: UsdPerHour, life: Seconds, interval: Seconds 
         saving=saving,
         restoring=elapsed - task.work - saving - redone,
         redone=redone,
-        usd=rate * elapsed,
-        elapsed_p50=p50,
-        elapsed_p90=p90,
-        usd_p50=rate * p50,
-        usd_p90=rate * p90,
-        restarts_p50=restarts_p50,
-        restarts_p90=restarts_p90,
+        usd=rate * paid,
+        elapsed_p50=_rank(runs, 0, 0.5),
+        elapsed_p90=max(_rank(runs, 0, 0.9), elapsed),
+        usd_p50=rate * _rank(runs, 3, 0.5),
+        usd_p90=rate * max(_rank(runs, 3, 0.9), paid),
+        restarts_p50=_rank(runs, 1, 0.5),
+        restarts_p90=max(_rank(runs, 1, 0.9), restarts),
     )
 
 
@@ -99,35 +107,83 @@ def useful_share(life: Seconds, lost_each: Seconds) -> float:
     return max(1 - lost_each / life, USEFUL_LEAST)
 
 
+def saved_in_time(rule: SaveRule, lead: Seconds, durable: Seconds) -> float:
+    """The share of losses of which a warning comes early enough for a last save, where the recipe makes one."""
+    fits = rule.on_notice and not rule.never and lead > durable + SEEN_WITHIN
+    return NOTICE_PROBABILITY if fits else 0.0
+
+
+_Run = tuple[Seconds, float, Seconds, Seconds]  # how long it takes, its restarts, what it trains twice, what is paid of each node
+
+
 @functools.lru_cache(maxsize=4096)  # offers by the hundred differ in price alone
-def _quantiles(
-    restart: Seconds, training: Seconds, interval: Seconds, life: Seconds
-) -> tuple[tuple[Seconds, float], tuple[Seconds, float]]:
-    """What half and nine of ten runs of `training` (saves included) take, one machine after the other of this mean life.
-
-    Each with the restarts that so many do not exceed.
-    """
-    if life >= FOREVER or restart + training < life / 1000:
-        return (restart + training, 0.0), (restart + training, 0.0)
-    dice, multiplier = random.Random("estimate"), UP.multiplier_of(life)
-    drawn = [_drawn(restart, training, interval, multiplier, dice) for _ in range(DRAWS)]
-    took, restarts = sorted(elapsed for elapsed, _ in drawn), sorted(losses for _, losses in drawn)
-    half, most = (math.ceil(share * DRAWS) - 1 for share in (0.5, 0.9))
-    return (took[half], restarts[half]), (took[most], restarts[most])
-
-
 def _drawn(
-    restart: Seconds, training: Seconds, interval: Seconds, multiplier: float, dice: random.Random
-) -> tuple[Seconds, float]:
-    """How long one run takes, and its restarts."""
-    elapsed, left = 0.0, training
+    restart: Seconds,
+    training: Seconds,
+    interval: Seconds,
+    durable: Seconds,
+    life: Seconds,
+    saved_in_time: float,
+    rule: BillingRule,
+) -> tuple[_Run, ...]:
+    """Runs of so much `training`, saves included, on one machine after the other. Always by the same dice."""
+    whole = restart + training
+    if life >= FOREVER or whole < life / 1000:
+        return ((whole, 0.0, 0.0, max(whole, rule.minimum)),)
+    most = min(training, max(LIVES_MOST * life, SAVES_LEAST * interval))
+    multiplier = UP.multiplier_of(life)
+
+    def of_length(some: Seconds) -> list[_Run]:
+        dice = (random.Random(f"estimate/{k}") for k in range(DRAWS))
+        return [_run(restart, some, interval, durable, multiplier, saved_in_time, rule, one) for one in dice]
+
+    runs = of_length(most)
+    return tuple(runs) if most == training else _lengthened(of_length(most / 2), runs, training / most)
+
+
+def _lengthened(half: list[_Run], runs: list[_Run], times: float) -> tuple[_Run, ...]:
+    """Runs `times` as long, on average at the pace of their second half: what they begin with is no part of it.
+
+    What comes of many independent parts spreads by the square root of their number.
+    """
+    halves, means = ([fmean(figure) for figure in zip(*some, strict=True)] for some in (half, runs))
+    ends = [mean + 2 * (times - 1) * (mean - before) for mean, before in zip(means, halves, strict=True)]
+
+    def longer(run: _Run) -> _Run:
+        a, b, c, d = (end + math.sqrt(times) * (x - mean) for x, mean, end in zip(run, means, ends, strict=True))
+        return a, b, c, d
+
+    return tuple(longer(run) for run in runs)
+
+
+def _run(
+    restart: Seconds,
+    training: Seconds,
+    interval: Seconds,
+    durable: Seconds,
+    multiplier: float,
+    saved_in_time: float,
+    rule: BillingRule,
+    dice: random.Random,
+) -> _Run:
+    elapsed = redone = paid = 0.0
+    left = training
     for losses in range(LOSSES_MOST):
         life = UP.rest(0.0, multiplier, dice)
         if life >= restart + left:
-            return elapsed + restart + left, losses
+            return elapsed + restart + left, losses, redone, paid + max(restart + left, rule.minimum)
         elapsed += life
+        paid += max(life, rule.minimum) if life >= rule.free_if_preempted_within else 0.0
         made = max(0.0, life - restart)
-        unsaved = dice.random() * min(interval, training)
-        left -= made - (made if made < interval else unsaved)  # nothing is left of what had no first save
+        is_saved, since = dice.random() < saved_in_time, dice.random()
+        # Nothing is left of what had no first save.
+        lost = 0.0 if is_saved else made if made < interval + durable else since * interval + durable
+        redone += lost
+        left -= made - lost
     longer = (restart + training) / max(training - left, USEFUL_LEAST * elapsed)
-    return elapsed * longer, LOSSES_MOST * longer
+    return elapsed * longer, LOSSES_MOST * longer, redone * longer, paid * longer
+
+
+def _rank(runs: tuple[_Run, ...], figure: int, share: float) -> float:
+    ordered = sorted(run[figure] for run in runs)
+    return ordered[math.ceil(share * len(ordered)) - 1]

@@ -18,7 +18,7 @@ from statistics import fmean
 from launcher.core.market.belief import LONG_LIFE, PRIOR_LIVES, cooldown
 from launcher.core.market.hazard import DOWN, UP, Zone
 from launcher.core.market.trace import NOTICE_PROBABILITY, SHAPE_DOWN
-from launcher.core.plan.estimate import Task, useful_share
+from launcher.core.plan.estimate import SEEN_WITHIN, Task, useful_share
 from launcher.core.policy.baselines import SLACK_LEAST, URGENT_RECHECK, reserve
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour
@@ -27,7 +27,6 @@ DRAWS = 200
 ROUNDS_MOST = 20.0  # a draw that has taken so many times its work, and a week, will get nowhere
 BEYOND_MOST: Seconds = 7 * 24 * HOUR
 _TEMPO = Tempo()
-SEEN_WITHIN: Seconds = 2 * _TEMPO.read_fast + _TEMPO.grant_poll  # until a start, a refusal or a notice was seen and answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,8 @@ class Spot:
     """A place that may be bought until it is taken away.
 
     `life`: what the policy believes of a machine there. `zone` None: never watched; each machine asked for is then a new one, of
-    that mean life. `interval`: between saves, None for never. `free_within`: a shorter life costs nothing.
+    that mean life. `interval`: between saves, None for never. `saves_on_notice`: whether a last one is made at a warning that
+    leaves the time. `free_within`: a shorter life costs nothing; any other one as much as `least_billed`.
     """
 
     price: UsdPerHour
@@ -57,7 +57,9 @@ class Spot:
     interval: Seconds | None
     zone: Zone | None = None
     notice_lead: Seconds = 0.0
+    saves_on_notice: bool = True
     free_within: Seconds = 0.0
+    least_billed: Seconds = 0.0
     traffic: Traffic = FREE
 
 
@@ -228,12 +230,12 @@ class Play:
         made = min(self.left, max(0.0, life - self._start_s) / stretch)
         has_notice = dice.random() < NOTICE_PROBABILITY and 0 < spot.notice_lead < life
         redone = made if spot.interval is None else min(made, dice.random() * spot.interval + task.durable)
-        if has_notice and spot.notice_lead > task.durable + SEEN_WITHIN:
+        if has_notice and spot.saves_on_notice and spot.notice_lead > task.durable + SEEN_WITHIN:
             redone = 0.0  # the last save lands in time
         self.redone += redone
         self.left -= made - redone
         if life >= spot.free_within:
-            self._spend(spot.price, life)
+            self._spend(spot.price, max(life, spot.least_billed))
         told_at = self.now + life - (spot.notice_lead if has_notice else 0.0)
         place.lose(told_at, life, self.now + life)
         self.now = told_at

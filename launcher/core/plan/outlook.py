@@ -16,7 +16,7 @@ from launcher.core.plan.forecast import DRAWS, Spot, Sure, Traffic, forecast
 from launcher.core.plan.planner import Plan, deadline_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.recipe import Recipe
-from launcher.core.run.billing import RULES
+from launcher.core.run.billing import rule_of
 from launcher.core.tempo import LAST_SAVE_MARGIN_S
 from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
 
@@ -32,8 +32,7 @@ class Played:
 
     Among machines like the chosen one. `done`: the share of draws in which the work was done in time; hours are of those (None:
     there is none), dollars of all, since those that come too late are paid for as well. `done_p90`: by when the work of nine of
-    ten is done, None where it is not in so many. `billing`: why it may cost less than the place's estimate, which knows nothing
-    of lives that the cloud forgives.
+    ten is done, None where it is not in so many.
     """
 
     elapsed: Seconds | None
@@ -44,11 +43,9 @@ class Played:
     waiting: Seconds
     restarts: float
     done: float
-    billing: str = ""
 
     def __str__(self) -> str:
-        billing = f" ({self.billing})" if self.billing else ""
-        return f"the run as a whole, drawn {DRAWS} times from place to place: {self._told}{billing}"
+        return f"the run as a whole, drawn {DRAWS} times from place to place: {self._told}"
 
     @property
     def _told(self) -> str:
@@ -167,13 +164,7 @@ def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | N
         waiting=(in_time or found).waiting,
         restarts=found.restarts,
         done=found.done,
-        billing=_forgiven(best.offer.placement.cloud),
     )
-
-
-def _forgiven(cloud: str) -> str:
-    free = RULES[cloud].free_if_preempted_within if cloud in RULES else 0.0
-    return f"{cloud} bills nothing for a machine that it takes within {show_duration(free)}" if free > MINUTE else ""
 
 
 def _machine(c: Candidate) -> tuple[str, int]:
@@ -182,13 +173,15 @@ def _machine(c: Candidate) -> tuple[str, int]:
 
 def _spot(recipe: Recipe, made: Plan, c: Candidate) -> Spot:
     interval = _interval(recipe, c.task or made.task, c)
-    free = RULES[c.offer.placement.cloud].free_if_preempted_within if c.offer.placement.cloud in RULES else 0.0
+    rule = rule_of(c.offer)
     return Spot(
         price=c.offer.price,
         life=c.life,
         interval=interval,
         notice_lead=c.offer.notice_lead,
-        free_within=free,
+        saves_on_notice=recipe.checkpoint.on_notice and interval is not None,
+        free_within=rule.free_if_preempted_within,
+        least_billed=rule.minimum,
         traffic=_traffic(c, (c.task or made.task).work / HOUR),
     )
 

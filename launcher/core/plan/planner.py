@@ -24,7 +24,7 @@ from launcher.core.recipe import Goal, Recipe
 from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
 
-ROUGH_BELOW = 2.0  # a life shorter than so many losses' cost is outside what first-order arithmetic is good for
+ROUGH_BELOW = 2.0  # a life shorter than so many starts: what a run takes there hangs on the few long ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,7 @@ def _notes(recipe: Recipe, task: Task, best: Candidate | None) -> tuple[str, ...
             f"about {show_usd(best.usd)} are needed, and {show_usd(kept)} in reserve for the last machine's end; "
             f"the budget is {show_usd(goal.budget)}: the run would pause there"
         )
-    if best.life < ROUGH_BELOW * (cost.restoring + cost.redone) / (1 + cost.restarts):
+    if best.life < ROUGH_BELOW * task.restart_cost:
         notes.append(
             f"machines there live {show_duration(best.life)} on average, hardly longer than a start: the estimate is rough"
         )

@@ -122,7 +122,7 @@ def _is_pressed(run: RunView) -> bool:
 
 def useful_cost(run: RunView, market: MarketView, offer: Offer) -> UsdPerHour:
     """What an hour of the job's work costs there: the start-up of each life is paid for, and trains nothing."""
-    work, share = _work_left(run) / offer.pace, useful_share(mean_life(market, offer), run.restart_cost)
+    work, share = _work_left(run) / offer.pace, useful_share(mean_life(market, offer, run.num_nodes), run.restart_cost)
     start = 1.0 if work == 0 else (work + run.restart_cost) / work  # where the work is not known, the start weighs nothing
     return run.num_nodes * offer.price * start / share / offer.pace + offer.aside
 
@@ -175,7 +175,8 @@ def _why(run: RunView, market: MarketView, ready: tuple[Offer, ...], *, num_cool
     best = ready[0]
     parts = [
         f"{best.placement.capacity.value} {best.placement} at {show_rate(best.price * run.num_nodes)}, "
-        f"{show_rate(useful_cost(run, market, best))} useful{_life_of(market, best)}, {show_duration(run.restart_cost)} to start"
+        f"{show_rate(useful_cost(run, market, best))} useful{_life_of(run, market, best)}, "
+        f"{show_duration(run.restart_cost)} to start"
     ]
     if len(ready) > 1:
         parts.append(f"next {ready[1].placement} {show_rate(useful_cost(run, market, ready[1]))} useful")
@@ -186,9 +187,9 @@ def _why(run: RunView, market: MarketView, ready: tuple[Offer, ...], *, num_cool
     return "; ".join([*parts, _outlook(run)])
 
 
-def _life_of(market: MarketView, offer: Offer) -> str:
+def _life_of(run: RunView, market: MarketView, offer: Offer) -> str:
     is_spot = offer.placement.capacity is Capacity.SPOT
-    return f", mean life {show_duration(mean_life(market, offer))}" if is_spot else ""
+    return f", mean life {show_duration(mean_life(market, offer, run.num_nodes))}" if is_spot else ""
 
 
 def _no_place(run: RunView, market: MarketView, cooling: tuple[Offer, ...]) -> str:

@@ -39,9 +39,13 @@ RULES = {
 DEFAULT_RULE = BillingRule(minimum=0, free_if_preempted_within=0, source="per second, where nothing else is known")
 
 
+def rule_of(offer: Offer) -> BillingRule:
+    return RULES.get(offer.placement.cloud, DEFAULT_RULE)
+
+
 def cost(offer: Offer, billed_from: Utc, ended_at: Utc, cause: EndCause) -> Usd:
     """Dollars for one instance's life. `ended_at` may lie before `billed_from` by a clock's error; that costs nothing."""
-    rule = RULES.get(offer.placement.cloud, DEFAULT_RULE)
+    rule = rule_of(offer)
     life = max(0.0, ended_at - billed_from)
     taken = cause is EndCause.PREEMPTED and offer.placement.capacity is Capacity.SPOT
     if life == 0 or (taken and life < rule.free_if_preempted_within):
@@ -51,5 +55,5 @@ def cost(offer: Offer, billed_from: Utc, ended_at: Utc, cause: EndCause) -> Usd:
 
 def cost_cap(offer: Offer, billed_from: Utc, ended_at: Utc) -> Usd:
     """The most that life can cost: at the price cap, nothing forgiven."""
-    rule = RULES.get(offer.placement.cloud, DEFAULT_RULE)
+    rule = rule_of(offer)
     return max(ended_at - billed_from, rule.minimum) / HOUR * offer.price_cap

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from launcher.core.checkpoint.rules import save_rule
+from launcher.core.market.belief import gang_life
 from launcher.core.market.offer import Offer
 from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
@@ -75,8 +76,9 @@ def enough(state: RunState, offer: Offer, now: Utc) -> str:
     """The change by which the rest can be done: in that place by the plan's estimate, and at the cost that the run had so far."""
     paid, done, task = committed(state, now), _done(state), _planned(state)
     left = replace(task, work=task.work * (1 - done))
-    interval = interval_of(save_rule(state.recipe.checkpoint, offer.mean_life), left)
-    rest = estimate(left, price=offer.price, life=offer.mean_life, interval=interval).usd
+    life = gang_life(offer.mean_life, state.recipe.num_nodes)
+    interval = interval_of(save_rule(state.recipe.checkpoint, life), left)
+    rest = estimate(left, price=offer.price, life=life, interval=interval).usd
     if done > TELLING_FRACTION:
         rest = max(rest, paid / done * (1 - done))
     return enough_money(paid, rest, least_usd(_rate(state, offer), restart_cost(state), reserve(state)))

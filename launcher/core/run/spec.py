@@ -2,6 +2,7 @@
 
 from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
+from launcher.core.market.belief import gang_life
 from launcher.core.recipe import Recipe
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import HANG_MIN_S, KILL_GRACE_S, Tempo
@@ -22,7 +23,7 @@ def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSp
         code=state.code,
         outputs=recipe.outputs,
         data=recipe.data,
-        save=save_rule(recipe.checkpoint, attempt.offer.mean_life),
+        save=save_rule(recipe.checkpoint, gang_life(attempt.offer.mean_life, recipe.num_nodes)),
         keep=keep_rule(recipe.checkpoint.keep),
         price_cap=attempt.offer.price_cap,
         stop_at=attempt.stop_at,
