@@ -16,7 +16,12 @@ from launcher.core.contract import AttemptSpec
 from launcher.core.tempo import KILL_GRACE_S, Tempo
 from launcher.errors import LaunchError, UsageError
 from launcher.node.agent import Machine, attend
-from launcher.node.notices import FileNotices, NoticeSource, SignalNotices
+from launcher.node.notices.base import NoticeSource
+from launcher.node.notices.clouds import cloud_watches
+from launcher.node.notices.files import FileNotices
+from launcher.node.notices.metadata import LINK_LOCAL, MetadataServer
+from launcher.node.notices.signals import SignalNotices, grace_on
+from launcher.units import Seconds
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +54,7 @@ def _machine(arguments: list[str], host_pid: int | None) -> Machine:
         host_pid=host_pid,
         store=open_store(spec.store),
         clock=clock,
-        sources=_sources(clock, Tempo(spec.speed)),
+        sources=_sources(spec, clock),
     )
 
 
@@ -58,11 +63,27 @@ def _clock() -> Clock:
     return SystemClock() if path is None else ScaledClock(Path(path))
 
 
-def _sources(clock: Clock, tempo: Tempo) -> tuple[NoticeSource, ...]:
-    by_signal = SignalNotices(clock.utc_s, tempo.market(KILL_GRACE_S))
+def _sources(spec: AttemptSpec, clock: Clock) -> tuple[NoticeSource, ...]:
+    """A rehearsed machine is told of its end by its host, whatever cloud it plays; a real one by its cloud."""
+    rehearsed = os.environ.get("LAUNCH_NOTICE_SOURCE")
+    grace = KILL_GRACE_S if rehearsed else _grace(spec)
+    by_signal = SignalNotices(clock.utc_s, Tempo(spec.speed).market(grace))
     signal.signal(signal.SIGTERM, lambda *_: by_signal.heed())
-    path = os.environ.get("LAUNCH_NOTICE_SOURCE")
-    return (by_signal,) if path is None else (by_signal, FileNotices(Path(path)))
+    return (by_signal, *((FileNotices(Path(rehearsed)),) if rehearsed else _cloud_notices(spec, clock)))
+
+
+def _grace(spec: AttemptSpec) -> Seconds:
+    """Who asked for a pod knows its grace; the pod itself cannot."""
+    told = os.environ.get("LAUNCH_TERM_GRACE_S")
+    return float(told) if told else grace_on(spec.placement.cloud)
+
+
+def _cloud_notices(spec: AttemptSpec, clock: Clock) -> tuple[NoticeSource, ...]:
+    server = MetadataServer(os.environ.get("LAUNCH_METADATA_URL") or LINK_LOCAL)
+    watches = cloud_watches(spec.placement, server, clock.utc_s)
+    for watch in watches:
+        watch.start()
+    return watches
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from launcher.errors import KeyExists, StoreError
 from launcher.node.endings import Ending, classify, meaning
 from launcher.node.logs import LogPump
 from launcher.node.lookout import Lookout
-from launcher.node.notices import NoticeSource
+from launcher.node.notices.base import NoticeSource
 from launcher.node.orders import Grant
 from launcher.node.post import Post
 from launcher.node.prepare import Task, claim, unpack_code
@@ -339,6 +339,7 @@ class _Agent:
 
     def _linger(self) -> None:
         """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""
+        self._lookout.let_go()
         until = time.monotonic() + max(self._lookout.warned_left, 0.0) + LINGER_BEYOND_S
         while time.monotonic() < until and not self._lookout.is_called_off():
             time.sleep(TICK_S)
@@ -350,6 +351,8 @@ class _Agent:
         told = self._lookout.look(self._last_save_needs())
         if self._lookout.has_warned:
             self._publisher.include_outputs()
+        while self._lookout.hints:
+            self._logs.say(self._lookout.hints.pop().text)
         return told
 
     def _last_save_needs(self) -> Seconds:

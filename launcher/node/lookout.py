@@ -4,19 +4,24 @@ Cheap, since it is asked twenty times a second: everything slow was brought here
 """
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from launcher.clock import Clock
 from launcher.core.contract import AttemptSpec
 from launcher.core.tempo import Tempo
-from launcher.node.notices import NoticeBoard, NoticeSource, standing
+from launcher.node.notices.base import Hint, NoticeSource, Warned, standing
+from launcher.node.notices.board import NoticeBoard
 from launcher.node.post import Post
 from launcher.node.reasons import Reasons, Situation, Told
 from launcher.units import Seconds
 
 
 class Lookout:
-    """`warned_left` and `lead` are real seconds until the announced end: now, and when it was announced."""
+    """`warned_left` and `lead` are real seconds until the announced end: now, and when it was announced.
+
+    `hints` are those that came since they were last taken out.
+    """
 
     def __init__(
         self,
@@ -30,6 +35,8 @@ class Lookout:
         self.warned_left: Seconds = 0.0
         self.lead: Seconds = 0.0
         self.has_warned = False
+        self.hints: list[Hint] = []
+        self._hinted: set[Hint] = set()
         self._clock = clock
         self._sources = sources
         self._tempo = Tempo(spec.speed)
@@ -54,15 +61,30 @@ class Lookout:
 
     def is_called_off(self) -> bool:
         """Somebody waits for this process to be gone, or nobody hosts it any more."""
-        warned = standing(self._sources)
+        warned = standing(self._told())
         return (warned is not None and warned.awaited) or self._reasons.is_orphaned()
+
+    def let_go(self) -> None:
+        """The last save is done; what is left of the announced time is nobody's loss."""
+        for source in self._sources:
+            source.let_go()
+
+    def _told(self) -> tuple[Warned | Hint | None, ...]:
+        return tuple(source.read() for source in self._sources)
 
     def _heed_notices(self) -> None:
         now = self._clock.utc_s()
-        warned = standing(self._sources)
+        told = self._told()
+        self._heed_hints(told)
+        warned = standing(told)
         self.warned_left = 0.0 if warned is None else self._tempo.real(warned.ends_at - now)
         notice = self._board.update(warned, now, self.warned_left)
         if notice is not None:
             self.lead = self.warned_left
             self.has_warned = True
             self._post.send(notice)
+
+    def _heed_hints(self, told: Iterable[Warned | Hint | None]) -> None:
+        new = {word for word in told if isinstance(word, Hint)} - self._hinted
+        self._hinted |= new
+        self.hints += new

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from launcher.core.contract import AttemptSpec, ExitKind
 from launcher.core.tempo import Tempo
-from launcher.node.notices import Warned
+from launcher.node.notices.base import Warned
 from launcher.node.orders import Orders
 from launcher.units import Seconds, Utc, show_duration
 

@@ -131,7 +131,7 @@ class Agent:
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
                 "LAUNCH_CLOCK": str(rig.clock_path),
-                "LAUNCH_NOTICE_SOURCE": str(self.notice_source),
+                "LAUNCH_NOTICE_SOURCE": str(self.notice_source),  # "" for an agent that asks its cloud
                 "LAUNCH_INSTANCE_ID": self.instance_id,
                 "LAUNCH_HOST_PID": str(os.getpid()),
                 **env,

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 from launcher.core.contract import AttemptSpec, CommandProgram, SaveRule
-from launcher.node.notices import FileNotices, NoticeBoard, SignalNotices, Warned, standing
+from launcher.node.notices.base import Warned, standing
+from launcher.node.notices.board import NoticeBoard
+from launcher.node.notices.files import FileNotices
+from launcher.node.notices.signals import SignalNotices
 from launcher.node.orders import Dismissed, Orders
 from launcher.node.reasons import Reasons, Situation
 from tests.node.rig import PLACEMENT
@@ -60,7 +63,7 @@ def test_signal_is_a_notice_of_someone_who_waits_and_goes_first(tmp_path: Path) 
     by_signal.heed()
     assert by_signal.read() == Warned(ends_at=510.0, source="SIGTERM", awaited=True)
     (tmp_path / "notice").write_text(json.dumps({"ends_at": 100, "source": "aws"}))
-    assert standing((FileNotices(tmp_path / "notice"), by_signal)) == by_signal.read()
+    assert standing((FileNotices(tmp_path / "notice").read(), by_signal.read())) == by_signal.read()
 
 
 def test_board_keeps_a_file_while_a_notice_stands_and_one_record_for_each_change(tmp_path: Path) -> None:
