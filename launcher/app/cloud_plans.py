@@ -32,10 +32,11 @@ from launcher.core.recipe import Recipe
 from launcher.core.run.events import CheckpointSeen
 from launcher.core.run.lessons import program_of
 from launcher.errors import LaunchError, NoCapacity, RecipeError, UsageError
-from launcher.units import Bytes, Seconds, Utc, parse_duration, parse_size, show_duration, show_size
+from launcher.units import HOUR, Bytes, Seconds, Utc, parse_duration, parse_size, show_duration, show_size
 
 Row = tuple[str, str, str | None, str]  # of a price list: cloud, region, zone, instance
 
+WORK_MOST: Seconds = 3 * 365 * 24 * HOUR  # of a run that is drawn from loss to loss
 RUNS_ASKED_MOST = 20  # newest runs of the home that are looked at for the size of a checkpoint
 _FLOP = re.compile(r"(\d+(?:\.\d+)?(?:e\+?\d{1,2})?) ?flops?", re.IGNORECASE)
 
@@ -84,6 +85,12 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
     if not made.candidates:
         raise NoCapacity(f"nothing on the price lists fits the recipe; the nearest is {made.nearest_miss}")
+    least = min((c.task.work for c in made.candidates if c.task is not None), default=0.0)
+    if least > WORK_MOST:
+        raise NoCapacity(
+            f"the work takes more than {show_duration(WORK_MOST)} on the fastest machine that fits, and so long a run is not "
+            "planned; name more GPUs in resources.accelerators, or write more num_nodes"
+        )
     stop = hopeless(recipe, made.task, made.candidates, now, is_known=work.is_known)
     if work.is_known and stop is None:
         stop = unaffordable(recipe, made.task, made.candidates)
@@ -94,7 +101,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         made=made,
         work=work,
         haul=haul,
-        outlook=outlook(wanted, made, haul, now),
+        outlook=outlook(wanted, made, haul, now, is_known=work.is_known),
         lists=_used(listings, made),
         notes=(
             *known.said,
@@ -158,6 +165,8 @@ def _stated(text: str, recipe: Recipe) -> Work:
     """As --work says: hours of the recipe's first GPUs, or operations. Raises UsageError."""
     if found := _FLOP.fullmatch(text.strip()):
         flops = float(found[1])
+        if not flops:
+            raise UsageError(f"--work {text}: write how many operations there are, such as 3e20flop")
         return Work(flops=flops, reads_16=not is_ours(recipe), basis=f"{flops:.3g} operations, as --work says")
     try:
         seconds = parse_duration(text)

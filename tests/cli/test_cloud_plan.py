@@ -347,6 +347,7 @@ def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.Capture
     [
         (["--work", "soon"], "--work: 'soon' is not a quantity"),
         (["--work", "0h"], "--work 0h"),
+        (["--work", "0flop"], "--work 0flop: write how many operations"),
         (["--state", "big"], "--state: 'big'"),
         (["--data", "5GB@aws/us/1"], "write CLOUD/REGION"),
         (["--store-in", "/us-east-1"], "write CLOUD/REGION"),
@@ -442,3 +443,21 @@ def test_a_region_without_gpus_and_a_cloud_without_a_list_are_told(recipe: Path,
     notes = json.loads(capsys.readouterr().out)["notes"]
     assert any("--store-in: no list has aws/us-east-2 (did you mean aws/us-east-1?)" in note for note in notes)
     assert any("no list on this machine has lambda" in note for note in notes)
+
+
+def test_work_that_takes_years_is_refused_with_what_would_help(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["plan", str(recipe), "--work", "3e30flop"]) == 3
+    said = capsys.readouterr().err
+    assert "the work takes more than 1095.0 d on the fastest machine that fits" in said
+    assert "name more GPUs in resources.accelerators" in said
+
+
+def test_a_limit_leaves_nothing_that_is_known_of_a_program_that_trains_for_any_time(
+    capsys: pytest.CaptureFixture[str], recipe: Path
+) -> None:
+    said = answer(capsys, recipe, "policy.deadline=30h", "policy.budget=40")
+    assert "deadline, budget: what is left of them nobody knows" in said
+    assert " to spare" not in said
+    found = document(capsys, recipe, "policy.deadline=30h")["outlook"]
+    assert (found["deadline_margin"], found["deadline_margin_p90"]) == (None, None)
+    assert "nobody knows how long" not in "".join(document(capsys, recipe)["outlook"]["margins"])

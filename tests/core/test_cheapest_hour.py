@@ -4,6 +4,7 @@ The job of most of these is ten hours of one A100. A start takes 5 min. On deman
 start, and a stall of 5 s for each 10 min of it.
 """
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,17 @@ def test_each_node_reads_the_data_and_each_of_its_restarts_the_whole_state():
     (alone,) = planned(offers(spot=1.0, life=5.6 * HOUR), haul=haul, recipe=replace(RECIPE, num_nodes=1)).candidates
     saved = beside.moving - restarts * beside.each_restore
     assert 0 < saved < alone.aside.moving, "a checkpoint is written once for all nodes, which need a quarter of the time"
+
+
+def test_each_direction_is_billed_by_where_the_bytes_leave():
+    """A machine on AWS, a bucket on GCP: saves leave AWS at $0.09, of work done twice too; restores leave GCP at $0.12."""
+    haul = Haul(state=10 * GB, store=Site(cloud="gcp", region="us-central1"))
+    (only,) = planned(offers(spot=1.0, life=2 * HOUR), haul=haul).candidates
+    cost, interval = only.estimate, math.sqrt(2 * 5 * 2 * HOUR)
+    saves = (10 * HOUR + cost.redone) / interval
+    assert cost.redone > 0
+    assert only.aside.each_restore == pytest.approx(10 * 0.12)
+    assert only.aside.moving == pytest.approx(saves * 10 * 0.09 + cost.restarts * 10 * 0.12)
 
 
 def test_quantiles_count_the_traffic_of_their_own_restarts():

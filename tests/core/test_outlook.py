@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.core.market.belief import MarketView
 from launcher.core.plan.outlook import Outlook, outlook, show_share
-from launcher.core.plan.planner import Plan
+from launcher.core.plan.planner import Plan, plan
+from launcher.core.plan.shopping import times
 from launcher.core.plan.transfer import Haul, Site
+from launcher.core.plan.work import work_in
+from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import CheckpointSpec, Goal, Keep, Recipe
 from launcher.units import HOUR
 from tests.core.markets import NOW
@@ -134,6 +138,53 @@ def test_hours_and_margins_are_of_the_runs_that_are_in_time_and_the_others_are_s
 
 def test_a_share_is_all_only_where_it_is_all():
     assert [show_share(share) for share in (1.0, 0.995, 0.49)] == ["100 %", "99.5 %", "49 %"]
+
+
+def test_the_net_is_whatever_is_cheapest_on_demand_to_finish_on():
+    """A deadline that spot with lives of 10 min breaks: the net is an H100, which does 3.2 times as much an hour as the A100."""
+    recipe = replace(
+        SAVED, policy=Goal(deadline=11 * HOUR), resources=replace(SAVED.resources, accelerators=("A100:1", "H100:1"))
+    )
+    spot = offers(spot=1.0, life=10 * 60, at="gcp/us-central1")
+    alone, dear, cheap = (
+        told(recipe, made=planned(spot, *net, recipe=recipe)).played
+        for net in ((), [offers(on_demand=30.0)], [offers(on_demand=30.0), offers("H100", on_demand=9.0)])
+    )
+    assert alone is not None
+    assert dear is not None
+    assert cheap is not None
+    assert alone.done < dear.done
+    assert cheap.usd < dear.usd
+
+
+def test_the_chosen_place_is_drawn_though_eight_others_are_cheaper_to_finish_in():
+    places = [offers(spot=1.0 + 0.01 * n, at=f"aws/us-east-{n}") for n in range(10)]
+    made = planned(*places, recipe=SAVED)
+    last = replace(made, candidates=tuple(replace(c, is_chosen=c.offer.price > 1.085) for c in made.candidates))
+    assert made.chosen is not None
+    assert last.chosen is not None
+    assert last.chosen.offer.price == pytest.approx(1.09)
+    first, other = (told(made=one).played for one in (made, last))
+    assert first is not None
+    assert other is not None
+    assert other.usd > first.usd
+
+
+def test_a_very_long_run_is_drawn_less_often():
+    recipe = replace(SAVED, policy=Goal())
+    work = work_in(10_000 * HOUR, "A100", 1, recipe, basis="")
+    made = plan(recipe, tuple(offers(spot=1.0)), times(recipe, work, Haul()), MarketView(), POLICIES["auto"](), NOW, Haul())
+    played = told(recipe, made=made).played
+    assert played is not None
+    assert played.draws == 10
+    assert "drawn 10 times" in str(played)
+    assert played.usd == pytest.approx(10_000, rel=0.3)
+
+
+def test_the_worst_case_is_of_all_nodes():
+    recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR), num_nodes=4)
+    assert told(recipe, made=planned(offers(spot=1.0), recipe=recipe)).worst_usd == pytest.approx(4 * 20 * 1.0)
+    assert told(replace(recipe, autostop=6 * HOUR), made=planned(offers(spot=1.0), recipe=recipe)).unattended_usd == 4 * 6.0
 
 
 def test_what_is_never_saved_and_what_no_notice_saves_is_drawn_so():

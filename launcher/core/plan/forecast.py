@@ -24,6 +24,8 @@ from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Usd, UsdPerHour
 
 DRAWS = 200
+DRAWS_LEAST = 10  # of a run that loses very many machines: draws of it are alike
+LOSSES_DRAWN = 40_000  # in all draws together, a second
 ROUNDS_MOST = 20.0  # a draw that has taken so many times its work, and a week, will get nowhere
 BEYOND_MOST: Seconds = 7 * 24 * HOUR
 _TEMPO = Tempo()
@@ -65,11 +67,12 @@ class Spot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sure:
-    """The place of the safety net, which nobody takes away."""
+    """The place of the safety net, which nobody takes away. `pace`: hours of the job's work that are done there in an hour."""
 
     price: UsdPerHour
     interval: Seconds | None
     traffic: Traffic = FREE
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +144,13 @@ def forecast(
     *,
     sure: Sure | None,
     deadline: Seconds | None,
-    draws: int = DRAWS,
+    draws: int | None = None,
 ) -> Forecast:
     """How `task` may go on these places, with on-demand at `sure` an hour as the net under `deadline`; prices are of a node."""
     dice = random.Random("forecast")
     ends_at = math.inf if deadline is None else deadline
+    losses = 1 + task.work / min((spot.life for spot in spots), default=math.inf)
+    draws = max(DRAWS_LEAST, min(DRAWS, int(LOSSES_DRAWN / losses))) if draws is None else draws
     found = (Play(task, [Place(spot, dice) for spot in spots], sure, ends_at, dice).run() for _ in range(draws))
     return Forecast(draws=tuple(found))
 
@@ -180,7 +185,7 @@ class Play:
         spare = self.deadline - self.now - self.left - start
         slack = spare - reserve(self.left, start)
         is_pressed = -start <= spare and slack <= SLACK_LEAST
-        limit = math.inf if self.sure is None else self.sure.price + self._aside(self.sure.traffic)
+        limit = math.inf if self.sure is None else self.sure.price / self.sure.pace + self._aside(self.sure.traffic)
         believed = ((p.cost(start) + self._aside(p.spot.traffic), i) for i, p in enumerate(self.places))
         costs = sorted((cost, i) for cost, i in believed if cost < limit)
         if self.sure is not None and (is_pressed or not costs):
@@ -207,7 +212,8 @@ class Play:
 
     def _finish(self, sure: Sure) -> bool:
         """On a machine that nobody takes away."""
-        took = self._start_s + self.left * _stretch(self.task, sure.interval) + self.task.durable + _TEMPO.read_slow / 2
+        trains = self.left / sure.pace * _stretch(self.task, sure.interval)
+        took = self._start_s + trains + self.task.durable + _TEMPO.read_slow / 2
         self._start(sure.traffic)
         if self._is_cut_off(sure.price, took):
             return False

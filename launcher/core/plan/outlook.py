@@ -12,7 +12,7 @@ from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.forecast import DRAWS, Spot, Sure, Traffic, forecast
+from launcher.core.plan.forecast import Spot, Sure, Traffic, forecast
 from launcher.core.plan.planner import Plan, deadline_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.recipe import Recipe
@@ -23,16 +23,19 @@ from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_dur
 Margin = tuple[float | None, float | None]  # of an average run, and of nine of ten
 
 
+UNKNOWN_MARGINS = (
+    "deadline, budget: what is left of them nobody knows, since nobody knows how long the program trains; --work says it"
+)
 SPOTS_PLAYED = 8  # a run that loses a place goes on in the next; beyond the eighth it hardly comes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """The run as a whole, drawn many times: from place to place, with waiting, and with on-demand as the deadline's net.
+    """The run as a whole, drawn `draws` times: from place to place, with waiting, and with on-demand as the deadline's net.
 
-    Among machines like the chosen one. `done`: the share of draws in which the work was done in time; hours are of those (None:
-    there is none), dollars of all, since those that come too late are paid for as well. `done_p90`: by when the work of nine of
-    ten is done, None where it is not in so many.
+    Among machines like the chosen one, and as the net what is cheapest on demand. `done`: the share of draws in which the work
+    was done in time; hours are of those (None: there is none), dollars of all, since those that come too late are paid for as
+    well. `done_p90`: by when the work of nine of ten is done, None where it is not in so many.
     """
 
     elapsed: Seconds | None
@@ -43,9 +46,10 @@ class Played:
     waiting: Seconds
     restarts: float
     done: float
+    draws: int
 
     def __str__(self) -> str:
-        return f"the run as a whole, drawn {DRAWS} times from place to place: {self._told}"
+        return f"the run as a whole, drawn {self.draws} times from place to place: {self._told}"
 
     @property
     def _told(self) -> str:
@@ -94,8 +98,8 @@ class Outlook:
     deleted: str
 
 
-def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
-    """None where no place was chosen."""
+def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc, *, is_known: bool = True) -> Outlook | None:
+    """None where no place was chosen. `is_known`: whether the work is; else nobody can tell what it leaves of a limit."""
     best = made.chosen
     if best is None:
         return None
@@ -106,9 +110,10 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
     played, cost = _played(recipe, made, best, now), best.estimate
     took: Margin = (cost.elapsed, cost.elapsed_p90) if played is None else (played.elapsed, played.done_p90)
     usd: Margin = (best.usd, best.usd_p90) if played is None else (played.usd, played.usd_p90)
-    time = _left(None if ends_at is None else ends_at - now, took)
-    money = _left(budget, usd)
-    met = 1.0 if played is None else played.done
+    time = _left(None if ends_at is None or not is_known else ends_at - now, took)
+    money = _left(budget if is_known else None, usd)
+    deadline = "" if ends_at is None or not is_known else _deadline_margin(time, played)
+    unknown = "" if is_known or (ends_at is None and budget is None) else UNKNOWN_MARGINS
     seconds, fits, notice = _notice(best, task, haul)
     kept = _kept_usd(best, haul)
     return Outlook(
@@ -120,7 +125,7 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc) -> Outlook | None:
         deadline_margin_p90=time[1],
         budget_margin=money[0],
         budget_margin_p90=money[1],
-        margins=tuple(filter(None, (_deadline_margin(ends_at, time, met), _margin("budget", money, show_usd)))),
+        margins=tuple(filter(None, (deadline, _margin("budget", money, show_usd), unknown))),
         notice_s=None if best.offer.placement.capacity is Capacity.ON_DEMAND else best.offer.notice_lead,
         upload_s=seconds,
         fits_notice=fits,
@@ -140,17 +145,15 @@ def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | N
     if made.policy != "greedy" or best.offer.placement.capacity is Capacity.ON_DEMAND:
         return None
     alike = [c for c in made.candidates if _machine(c) == _machine(best)]
-    spots = [_spot(recipe, made, c) for c in alike if c.offer.placement.capacity is Capacity.SPOT][:SPOTS_PLAYED]
-    sure = next((c for c in alike if c.offer.placement.capacity is Capacity.ON_DEMAND), None)
+    others = [c for c in alike if c.offer.placement.capacity is Capacity.SPOT and c is not best]
+    spots = [_spot(recipe, made, c) for c in (best, *others)[:SPOTS_PLAYED]]
+    sure = next((c for c in made.candidates if c.offer.placement.capacity is Capacity.ON_DEMAND), None)
     ends_at = deadline_of(recipe.policy, now)
     task = best.task or made.task
-    work_h = task.work / HOUR
     found = forecast(
         task,
         spots,
-        sure=None
-        if sure is None
-        else Sure(price=sure.offer.price, interval=_interval(recipe, task, sure), traffic=_traffic(sure, work_h)),
+        sure=None if sure is None else _sure(recipe, sure, task),
         deadline=None if ends_at is None else ends_at - now,
     )
     in_time, done_at = found.in_time, found.done_at(0.9)
@@ -164,6 +167,7 @@ def _played(recipe: Recipe, made: Plan, best: Candidate, now: Utc) -> Played | N
         waiting=(in_time or found).waiting,
         restarts=found.restarts,
         done=found.done,
+        draws=len(found.draws),
     )
 
 
@@ -183,6 +187,16 @@ def _spot(recipe: Recipe, made: Plan, c: Candidate) -> Spot:
         free_within=rule.free_if_preempted_within,
         least_billed=rule.minimum,
         traffic=_traffic(c, (c.task or made.task).work / HOUR),
+    )
+
+
+def _sure(recipe: Recipe, c: Candidate, reference: Task) -> Sure:
+    there = c.task or reference
+    return Sure(
+        price=c.offer.price,
+        interval=_interval(recipe, there, c),
+        traffic=_traffic(c, reference.work / HOUR),
+        pace=reference.work / there.work,
     )
 
 
@@ -231,13 +245,14 @@ def show_share(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _deadline_margin(ends_at: Utc | None, left: Margin, met: float) -> str:
-    if ends_at is None or met == 1:
+def _deadline_margin(left: Margin, played: Played | None) -> str:
+    if played is None or played.done == 1:
         return _margin("deadline", left, show_duration)
     if left[0] is None:
-        return f"deadline: met by none of {DRAWS} drawn runs"
+        return f"deadline: met by none of {played.draws} drawn runs"
     mostly = "" if left[1] is None else f"; nine of ten runs have at least {show_duration(left[1])}"
-    return f"deadline: met by {show_share(met)} of runs, with {show_duration(left[0])} to spare on average of those{mostly}"
+    share = show_share(played.done)
+    return f"deadline: met by {share} of runs, with {show_duration(left[0])} to spare on average of those{mostly}"
 
 
 def _margin(name: str, left: Margin, show: Callable[[float], str]) -> str:
