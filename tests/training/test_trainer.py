@@ -1,6 +1,8 @@
 """Trainers as real processes: killed, told to end, out of disk, met by a seal."""
 
+import json
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,12 +10,27 @@ import pytest
 
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, ExitKind, SaveRule
+from launcher.trainers import gpt
 from tests.training import scene, tiny
 
 GPT = ["-m", "launcher.trainers.gpt"]
 TINY = ["-m", "tests.training.tiny"]
 SMALL = {"steps": 40, "width": 16, "layers": 1, "heads": 2, "batch_size": 2, "context": 16}
 ENDLESS = SMALL | {"steps": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def once_trained(tmp_path_factory: pytest.TempPathFactory) -> scene.Machine:
+    """A training that ended, with some commits before the last."""
+    machine = scene.machine(tmp_path_factory.mktemp("trained") / "machine")
+    assert scene.ended(machine.start(GPT, args=SMALL))[0] == 0
+    return machine
+
+
+@pytest.fixture
+def trained(once_trained: scene.Machine, tmp_path: Path) -> scene.Machine:
+    shutil.copytree(once_trained.folder.parent, tmp_path / "trained")
+    return scene.machine(tmp_path / "trained" / "machine")
 
 
 def weights(manifest: Manifest) -> dict[str, str]:
@@ -112,16 +129,14 @@ def test_a_trainer_that_meets_the_seal_stops(tmp_path: Path):
     assert "sealed at 0001-0001" in progress.reason
 
 
-def test_a_damaged_parent_is_set_aside_and_said_in_progress_and_manifest(tmp_path: Path):
-    machine = scene.machine(tmp_path / "machine")
-    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(steps=1)))[0] == 0
-    *_, before, last = scene.commits(machine.store, 1)
-    scene.flip(machine.store, scene.key_of(last, scene.SHARD), 80_000)
-    process = machine.start(GPT, attempt=2, parent=last.ref, args=SMALL | {"steps": last.step + 5}, rule=SaveRule(never=True))
+def test_a_damaged_parent_is_set_aside_and_said_in_progress_and_manifest(trained: scene.Machine):
+    *_, before, last = scene.commits(trained.store, 1)
+    scene.flip(trained.store, scene.key_of(last, scene.SHARD), 80_000)
+    process = trained.start(GPT, attempt=2, parent=last.ref, args=SMALL | {"steps": last.step + 5}, rule=SaveRule(never=True))
 
     assert scene.ended(process)[0] == 0
-    (commit,) = scene.commits(machine.store, 2)
-    progress = machine.progress()
+    (commit,) = scene.commits(trained.store, 2)
+    progress = trained.progress()
     assert progress is not None
     assert [bad.ref for bad in progress.set_aside] == [bad.ref for bad in commit.set_aside] == [last.ref]
     assert commit.parent == progress.restored == before.ref
@@ -138,9 +153,8 @@ def test_where_nothing_is_whole_the_trainer_says_so_and_does_not_start_over(tmp_
     assert "manifest is missing" in said
 
 
-def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(tmp_path: Path):
-    machine = scene.machine(tmp_path / "machine")
-    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(never=True)))[0] == 0
+def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(trained: scene.Machine, tmp_path: Path):
+    parent = scene.commits(trained.store, 1)[-1].ref
     script = tmp_path / "away.py"
     script.write_text(
         "import runpy\n"
@@ -159,46 +173,40 @@ def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(tmp_
         "runpy.run_module('launcher.trainers.gpt', run_name='__main__')\n"
     )
     args = SMALL | {"steps": 45}
-    process = machine.start([str(script)], attempt=2, parent=CommitRef(1, 1), args=args, rule=SaveRule(never=True))
+    process = trained.start([str(script)], attempt=2, parent=parent, args=args, rule=SaveRule(never=True))
 
     assert scene.ended(process)[0] == 0
-    (last,) = scene.commits(machine.store, 2)
-    progress = machine.progress()
+    (last,) = scene.commits(trained.store, 2)
+    progress = trained.progress()
     assert progress is not None
-    assert (last.step, last.finished, last.parent) == (45, True, CommitRef(1, 1))
+    assert (last.step, last.finished, last.parent) == (45, True, parent)
     assert (progress.outcome, progress.failed_saves) == (ExitKind.FINISHED, 0)
     assert "no answer" in progress.warnings[-1]
 
 
-def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(tmp_path: Path):
-    machine = scene.machine(tmp_path / "machine")
-    assert scene.ended(machine.start(GPT, args=SMALL, rule=SaveRule(steps=10)))[0] == 0
-    first = scene.commits(machine.store, 1)
-    process = machine.start(GPT, args=SMALL | {"steps": 45}, rule=SaveRule(never=True))
+def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(trained: scene.Machine):
+    first = scene.commits(trained.store, 1)
+    process = trained.start(GPT, args=SMALL | {"steps": 45}, rule=SaveRule(never=True))
 
     assert scene.ended(process)[0] == 0
-    *before, last = scene.commits(machine.store, 1)
+    *before, last = scene.commits(trained.store, 1)
     assert before == first
     assert (last.step, last.parent, last.save > first[-1].save) == (45, first[-1].ref, True)
-    progress = machine.progress()
+    progress = trained.progress()
     assert progress is not None
     assert (progress.restored, progress.last_commit) == (first[-1].ref, last.ref.commit)
 
 
-def test_a_trainer_that_finds_all_steps_done_says_so(tmp_path: Path):
-    machine = scene.machine(tmp_path / "machine")
-    reasons = []
-    for parent in (None, CommitRef(1, 1)):
-        assert (
-            scene.ended(machine.start(GPT, args=SMALL, parent=parent, attempt=2 if parent else 1, rule=SaveRule(never=True)))[0]
-            == 0
-        )
-        progress = machine.progress()
-        assert progress is not None
-        reasons.append(progress.reason)
+def test_a_trainer_that_finds_all_steps_done_says_so(trained: scene.Machine):
+    before = trained.progress()
+    process = trained.start(GPT, attempt=2, parent=scene.commits(trained.store, 1)[-1].ref, args=SMALL)
 
-    assert reasons == ["all 40 steps are done", "all 40 steps were done already"]
-    assert scene.commits(machine.store, 2) == []
+    assert scene.ended(process)[0] == 0
+    progress = trained.progress()
+    assert before is not None
+    assert progress is not None
+    assert (before.reason, progress.reason) == ("all 40 steps are done", "all 40 steps were done already")
+    assert scene.commits(trained.store, 2) == []
 
 
 def test_another_corpus_refuses_to_resume(tmp_path: Path):
@@ -239,9 +247,12 @@ def test_without_an_agent_it_is_a_plain_loop_that_leaves_curve_and_weights(tmp_p
     ("args", "told"),
     [({"widht": 8}, "did you mean 'width'"), ({"width": "wide"}, "expected"), ({"width": 10, "heads": 4}, "does not divide")],
 )
-def test_arguments_that_do_not_fit_end_with_2_and_a_sentence(tmp_path: Path, args: dict[str, object], told: str):
-    code, said = scene.ended(scene.start(GPT, scene.plain_env(tmp_path, args)))
+def test_arguments_that_do_not_fit_end_with_2_and_a_sentence(
+    args: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LAUNCH_TRAINER", json.dumps(args))
+    with pytest.raises(SystemExit) as ended:
+        gpt.main()
 
-    assert code == 2
-    assert told in said
-    assert "Traceback" not in said
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
