@@ -21,7 +21,7 @@ quickstart: $(VENV)/stamp-train  ## train a small GPT through real preemptions o
 	@$(VENV)/bin/launch train recipes/quickstart.yaml $(ARGS)
 
 test: $(VENV)/stamp-test  ## all tests; no network, no cloud account, no GPU
-	@scripts/test -n 2 --dist loadgroup
+	@scripts/test -n 2 --dist worksteal
 
 e2e: $(VENV)/stamp-e2e servers  ## object stores on real servers, under every fault; needs Node.js for Azurite, no account
 	@scripts/test tests/e2e -n 2 --dist loadgroup
