@@ -199,12 +199,15 @@ class _Agent:
     def _until(self, answer: Callable[[], T | None]) -> T:
         """The answer, once there is one. Raises _EndsEarly where the attempt is told to end before."""
         while (found := answer()) is None:
-            told = self._look_around()
-            if told is not None:
-                self._lingers = told.lingers
-                raise _EndsEarly(Ending(outcome=told.outcome, reason=told.reason))
+            self._end_early(self._look_around())
             time.sleep(TICK_S)
+        self._end_early(self._last_look())
         return found
+
+    def _end_early(self, told: Told | None) -> None:
+        if told is not None:
+            self._lingers = told.lingers
+            raise _EndsEarly(Ending(outcome=told.outcome, reason=told.reason))
 
     # --- the program ------------------------------------------------------------------------------------------------------
 
@@ -235,6 +238,7 @@ class _Agent:
             time.sleep(TICK_S)
         self._take_progress()
         self._vitals.ended_at = time.monotonic()
+        told = told or self._last_look()
         return self._wind_up(ended, told, hang)
 
     def _start(self, command: tuple[str, ...], env: Mapping[str, str], *, listens: bool = False) -> Program:
@@ -354,6 +358,10 @@ class _Agent:
         while self._lookout.hints:
             self._logs.say(self._lookout.hints.pop().text)
         return told
+
+    def _last_look(self) -> Told | None:
+        """After an end: a signal to all of a machine reaches a program with us, and what it does at that is no end of its own."""
+        return self._look_around() if self._lookout.is_called_off() else None
 
     def _last_save_needs(self) -> Seconds:
         own = self._progress.progress

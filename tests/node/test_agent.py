@@ -198,6 +198,28 @@ def test_sigterm_to_the_agent_saves_at_once_and_ends_it(rig: Rig) -> None:
     assert rig.commit(1, 1) is not None
 
 
+@pytest.mark.parametrize("program", [SAVES_AT_TERM, FOREVER], ids=["exits with 0", "dies of it"])
+def test_sigterm_to_all_of_a_machine_is_no_end_of_the_programs_own(rig: Rig, program: str) -> None:
+    """So Slurm ends a job (scancel(1): the signal goes to all its processes), and systemd a machine that shuts down."""
+    agent = rig.start(rig.spec(program))
+    rig.grant()
+    agent.has_started()
+    for process in reversed(processes.marked("LAUNCH_INSTANCE_ID", agent.instance_id)):
+        processes.send(process, signal.SIGTERM)
+    report = agent.report()
+    assert report.outcome is ExitKind.DRAINED
+    assert "SIGTERM" in report.reason
+
+
+def test_sigterm_to_all_of_a_machine_is_no_failure_of_setup(rig: Rig) -> None:
+    spec = rig.spec("true", program=CommandProgram(setup="touch started; sleep 1000", command="true"))
+    agent = rig.start(spec)
+    agent.has_started()
+    for process in reversed(processes.marked("LAUNCH_INSTANCE_ID", agent.instance_id)):
+        processes.send(process, signal.SIGTERM)
+    assert agent.report().outcome is ExitKind.DRAINED
+
+
 def test_program_that_ignores_sigterm_is_killed_with_all_it_started(rig: Rig) -> None:
     ignores = "trap '' TERM; setsid sleep 1000 & touch started; while :; do sleep 0.05; done"
     agent = rig.start(rig.spec(ignores, kill_grace_real=0.3))
