@@ -1,0 +1,84 @@
+"""What we ask of SkyPilot, in a few words of our own: launches are requests that a server carries out, machines are clusters.
+
+The server keeps a request for a day and drops it where it is killed; a cluster it keeps until the cloud says that it is gone.
+Two launches of one name run two jobs on one machine, so whoever sends one looks before (seen with SkyPilot 0.14.1).
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.codec import Json
+from launcher.core.instance import StartFailure
+from launcher.units import Utc
+
+ClusterName = str
+RequestId = str
+TaskConfig = dict[str, Json]  # a task, in the keys of SkyPilot's YAML
+
+
+class Refused(Exception):
+    """A launch that will never come up."""
+
+    def __init__(self, failure: StartFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class LaunchState(enum.Enum):
+    OPEN = "open"  # it waits, or is carried out
+    SENT = "sent"  # the task has been sent to the machine
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The newest request to launch a cluster."""
+
+    request: RequestId
+    state: LaunchState
+    asked_at: Utc
+
+
+class ClusterState(enum.Enum):
+    UP = "up"  # its machine runs; after a server's death that is no proof that a job was ever sent to it
+    INIT = "init"  # being launched, or not well: SkyPilot cannot tell
+    STOPPED = "stopped"  # the machine is away, its disk is billed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    name: ClusterName
+    state: ClusterState
+    launched_at: Utc  # when it was set up, 45 s after the cloud began to charge for it in one run
+
+
+class Sky(Protocol):
+    """SkyPilot's server, started where it does not run. Every call may take minutes, and may raise CloudUnreachable."""
+
+    def newest_launch(self, name: ClusterName) -> Launch | None:
+        """None where nobody asked, or the server has forgotten it."""
+        ...
+
+    def launch(self, name: ClusterName, task: TaskConfig, secrets: Mapping[str, str]) -> RequestId:
+        """Asks for a cluster that runs `task`. Raises Refused where the request itself is not accepted."""
+        ...
+
+    def wait_launched(self, request: RequestId) -> None:
+        """Until the task has been sent to the machine. Raises Refused."""
+        ...
+
+    def cancel(self, request: RequestId) -> None: ...
+
+    def clusters(self, prefix: str) -> list[Cluster]:
+        """Those whose names begin so, as their clouds say just now."""
+        ...
+
+    def has_job(self, name: ClusterName) -> bool:
+        """Whether a task was ever sent to it; False where there is no such cluster, or none that is up."""
+        ...
+
+    def down(self, name: ClusterName) -> bool:
+        """Ends its machines. False where there is no such cluster."""
+        ...

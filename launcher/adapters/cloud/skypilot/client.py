@@ -1,0 +1,160 @@
+"""SkyPilot itself: the only importer of `sky`.
+
+Importing it takes seconds and starting its server many more, so both wait for the first call, which is never the loop's own. What
+it would print is kept off the screen. Its exceptions become ours: what may pass is CloudUnreachable, what will not is Refused.
+"""
+
+import contextlib
+import functools
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from launcher import log
+from launcher.adapters.cloud.skypilot.base import (
+    Cluster,
+    ClusterName,
+    ClusterState,
+    Launch,
+    LaunchState,
+    Refused,
+    RequestId,
+    TaskConfig,
+)
+from launcher.adapters.cloud.skypilot.failures import failure_of, plain
+from launcher.errors import CloudUnreachable
+
+TESTED = ("0.14.1",)  # against a stand-in cloud: tests/e2e/sky
+LAUNCH = "sky.launch"  # as the server calls such a request
+REQUESTS_ASKED_MOST = 50  # of one cluster's, newest first; beside the launch there are its downs
+# SkyPilot would copy the client's credential files onto every machine; with these the machine's own role serves instead.
+# SkyPilot docs, "Advanced configuration", remote_identity.
+IDENTITIES = {("aws", "remote_identity"): "SERVICE_ACCOUNT", ("gcp", "remote_identity"): "SERVICE_ACCOUNT"}
+_STATES = {"UP": ClusterState.UP, "STOPPED": ClusterState.STOPPED}  # all others are INIT: SkyPilot cannot tell
+_LAUNCH_STATES = {
+    "PENDING": LaunchState.OPEN,
+    "WAITING": LaunchState.OPEN,
+    "RUNNING": LaunchState.OPEN,
+    "SUCCEEDED": LaunchState.SENT,
+}  # all others have failed, or were cancelled
+_MISSING = ("ClusterDoesNotExist", "ClusterNotUpError")
+# What says nothing of the launch: the way to the server, or the server itself. Names, since one class is made anew on the way.
+_PASSING = frozenset(
+    """ApiServerConnectionError RequestInterruptedError ServerTemporarilyUnavailableError ClientError ConnectionError ReadTimeout
+    ConnectTimeout ChunkedEncodingError RuntimeError ClusterStatusFetchingError NetworkError SkyletUnavailableError
+    ExecutionRetryableError TimeoutError""".split()
+)
+
+
+class SkyClient:
+    """Implements Sky. Safe to call from several threads."""
+
+    def newest_launch(self, name: ClusterName) -> Launch | None:
+        with _reaching():
+            found = _sky().api_status(all_status=True, cluster_name=name, limit=REQUESTS_ASKED_MOST)
+        launches = [request for request in found if request.name == LAUNCH and request.cluster_name == name]
+        if not launches:
+            return None
+        newest = max(launches, key=lambda request: request.created_at)
+        state = _LAUNCH_STATES.get(newest.status, LaunchState.FAILED)
+        return Launch(request=newest.request_id, state=state, asked_at=newest.created_at)
+
+    def launch(self, name: ClusterName, task: TaskConfig, secrets: Mapping[str, str]) -> RequestId:
+        sky = _sky()
+        with _refusing(io.StringIO()):
+            made = sky.Task.from_yaml_config(task, secrets_overrides=list(secrets.items()))
+            return str(sky.launch(made, cluster_name=name))
+
+    def wait_launched(self, request: RequestId) -> None:
+        told = io.StringIO()
+        with _refusing(told):
+            _sky().stream_and_get(request, output_stream=told)
+
+    def cancel(self, request: RequestId) -> None:
+        with _reaching():
+            _sky().get(_sky().api_cancel([request], silent=True))
+
+    def clusters(self, prefix: str) -> list[Cluster]:
+        sky = _sky()
+        with _reaching():
+            names = [found["name"] for found in sky.get(sky.status()) if found["name"].startswith(prefix)]
+            if not names:
+                return []
+            seen = sky.get(sky.status(names, refresh=sky.StatusRefreshMode.FORCE))
+        return [
+            Cluster(
+                name=found["name"],
+                state=_STATES.get(found["status"].value, ClusterState.INIT),
+                launched_at=float(found["launched_at"]),
+            )
+            for found in seen
+        ]
+
+    def has_job(self, name: ClusterName) -> bool:
+        sky = _sky()
+        with _reaching():
+            try:
+                return bool(sky.get(sky.queue(name)))
+            except Exception as error:
+                if type(error).__name__ in _MISSING:
+                    return False
+                raise
+
+    def down(self, name: ClusterName) -> bool:
+        sky = _sky()
+        with _reaching():
+            try:
+                sky.get(sky.down(name))
+            except Exception as error:
+                if type(error).__name__ in _MISSING:
+                    return False
+                raise
+        return True
+
+
+@functools.cache
+def _sky() -> Any:
+    """The library, quiet, with its server started. Raises CloudUnreachable where it is not installed or does not start."""
+    try:
+        import sky
+        from sky import skypilot_config
+        from sky.client import sdk
+    except ImportError as error:
+        raise CloudUnreachable(f"SkyPilot is not installed ({error}); pip install 'spot-launch[sky]'") from error
+    logging.getLogger("sky").setLevel(logging.ERROR)
+    sdk.click = SimpleNamespace(secho=lambda *args, **kwargs: None)  # it writes the cluster's name to the screen
+    if sky.__version__ not in TESTED:
+        log.warning("skypilot_untested", version=sky.__version__, tested=", ".join(TESTED))
+    unset = [f"{'.'.join(keys)}={value}" for keys, value in IDENTITIES.items() if skypilot_config.get_nested(keys, None) is None]
+    skypilot_config.apply_cli_config(unset)
+    with _reaching():
+        sky.api_start()
+    return sky
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """What cannot be asked is unreachable, whatever the reason: the loop asks again."""
+    try:
+        yield
+    except Exception as error:
+        raise CloudUnreachable(f"SkyPilot: {type(error).__name__}: {_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _refusing(told: io.StringIO) -> Iterator[None]:
+    """The same, for a launch: what is not on the way is final. `told` is the request's log so far."""
+    try:
+        yield
+    except Exception as error:
+        name = type(error).__name__
+        if name in _PASSING:
+            raise CloudUnreachable(f"SkyPilot: {name}: {_line(error)}") from error
+        was_tried = bool(getattr(error, "failover_history", ()))
+        raise Refused(failure_of(name, str(error), told.getvalue(), was_tried=was_tried)) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(plain(str(error)).split())[:200]

@@ -1,0 +1,101 @@
+"""An attempt as a task for SkyPilot: one place, one machine, our agent as its only job.
+
+A place is named in full, since nothing else keeps SkyPilot from going back to the zone that was just lost. The agent's code goes
+along with the request and runs in an environment of its own, so that what the user's `setup` installs never meets it. Nothing
+secret is in the task's text: secrets travel as SkyPilot's own, and the shell keeps no history of them.
+"""
+
+import base64
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import launcher
+from launcher import codec
+from launcher.adapters.cloud.skypilot.base import TaskConfig
+from launcher.core.contract import AttemptSpec, TrainerProgram
+from launcher.core.instance import InstanceName
+from launcher.core.market.offer import Capacity, Placement
+
+DISTRIBUTION = "spot-launch"
+# From an agent's exit to the end of its bill, where no supervisor ends the machine: core/tempo.py counts on it.
+AUTODOWN_IDLE_MIN = 5
+CODE_FOLDER = "~/.launch/code"
+VENV_FOLDER = "~/.launch/venv"
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentHome:
+    """Whence the agent comes. `python`: an interpreter of the machine that has all it needs; None: one is made there."""
+
+    package: Path = Path(launcher.__file__).parent
+    python: str | None = None
+
+
+def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome) -> TaskConfig:
+    task: TaskConfig = {
+        "name": "launch",
+        "resources": {
+            "infra": infra(spec.placement),
+            "instance_type": spec.placement.instance,
+            "accelerators": f"{spec.placement.accelerator}:{spec.placement.accelerators}",
+            "use_spot": spec.placement.capacity is Capacity.SPOT,
+            "autostop": {"idle_minutes": AUTODOWN_IDLE_MIN, "down": True},
+            "labels": {"launch-run": spec.run, "launch-incarnation": spec.incarnation, "launch-attempt": str(spec.attempt)},
+        },
+        "num_nodes": spec.num_nodes,
+        "api_server_access": False,
+        "file_mounts": {f"{CODE_FOLDER}/launcher": str(agent.package)},
+        "run": _run(name, spec, agent.python or f"{VENV_FOLDER}/bin/python"),
+    }
+    if agent.python is None:
+        task["setup"] = _setup(requirements(extras(spec)))
+    return task
+
+
+def infra(placement: Placement) -> str:
+    return "/".join(part for part in (placement.cloud, placement.region, placement.zone) if part)
+
+
+def extras(spec: AttemptSpec) -> tuple[str, ...]:
+    """Of our package, what the machine of this attempt needs."""
+    store = _EXTRAS.get(spec.store.partition("://")[0])
+    trainer = "train" if isinstance(spec.program, TrainerProgram) else None
+    return tuple(extra for extra in (store, trainer) if extra)
+
+
+def requirements(wanted: Iterable[str]) -> tuple[str, ...]:
+    """What the agent needs beside itself: what this installation of ours was made with, less what only the client uses."""
+    marks = [f'extra == "{extra}"' for extra in wanted]
+    found = []
+    for line in metadata.requires(DISTRIBUTION) or ():
+        package, _, condition = line.replace("'", '"').partition(";")
+        if "extra ==" not in condition or any(mark in condition for mark in marks):
+            rest = " and ".join(part for part in condition.split(" and ") if "extra ==" not in part).strip()
+            found.append(package.strip() + (f"; {rest}" if rest else ""))
+    return tuple(found)
+
+
+def _setup(packages: Iterable[str]) -> str:
+    named = " ".join(shlex.quote(package) for package in packages)
+    return f"unset HISTFILE\nset -e\npython3 -m venv {VENV_FOLDER}\n{VENV_FOLDER}/bin/pip install --quiet {named}\n"
+
+
+def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
+    told = base64.b64encode(codec.dumps(spec)).decode()
+    return "\n".join(
+        (
+            "unset HISTFILE",  # bash writes it when the job ends, exported secrets included
+            "unset OMP_NUM_THREADS",  # ray sets it to 1, and PyTorch would train on one core
+            "set -e",
+            "mkdir -p ~/.launch/work",
+            "cd ~/.launch/work",
+            f"echo {told} | base64 -d > ../spec.json",
+            f"export LAUNCH_INSTANCE_ID={shlex.quote(name)}",
+            f"export PYTHONPATH={CODE_FOLDER}",
+            f"exec {python} -P -m launcher.node ../spec.json",
+        )
+    )

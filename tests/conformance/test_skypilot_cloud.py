@@ -1,0 +1,318 @@
+"""What the adapter makes of SkyPilot's answers, on a stand-in for its server: no SkyPilot is installed here.
+
+Real SkyPilot is driven in tests/e2e/sky; what it was seen to answer there is what the stand-in answers.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
+from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.failures import failure_of
+from launcher.adapters.cloud.skypilot.order import AgentHome, requirements, task_of
+from launcher.core.contract import AttemptSpec, CommandProgram
+from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
+from launcher.errors import CloudUnreachable
+from tests.conformance.clouds import PLACE, eventually
+
+RUN, INCARNATION = "quiet-otter-7f3a", "c0ffee"
+NAME = f"{RUN}-{INCARNATION}-1"
+CLUSTER = f"launch-{NAME}"
+FULL = StartFailure(failure=FailureKind.CAPACITY, message="full")
+SPEC = AttemptSpec(
+    run=RUN,
+    incarnation=INCARNATION,
+    attempt=1,
+    store="s3://bkt/run",
+    placement=PLACE,
+    program=CommandProgram(setup=None, command="true"),
+    secrets=("TOKEN",),
+)
+
+
+@dataclass
+class FakeSky:
+    """A server and its cloud. A launch takes until `let_up` or `refuse`."""
+
+    requests: dict[str, Launch] = field(default_factory=dict)
+    up: dict[str, Cluster] = field(default_factory=dict)
+    jobs: dict[str, int] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
+    secrets: list[Mapping[str, str]] = field(default_factory=list)
+    refusal: StartFailure | None = None
+    is_away: bool = False
+    launched: threading.Event = field(default_factory=threading.Event)
+
+    def newest_launch(self, name: str) -> Launch | None:
+        self._reach()
+        return self.requests.get(name)
+
+    def launch(self, name: str, task: TaskConfig, secrets: Mapping[str, str]) -> str:
+        self._reach()
+        self.secrets.append(secrets)
+        self.requests[name] = Launch(request=name, state=LaunchState.OPEN, asked_at=1000.0)
+        self.up[name] = Cluster(name=name, state=ClusterState.INIT, launched_at=1045.0)
+        self.launched.clear()
+        self.sent.append(name)
+        return name
+
+    def wait_launched(self, request: str) -> None:
+        assert self.launched.wait(30)
+        if request not in self.requests:
+            raise CloudUnreachable("the server knows no such request")
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+
+    def cancel(self, request: str) -> None:
+        self.refusal = StartFailure(failure=FailureKind.UNREACHABLE, message="cancelled")
+        self.launched.set()
+
+    def clusters(self, prefix: str) -> list[Cluster]:
+        self._reach()
+        return [cluster for name, cluster in self.up.items() if name.startswith(prefix)]
+
+    def has_job(self, name: str) -> bool:
+        return self.jobs.get(name, 0) > 0
+
+    def down(self, name: str) -> bool:
+        self._reach()
+        return self.up.pop(name, None) is not None
+
+    def _reach(self) -> None:
+        if self.is_away:
+            raise CloudUnreachable("the server is away")
+
+    # --- what a test does ---
+
+    def let_up(self, name: str = CLUSTER) -> None:
+        self.up[name] = replace(self.up[name], state=ClusterState.UP)
+        self.jobs[name] = self.jobs.get(name, 0) + 1
+        self.requests[name] = Launch(request=name, state=LaunchState.SENT, asked_at=1000.0)
+        self.launched.set()
+
+    def refuse(self) -> None:
+        self.refusal = FULL
+        self.requests[CLUSTER] = Launch(request=CLUSTER, state=LaunchState.FAILED, asked_at=1000.0)
+        self.launched.set()
+
+
+@pytest.fixture
+def sky() -> FakeSky:
+    return FakeSky()
+
+
+@pytest.fixture
+def cloud(sky: FakeSky) -> SkypilotCloud:
+    return made(sky)
+
+
+def made(sky: FakeSky) -> SkypilotCloud:
+    return SkypilotCloud(sky, AgentHome(), {"TOKEN": "s3cr3t", "OTHER": "kept"})
+
+
+def becomes(cloud: SkypilotCloud, phase: InstancePhase, *, start: bool = False) -> InstanceStatus:
+    def status() -> InstanceStatus | None:
+        if start:
+            cloud.start(NAME, SPEC)
+        found = polled(cloud)
+        return found if found is not None and found.phase is phase else None
+
+    return eventually(status)
+
+
+def polled(cloud: SkypilotCloud) -> InstanceStatus | None:
+    return cloud.poll(RUN, INCARNATION).get(NAME)
+
+
+def asked(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    before = len(sky.sent)
+
+    def is_sent() -> bool:
+        cloud.start(NAME, SPEC)  # as each tick does
+        return len(sky.sent) > before
+
+    eventually(is_sent)
+
+
+def running(cloud: SkypilotCloud, sky: FakeSky) -> InstanceStatus:
+    asked(cloud, sky)
+    sky.let_up()
+    return eventually(lambda: (found := polled(cloud)) and found.billed_from and found)
+
+
+def test_a_launch_asked_for_at_every_tick_is_sent_once(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    becomes(cloud, InstancePhase.STARTING, start=True)
+    sky.let_up()
+    found = becomes(cloud, InstancePhase.RUNNING, start=True)
+    assert found.instance_id == NAME
+    assert sky.sent == [CLUSTER]
+
+
+def test_a_supervisor_that_comes_back_joins_the_launch_under_way(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    other = made(sky)
+    becomes(other, InstancePhase.STARTING, start=True)
+    sky.let_up()
+    becomes(other, InstancePhase.RUNNING)
+    assert sky.sent == [CLUSTER]
+
+
+def test_a_machine_that_is_up_without_its_task_is_launched_again(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    """The server was killed in the middle: the request is forgotten, and the cluster says UP."""
+    sky.up[CLUSTER] = Cluster(name=CLUSTER, state=ClusterState.UP, launched_at=900.0)
+    found = polled(cloud)
+    assert found is not None
+    assert (found.phase, found.billed_from) == (InstancePhase.STARTING, None)
+    assert running(cloud, sky).phase is InstancePhase.RUNNING
+    assert sky.sent == [CLUSTER]
+
+
+def test_a_launch_whose_server_died_is_no_refusal(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    sky.is_away = True
+    with pytest.raises(CloudUnreachable):
+        cloud.poll(RUN, INCARNATION)
+    sky.is_away = False
+    sky.requests.clear()
+    sky.launched.set()
+    becomes(cloud, InstancePhase.STARTING)
+    assert running(cloud, sky).phase is InstancePhase.RUNNING
+    assert sky.sent == [CLUSTER, CLUSTER]
+
+
+def test_a_refusal_is_final_and_says_why(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    sky.refuse()
+    assert becomes(cloud, InstancePhase.FAILED).failure == FULL
+    cloud.start(NAME, SPEC)
+    assert becomes(cloud, InstancePhase.FAILED).failure == FULL
+    assert becomes(made(sky), InstancePhase.FAILED, start=True).failure == FULL, "the server remembers it"
+    assert sky.sent == [CLUSTER]
+
+
+def test_a_launch_that_failed_leaves_no_machine(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    sky.refuse()
+    becomes(cloud, InstancePhase.FAILED)
+    assert not sky.up
+
+
+def test_a_machine_that_was_taken_is_gone_and_nobody_says_by_whom(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    running(cloud, sky)
+    sky.up.clear()
+    end = becomes(cloud, InstancePhase.GONE)
+    assert (end.cause, end.billed_from, end.instance_id) == (EndCause.UNTOLD, 1000.0, NAME)
+    cloud.start(NAME, SPEC)
+    assert polled(cloud) == end, "what has ended is never started again"
+
+
+def test_a_machine_another_supervisor_launched_is_absent_and_not_gone(sky: FakeSky, cloud: SkypilotCloud) -> None:
+    assert cloud.poll(RUN, INCARNATION) == {}
+
+
+def test_what_is_stopped_is_gone_as_stopped(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    running(cloud, sky)
+    cloud.stop(NAME)
+    assert becomes(cloud, InstancePhase.GONE).cause is EndCause.STOPPED
+    assert not sky.up
+
+
+def test_a_launch_that_is_stopped_is_called_off(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    asked(cloud, sky)
+    cloud.stop(NAME)
+    assert becomes(cloud, InstancePhase.GONE).cause is EndCause.STOPPED
+
+
+def test_stopping_what_is_unknown_is_fine(cloud: SkypilotCloud) -> None:
+    cloud.stop(NAME)
+    assert polled(cloud) is None
+
+
+def test_a_machine_that_is_not_well_is_neither_running_nor_gone(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    running(cloud, sky)
+    sky.up[CLUSTER] = replace(sky.up[CLUSTER], state=ClusterState.INIT)
+    assert becomes(cloud, InstancePhase.UNKNOWN).billed_from == 1000.0
+
+
+def test_a_server_that_is_slow_to_answer_keeps_nobody_waiting(sky: FakeSky) -> None:
+    answers = threading.Event()
+    slow = SkypilotCloud(Slow(sky, answers.wait), AgentHome(), {}, look_wait=0.01)
+    with pytest.raises(CloudUnreachable, match="not answered"):
+        slow.poll(RUN, INCARNATION)
+    answers.set()
+
+    def look() -> bool:
+        try:
+            return slow.poll(RUN, INCARNATION) == {}
+        except CloudUnreachable:
+            return False
+
+    assert eventually(look)
+
+
+class Slow(FakeSky):
+    def __init__(self, sky: FakeSky, wait: Callable[[], object]) -> None:
+        super().__init__(up=sky.up)
+        self._wait = wait
+
+    def clusters(self, prefix: str) -> list[Cluster]:
+        self._wait()
+        return super().clusters(prefix)
+
+
+def test_only_secrets_that_the_recipe_names_travel(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    running(cloud, sky)
+    assert sky.secrets == [{"TOKEN": "s3cr3t"}]
+    assert "s3cr3t" not in str(task_of(NAME, SPEC, AgentHome()))
+
+
+def test_a_task_names_one_place_and_leaves_no_history() -> None:
+    task = task_of(NAME, SPEC, AgentHome(python="/usr/bin/python3"))
+    assert task["resources"]["infra"] == "aws/us-east-1/us-east-1b"
+    assert task["resources"]["use_spot"] is True
+    assert task["resources"]["autostop"] == {"idle_minutes": 5, "down": True}
+    assert task["api_server_access"] is False
+    assert task["run"].startswith("unset HISTFILE\n")
+    assert "setup" not in task
+
+
+def test_the_machine_gets_what_the_agent_needs_and_no_sky() -> None:
+    task = task_of(NAME, SPEC, AgentHome())
+    assert "s3fs" in task["setup"]
+    assert "torch" not in task["setup"]
+    assert not any("sky" in line for line in requirements(("s3", "train")))
+
+
+IN_COLOURS = (
+    "\x1b[31m⨯\x1b[0m Failed. botocore.exceptions.ClientError: \x1b[1mAn error occurred ({code}) when calling the RunInstances "
+    "operation (reached max retries: 0): Refused (us-east-1a).\x1b[0m\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("InsufficientInstanceCapacity", FailureKind.CAPACITY),
+        ("VcpuLimitExceeded", FailureKind.QUOTA),
+        ("MaxSpotInstanceCountExceeded", FailureKind.QUOTA),
+        ("UnauthorizedOperation", FailureKind.PERMISSION),
+        ("AuthFailure", FailureKind.CREDENTIALS),
+        ("InvalidParameterValue", FailureKind.RECIPE),
+        ("SomethingNew", FailureKind.UNREACHABLE),
+    ],
+)
+def test_the_clouds_own_code_is_found_in_the_log(code: str, kind: FailureKind) -> None:
+    failure = failure_of("ResourcesUnavailableError", "…", IN_COLOURS.replace("{code}", code), was_tried=True)
+    assert failure == StartFailure(failure=kind, message=f"{code}: Refused (us-east-1a).")
+
+
+def test_a_launch_that_no_place_could_be_found_for_is_the_recipes_fault() -> None:
+    assert failure_of("ResourcesUnavailableError", "none", "", was_tried=False).failure is FailureKind.RECIPE
+    assert failure_of("ResourcesUnavailableError", "none", "", was_tried=True).failure is FailureKind.CAPACITY
+    told = "No image found in catalog for region us-east-1. Try setting a valid image_id.\n"
+    assert failure_of("ResourcesUnavailableError", "none", told, was_tried=True).failure is FailureKind.RECIPE
+    assert failure_of("SomethingNew", "what", "", was_tried=True).failure is FailureKind.UNREACHABLE
