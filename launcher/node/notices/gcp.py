@@ -5,7 +5,8 @@
 
 Both with `wait_for_change`: the answer is held until the value is another one than that of `last_etag`, or `timeout_sec` is over.
 Neither says when, so the lead is the cloud's rule. A question needs the header `Metadata-Flavor: Google`; an answer without it is
-somebody else's. While the server itself is maintained it says 503.
+somebody else's. While the server itself is maintained it says 503. A machine that was asked for with `preemptionNoticeDuration`
+(beta) has two minutes more than the rule; they are not counted on.
 
 Compute Engine: "View and query VM metadata", "Create and use Spot VMs", "Query metadata server for maintenance event notices",
 "Handle GPU host maintenance events" (GPU VMs: one hour, others 60 s); read November 2026.
