@@ -69,6 +69,13 @@ class Observer:
             offers=self._offers(now),
         )
 
+    def seals(self, attempts: Iterable[Attempt]) -> dict[int, SealSighted]:
+        """Of those of `attempts` that are sealed."""
+        watched = list(attempts)
+        for attempt in watched:
+            self._follow_commits(attempt)
+        return {a.number: self._seals[a.number] for a in watched if a.number in self._seals}
+
     def _poll(self, state: RunState) -> dict[int, InstanceStatus] | None:
         try:
             listed = self._cloud.poll(state.run, state.incarnation)

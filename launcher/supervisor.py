@@ -27,7 +27,7 @@ from launcher.core.instance import InstanceName, instance_name
 from launcher.core.policy.base import Policy
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
-from launcher.core.run.interpret import interpret
+from launcher.core.run.interpret import fact_of_seal, interpret
 from launcher.core.run.observation import Watch, look
 from launcher.core.run.reconcile import Command, SealCommits, StartInstance, StopInstance, reconcile
 from launcher.core.run.spec import attempt_spec
@@ -176,14 +176,15 @@ class Loop:
         self._lamp.burn(self.tempo, self._world.clock.utc_s())
         self._observe()
         wake_at = self._decide()
-        has_acted = self._act()
+        for _ in range(ROUNDS_MOST):
+            if not self._act():
+                break
+            wake_at = self._decide()
         self._history.write_due_segments()
         self._retain()
         state = self._history.state
         if state.is_over:
             return state
-        if has_acted:
-            return _Pause(self._world.clock.utc_s())
         self._look_every = self._interval()
         return _Pause(max(wake_at, self._world.clock.utc_s() + self.tempo.read_fast))
 
@@ -209,7 +210,7 @@ class Loop:
         state = self._history.state
         began = clock.monotonic_s()
         seen = self._observer.look(state, clock.utc_s())
-        watched = [a for a in state.attempts.values() if a.bill is None]
+        watched = [a for a in state.unsettled if a.bill is None]
         gap_most = 2 * self.tempo.read_slow
         # One look has one instant, however long its facts take to journal: what `watch` measured ends there.
         now, mono = clock.utc_s(), clock.monotonic_s()
@@ -265,7 +266,7 @@ class Loop:
     # --- acts ----------------------------------------------------------------------------------------------------------------
 
     def _act(self) -> bool:
-        """Carries out what follows from the state. True where the next look will find something new."""
+        """Carries out what follows from the state. True where an attempt was sealed: then there is more to decide."""
         commands = reconcile(self._history.state, self._world.clock.utc_s())
         if not commands and not self._observer.strangers:
             return False
@@ -274,7 +275,15 @@ class Loop:
         for command in commands:
             self._do(command)
         self._stop_strangers()
-        return any(isinstance(c, SealCommits) for c in commands)
+        return self._take_seals([c.attempt for c in commands if isinstance(c, SealCommits)])
+
+    def _take_seals(self, attempts: list[int]) -> bool:
+        """Journals the seals that were just set, so that no successor waits for another look at the cloud."""
+        state, now = self._history.state, self._world.clock.utc_s()
+        seals = self._observer.seals([state.attempts[number] for number in attempts])
+        for number, seal in seals.items():
+            self._append(fact_of_seal(state.attempts[number], seal, now))
+        return bool(seals)
 
     def _do(self, command: Command) -> None:
         state, cloud = self._history.state, self._world.cloud
@@ -315,9 +324,7 @@ class Loop:
 
     def _interval(self) -> Seconds:
         """Between two looks for news, while something of the run is up or nothing is."""
-        return (
-            self.tempo.read_fast if any(a.bill is None for a in self._history.state.attempts.values()) else self.tempo.read_slow
-        )
+        return self.tempo.read_fast if any(a.bill is None for a in self._history.state.unsettled) else self.tempo.read_slow
 
 
 def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str, nonce: str) -> None:

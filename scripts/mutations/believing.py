@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from launcher import codec
+from launcher import codec, supervisor
 from launcher.core.contract import ExitKind, ExitReport
 from launcher.core.instance import EndCause, InstancePhase, InstanceStatus
 from launcher.core.run import deliberate, evolve, interpret
 from launcher.core.run import events as ev
-from launcher.core.run.observation import Sightings, Watch
+from launcher.core.run.observation import SealSighted, Watch
 from launcher.core.run.state import Attempt, End, EndKind, RunState
 from launcher.errors import KeyMissing
 from launcher.observe import Observer
@@ -65,11 +65,9 @@ def _user_error_is_preemption(end_of_report: Callable[[Attempt, Utc, ExitReport]
     return wrong
 
 
-def _journaled_commits_alone(ended: Callable[..., Iterator[ev.AttemptEvent]]) -> Any:
-    def wrong(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:
-        for event in ended(state, attempt, seen, watch, now):
-            is_seal = isinstance(event, ev.AttemptSealed)
-            yield replace(event, last=attempt.commit, step=attempt.commit_step) if is_seal else event
+def _journaled_commits_alone(fact: Callable[[Attempt, SealSighted, Utc], ev.AttemptSealed]) -> Any:
+    def wrong(attempt: Attempt, seal: SealSighted, now: Utc) -> ev.AttemptSealed:
+        return replace(fact(attempt, seal, now), last=attempt.commit, step=attempt.commit_step)
 
     return wrong
 
@@ -128,7 +126,7 @@ MUTANTS = (
         name="count only journaled commits",
         breaks="A checkpoint that landed after the last look, and before the seal, is forgotten.",
         killer="durable-steps",
-        swaps=(Swap(interpret, "_ended", _journaled_commits_alone),),
+        swaps=tuple(Swap(module, "fact_of_seal", _journaled_commits_alone) for module in (interpret, supervisor)),
         only=frozenset({Fault.NOTICE_MISSING}),
     ),
     Mutant(

@@ -11,7 +11,7 @@ from launcher.adapters.store.base import ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, read
 from launcher.core.contract import Request, RequestKind, commit_key, request_key
-from launcher.core.instance import EndCause, FailureKind
+from launcher.core.instance import EndCause, FailureKind, InstanceStatus
 from launcher.core.market.offer import Capacity
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import RetrySpec
@@ -79,6 +79,33 @@ def test_the_successor_boots_while_the_old_one_still_saves():
     second = next(e for e in sim.events if isinstance(e, ev.AttemptRequested) and e.attempt == 2)
     grants = [e for e in sim.events if isinstance(e, ev.WriterGranted)]
     assert second.at < first_end.at <= grants[1].at
+
+
+def looks(sim: Sim) -> dict[type, int]:
+    """After how many looks at the cloud the first event of each kind was journaled."""
+    num_looks, first, poll = 0, {}, sim.cloud.poll
+
+    def counted(run: str, incarnation: str, *, home: str = "") -> dict[str, InstanceStatus]:
+        nonlocal num_looks
+        num_looks += 1
+        return poll(run, incarnation, home=home)
+
+    def note(event: ev.Event, state: object) -> None:
+        first.setdefault(type(event), num_looks)
+
+    sim.cloud.poll = counted
+    sim.run(note)
+    return first
+
+
+def test_a_seal_is_decided_on_without_another_look_at_the_cloud():
+    first = looks(Sim(trace=FixedTrace(up=100 * HOUR)))
+    assert first[ev.AttemptExited] == first[ev.AttemptSealed] == first[ev.RunSucceeded]
+
+
+def test_between_a_grant_and_the_first_word_of_training_nobody_looks_where_looks_are_skipped():
+    first = looks(Sim(trace=FixedTrace(up=100 * HOUR), skips=True, pace=Pace(restore_s=120)))
+    assert first[ev.TrainingStarted] == first[ev.WriterGranted] + 1
 
 
 @pytest.mark.parametrize("number", range(1, 40, 4))

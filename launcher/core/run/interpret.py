@@ -11,7 +11,7 @@ from launcher.core.contract import AgentPhase, Heartbeat
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.belief import MarketView, OffersSighted
 from launcher.core.run import events as ev
-from launcher.core.run.observation import Pulse, Sightings, Watch, newest_heartbeat
+from launcher.core.run.observation import Pulse, SealSighted, Sightings, Watch, newest_heartbeat
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
@@ -184,9 +184,13 @@ def _ended(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now
         yield ev.AttemptExited(at=now, attempt=number, report=report)
     seal = seen.seals.get(number)
     if seal is not None and not attempt.sealed:
-        yield ev.AttemptSealed(at=now, attempt=number, last=seal.last, step=seal.step, finished=seal.finished)
+        yield fact_of_seal(attempt, seal, now)
     if attempt.bill is None and seen.instances is not None:
         yield from _bill(attempt, status, watch, state, now)
+
+
+def fact_of_seal(attempt: Attempt, seal: SealSighted, now: Utc) -> ev.AttemptSealed:
+    return ev.AttemptSealed(at=now, attempt=attempt.number, last=seal.last, step=seal.step, finished=seal.finished)
 
 
 def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc) -> Iterator[ev.AttemptEvent]:
