@@ -126,9 +126,11 @@ def _writer(kind: type) -> _Step:
 def _dataclass_writer(kind: type) -> _Step:
     names = tuple(f.name for f in dataclasses.fields(kind))
     assert _KIND not in names, f"{kind.__name__} has a field named {_KIND!r}, which is the tag"
+    # In the order of the canonical text: what is sorted already is sorted at once.
+    blank = {name: kind.__name__ if name == _KIND else None for name in sorted((_KIND, *names))}
 
     def write(value: Any) -> Any:
-        whole: dict[str, Any] = {_KIND: kind.__name__}
+        whole: dict[str, Any] = blank.copy()
         for name in names:
             v = getattr(value, name)
             of_v: type = type(v)

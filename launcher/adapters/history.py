@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
-from launcher.adapters.records import Decode, decode_record
+from launcher.adapters.records import Slot
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import RUN_KEY, RunHead, RunRemoval
 from launcher.core.market.belief import MarketView, update
@@ -57,12 +57,12 @@ class History:
         writer: str | None = None,
         *,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
-        decode: Decode = decode_record,
+        known: dict[bytes, Slot] | None = None,
     ) -> None:
         self.store = store
         self.incarnation = incarnation
         self._journal = Journal(
-            store, incarnation=incarnation, writer=writer, event_type=ev.Event, new_nonce=new_nonce, decode=decode
+            store, incarnation=incarnation, writer=writer, event_type=ev.Event, new_nonce=new_nonce, known=known
         )
         self.records: list[Record] = []
         self.market = MarketView()

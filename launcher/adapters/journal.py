@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 from tenacity import Retrying
 
-from launcher.adapters.records import Decode, Entry, Record, RecordReader, Slot, Unreadable, decode_record, slot_of, voids_in
+from launcher.adapters.records import Entry, Record, RecordReader, Slot, Unreadable, slot_of, voids_in
 from launcher.adapters.retry import store_calls
-from launcher.adapters.segments import SEGMENT_BYTES_MOST, blocks, segment_key
+from launcher.adapters.segments import SEGMENT_BYTES_MOST, SEGMENT_RECORDS, blocks, segment_key
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import journal_key
 from launcher.errors import KeyExists, Overtaken, StoreError, StoreUnknown, StoreUnusable
@@ -57,11 +57,12 @@ class Journal:
         writer: str | None = None,
         retrying: Retrying | None = None,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
-        decode: Decode = decode_record,
+        known: dict[bytes, Slot] | None = None,
     ) -> None:
         self._store = store
         self._incarnation = incarnation
-        self._reader = RecordReader(store, incarnation, event_type, decode)
+        self._known = {} if known is None else known
+        self._reader = RecordReader(store, incarnation, event_type, self._known)
         self._writer = writer
         self._retrying = retrying or store_calls()
         self._new_nonce = new_nonce
@@ -180,9 +181,9 @@ class Journal:
         lost, it would bring back what it declared void. Costs nothing where nothing is new."""
         if self._copied == self.last:
             return
-        due = list(blocks(self.last, self._is_small))
-        tail = self._slots[due[-1][1] if due else 0 :]
-        due += [(slot.number, slot.number) for slot in tail if voids_in([slot])]
+        whole, copied = (number - number % SEGMENT_RECORDS[0] for number in (self.last, self._copied))
+        due = list(blocks(whole, self._is_small)) if copied < whole else []
+        due += [(slot.number, slot.number) for slot in self._slots[whole:] if voids_in([slot])]
         for first, last in due:
             if segment_key(first, last) not in self._segments:
                 self.write_segment(first, last)
@@ -220,7 +221,9 @@ class Journal:
             at=at,
             event=event,
         )
-        return slot_of(record)
+        slot = slot_of(record)
+        self._known[slot.data] = slot
+        return slot
 
     def _settle(self) -> Slot:
         """What stands at the pending record's number: that record, taken in, or what another put there. Else it stays pending."""
@@ -253,6 +256,8 @@ class Journal:
         """Take in what is new. Nothing is taken in before all is read, so that an error in between loses nothing."""
         segments = None if self._has_read else self._reader.segments()
         fresh = self._reader.read_from(self.last + 1, segments)
+        if self._has_read and not fresh:
+            return []
         unjudged = self._unjudged()
         slots = self._reader.mend([*unjudged, *fresh], segments)
         self._take(slots)

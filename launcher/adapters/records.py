@@ -5,7 +5,6 @@ whose writer saw what was there. A record that fails either test is taken from i
 for that copy; else its number is Unreadable. A whole record that this version cannot decode is not damaged: StoreUnusable.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -54,6 +53,11 @@ class Slot(NamedTuple):
     digest: str
     entry: Entry
 
+    @property
+    def incarnation(self) -> str | None:
+        """Of a whole record."""
+        return self.entry.incarnation if isinstance(self.entry, Record) else None
+
 
 def slot_of(record: Record) -> Slot:
     data = codec.dumps_digested(record)
@@ -72,12 +76,15 @@ def voids_in(slots: list[Slot]) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class RecordReader:
-    """Reads the records of one run. Every method raises Overtaken at a record of another incarnation."""
+    """Reads the records of one run. Every method raises Overtaken at a record of another incarnation.
+
+    `known`: by the bytes of records, what they say, as far as they were read or written before.
+    """
 
     store: ObjectStore
     incarnation: str
     event_type: Any
-    decode: "Decode"
+    known: dict[bytes, Slot]
 
     def fetch(self, number: int, mine: Slot | None = None) -> Slot | None:
         """What stands at a number, `mine` where it is that; None where nothing does. Bytes not whole are read once more."""
@@ -137,30 +144,35 @@ class RecordReader:
 
     def _parse(self, data: bytes, number: int) -> Slot:
         try:
-            record, digest = self.decode(data, self.event_type)
+            slot = self._slot(data)
         except ValueError:
             return _unreadable(number, data, codec.digest_of(data))
-        if record.incarnation != self.incarnation:
-            raise Overtaken(f"record {number} belongs to another run of this name ({record.incarnation})")
-        return Slot(number, data, digest, record) if record.number == number else _unreadable(number, data, digest)
+        if slot.incarnation != self.incarnation:
+            raise Overtaken(f"record {number} belongs to another run of this name ({slot.incarnation})")
+        return slot if slot.number == number else _unreadable(number, data, slot.digest)
 
     def _parse_copy(self, line: bytes) -> Slot | None:
         try:
-            record, digest = self.decode(line, self.event_type)
+            slot = self._slot(line)
         except ValueError:
             return None
-        return Slot(record.number, line, digest, record) if record.incarnation == self.incarnation else None
+        return slot if slot.incarnation == self.incarnation else None
+
+    def _slot(self, data: bytes) -> Slot:
+        """Of the number that the bytes say themselves. Raises as `decode_record`."""
+        slot = self.known.get(data)
+        if slot is None:
+            record = decode_record(data, self.event_type)
+            slot = self.known[data] = Slot(record.number, data, codec.digest_of(data), record)
+        return slot
 
 
 def _unreadable(number: int, data: bytes, digest: str) -> Slot:
     return Slot(number, data, digest, Unreadable(number=number, digest=digest))
 
 
-Decode = Callable[[bytes, Any], tuple[Record, str]]
-
-
-def decode_record(data: bytes, event_type: Any) -> tuple[Record, str]:
-    """The record in stored bytes, and their digest.
+def decode_record(data: bytes, event_type: Any) -> Record:
+    """The record in stored bytes.
 
     Raises ValueError where they are not whole, StoreUnusable where a newer launch wrote them.
     """
@@ -169,7 +181,7 @@ def decode_record(data: bytes, event_type: Any) -> tuple[Record, str]:
         record: Record = codec.decode(Record, raw)
         if record.version > RECORD_VERSION:
             raise ValueError(f"record version {record.version}")
-        return replace(record, event=codec.decode(event_type, record.event)), codec.digest_of(data)
+        return replace(record, event=codec.decode(event_type, record.event))
     except ValueError as error:
         number = raw.get("number") if isinstance(raw, dict) else None
         raise StoreUnusable(f"record {number} was written by a newer launch; upgrade this one ({error})") from error

@@ -120,7 +120,7 @@ class Committer:
         extra = (layout.bytes_source(METRICS_FILE, metrics(self.parent_step)),) if metrics else ()
         entries = tuple(self._upload(source) for source in (*sources, *extra))
         manifest = self._manifest(draft, (*entries, *unchanged))
-        self._pending = _numbered(manifest, manifest.ref.commit)
+        self._pending = (manifest, manifests.write(manifest))
         self.settle()
         return self.manifests[-1]
 
@@ -137,7 +137,7 @@ class Committer:
                 self._pending = None
                 self._take(manifest, data)
             else:
-                self._pending = _numbered(manifest, manifest.ref.commit + 1)
+                self._pending = _at_the_next_number(manifest)
         if self._pending is not None:
             raise Damaged(commit_key(manifest.ref), f"{NUMBERS_LOST_MOST} manifests in a row were damaged on their way there")
 
@@ -246,7 +246,7 @@ def _is_alike(damaged: bytes, data: bytes) -> bool:
     return 2 * sum(a == b for a, b in zip(damaged, data, strict=False)) > len(data)
 
 
-def _numbered(manifest: Manifest, commit: int) -> tuple[Manifest, bytes]:
-    """The manifest as the attempt's commit of that number, and its bytes."""
-    numbered = replace(manifest, ref=CommitRef(manifest.ref.attempt, commit))
-    return numbered, manifests.write(numbered)
+def _at_the_next_number(manifest: Manifest) -> tuple[Manifest, bytes]:
+    """The manifest as the commit behind its own, and its bytes."""
+    later = replace(manifest, ref=CommitRef(manifest.ref.attempt, manifest.ref.commit + 1))
+    return later, manifests.write(later)

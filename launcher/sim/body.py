@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from launcher.adapters.records import Decode, decode_record
+from launcher.adapters.records import Slot
 from launcher.adapters.retry import Patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.sim.clock import SimClock
@@ -24,7 +24,7 @@ class Body:
     nonce: str
     dice: random.Random
     exited: Callable[[], None]  # its agent has ended
-    decode: Decode = decode_record
+    known: dict[bytes, Slot] = field(default_factory=dict)  # records that its world has read or written
     is_over: bool = False  # killed, or its agent has ended
     is_deaf: bool = False  # cut off: reads nothing, and nobody reads it
 

@@ -53,7 +53,7 @@ class SimMachine:
         self._body = body
         self._tempo = Tempo(spec.speed)
         self._trainer = SimTrainer(body, spec, pace, self._report)
-        self._journal = Journal(body.store, incarnation=spec.incarnation, event_type=Event, decode=body.decode)
+        self._journal = Journal(body.store, incarnation=spec.incarnation, event_type=Event, known=body.known)
         self._orders = Orders(attempt=spec.attempt)
         self._will_look = False
         self._beat = Heartbeat(attempt=spec.attempt, nonce=body.nonce, sequence=0, at=0.0, phase=AgentPhase.WAITING)
@@ -105,10 +105,13 @@ class SimMachine:
 
     @property
     def is_steady(self) -> bool:
-        """Looks show nothing new until something happens to it: it boots as it should, or trains, unwarned and untold."""
+        """Looks show nothing new until something happens to it: it boots as it should, waits or trains, unwarned and untold."""
+        if self.is_over or self.is_deaf:
+            return False
         if self.claimed_at is None:
-            return not self.is_over and not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
-        return self.is_training and self._trainer.ending is None and self._notice_ends is None
+            return not self.pace.is_mute and self.pace.boot_s <= BOOT_SOON
+        waits = not self._trainer.has_begun
+        return (waits or self.is_training) and self._trainer.ending is None and self._notice_ends is None
 
     def step_at(self, now: Utc) -> Step:
         return self._trainer.step_at(now)

@@ -25,7 +25,9 @@ from launcher.units import HOUR, Seconds, UsdPerHour
 FEW = 12  # cases that are done before other processes would have begun: half a second each
 ROUNDS_MOST = 20.0  # a run that has taken so many times its work, and a week, will get nowhere: its machines live too short
 BEYOND_MOST: Seconds = 7 * 24 * HOUR
-COLLECTED_AT = 20_000  # new objects; Python's own is 700
+COLLECTED_AT = (
+    100_000  # new objects, some runs of three days: what is kept while a run lives is garbage after it; Python's own is 700
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ class SimTrainer:
         self._restored = parent.ref if parent else None
         self._step = self._saved = self._restored_step = parent.step if parent else 0
         self.train_from = self.trained_from = self._last_save_at = body.now + self._pace.restore_s
-        body.at(self.train_from, self._plan)
+        body.at(self.train_from, self._plan, is_news=False)  # the first heartbeat that tells of it is
 
     def _restore(self, grant: Grant, grants: Grants) -> Parent | None:
         assert grant.parent is not None

@@ -8,13 +8,12 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from launcher import processes
 from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.history import History
 from launcher.adapters.market.base import Feed
-from launcher.adapters.records import Decode, Record, decode_record
+from launcher.adapters.records import Slot
 from launcher.adapters.retry import Patience, patience
 from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Seat
@@ -72,7 +71,8 @@ class SimWorld:
         self.store = SimStore(self.timeline, f"memory://{RUN}")
         self.cloud = SimCloud(timeline=self.timeline, market=self.market, pace=self.pace, new_machine=self.new_machine)
         self.store.on_append = self._tell_machines
-        self.decode = _remembering()
+        self._agents: list[SimMachine] = []  # that live
+        self.known: dict[bytes, Slot] = {}  # what all of its readers read, and what its supervisors wrote
         self._nonces = random.Random(f"nonces/{self.seed}")
 
     def run(self, listener: Listener = _nothing) -> RunState:
@@ -123,29 +123,17 @@ class SimWorld:
             nonce=nonce,
             dice=self.dice(f"machine/{nonce}"),
             exited=exited,
-            decode=self.decode,
+            known=self.known,
         )
         machine = SimMachine(body, spec, instance_id, pace)
+        self._agents.append(machine)
         self.store.written_on_reading(heartbeat_key(spec.attempt), machine.say)
         return machine
 
     def _tell_machines(self) -> None:
-        for instance in self.cloud.instances.values():
-            for agent in instance.agents:
-                agent.journal_grew()
-
-
-def _remembering() -> Decode:
-    """All of a world's readers read the same bytes, as events of a run."""
-    known: dict[bytes, tuple[Record, str]] = {}
-
-    def decode(data: bytes, event_type: Any) -> tuple[Record, str]:
-        found = known.get(data)
-        if found is None:
-            found = known[data] = decode_record(data, event_type)
-        return found
-
-    return decode
+        self._agents = [agent for agent in self._agents if not agent.is_over]
+        for agent in self._agents:
+            agent.journal_grew()
 
 
 @dataclass(kw_only=True)
@@ -161,7 +149,7 @@ class Supervisor:
         self.name = f"sup-{self.number}"
         self.clock = world.clock_of(self)
         self.history = History(
-            world.store_of(self.name), INCARNATION, writer=self.name, new_nonce=world.new_nonce, decode=world.decode
+            world.store_of(self.name), INCARNATION, writer=self.name, new_nonce=world.new_nonce, known=world.known
         )
         self._news_heard = -1
         self.seat = Seat(boot_id=self.home, process=processes.ProcessId(pid=self.number, started=self.name))

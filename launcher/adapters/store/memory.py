@@ -1,7 +1,6 @@
 """A store in this process's memory: for tests, and the base of the simulated one."""
 
 import bisect
-import itertools
 import threading
 from collections.abc import Iterator
 
@@ -56,5 +55,7 @@ class MemoryStore:
         self._objects[key] = data
 
     def _beginning_with(self, prefix: str) -> Iterator[str]:
-        following = self._keys[bisect.bisect_left(self._keys, prefix) :]
-        return itertools.takewhile(lambda key: key.startswith(prefix), following)
+        for i in range(bisect.bisect_left(self._keys, prefix), len(self._keys)):
+            if not self._keys[i].startswith(prefix):
+                return
+            yield self._keys[i]

@@ -131,10 +131,9 @@ def gang_life(life: Seconds, num_nodes: int) -> Seconds:
 
 def rank(view: MarketView, offers: Iterable[Offer], now: Utc) -> tuple[Offer, ...]:
     """`offers` with those that may be tried first, in their order, and the cooling ones behind, soonest usable first."""
-    given = tuple(offers)
-    ready = [o for o in given if not is_cooling(view, o.placement.place, now)]
-    cooling = [o for o in given if is_cooling(view, o.placement.place, now)]
-    return (*ready, *sorted(cooling, key=lambda o: belief_of(view, o.placement.place).cools_until))
+    usable = [(belief_of(view, offer.placement.place).cools_until, offer) for offer in offers]
+    cooling = sorted(((until, offer) for until, offer in usable if now < until), key=lambda one: one[0])
+    return (*(offer for until, offer in usable if now >= until), *(offer for _, offer in cooling))
 
 
 def _with_place(view: MarketView, place: str, belief: PlaceBelief) -> MarketView:

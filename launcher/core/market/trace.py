@@ -11,7 +11,7 @@ of availability samples. On-demand places never end. All times are market second
 import functools
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -154,15 +154,15 @@ def _is_noticed(dice: random.Random) -> bool:
     return dice.random() < NOTICE_PROBABILITY
 
 
-def _hazard(curve: tuple[float, ...], multiplier: float, age: int) -> float:
-    """The chance to change state in the step after `age` steps."""
-    bucket = sum(start <= age for start in BUCKET_STARTS) - 1
-    return float(1 - (1 - curve[bucket]) ** multiplier)
+def _chances(curve: tuple[float, ...], multiplier: float) -> Iterator[float]:
+    """The chance to change state in the step after 0, 1, 2, … steps."""
+    for chance, start, end in zip(curve, BUCKET_STARTS, (*BUCKET_STARTS[1:], STEPS_MAX), strict=True):
+        yield from itertools.repeat(float(1 - (1 - chance) ** multiplier), end - start)
 
 
 def _draw(curve: tuple[float, ...], multiplier: float, dice: random.Random) -> Seconds:
     """How long a state lasts: whole steps survived, and a part of the step in which it ended."""
-    age = next((a for a in range(STEPS_MAX) if dice.random() < _hazard(curve, multiplier, a)), STEPS_MAX)
+    age = next((a for a, chance in enumerate(_chances(curve, multiplier)) if dice.random() < chance), STEPS_MAX)
     return (age + dice.random()) * STEP
 
 
@@ -175,8 +175,8 @@ def typical_life() -> Seconds:
 def _mean(curve: tuple[float, ...], multiplier: float) -> Seconds:
     """The expectation of `_draw`: the sum over all ages of the chance to get that old, plus half a step."""
     survival, steps = 1.0, 0.5
-    for age in range(STEPS_MAX):
-        survival *= 1 - _hazard(curve, multiplier, age)
+    for chance in _chances(curve, multiplier):
+        survival *= 1 - chance
         steps += survival
     return steps * STEP
 

@@ -30,15 +30,17 @@ class Miss:
         return f"{p} {p.instance} ({p.capacity.value}) at {show_rate(self.offer.price)}: {' and '.join(self.faults)}"
 
 
+SPOT, ON_DEMAND = frozenset({Capacity.SPOT.value}), frozenset({Capacity.ON_DEMAND.value})
+
+
 def allowed_capacities(recipe: Recipe) -> frozenset[str]:
     """What may be bought: `use_spot` says spot or not; under auto the policy may fall back on demand unless told not to."""
     match recipe.resources.use_spot:
         case "true":
-            return frozenset({Capacity.SPOT.value})
+            return SPOT
         case "false":
-            return frozenset({Capacity.ON_DEMAND.value})
-    both = frozenset(c.value for c in Capacity)
-    return both if recipe.policy.on_demand_fallback else frozenset({Capacity.SPOT.value})
+            return ON_DEMAND
+    return SPOT | ON_DEMAND if recipe.policy.on_demand_fallback else SPOT
 
 
 def wanted_accelerators(recipe: Recipe) -> tuple[str, ...]:

@@ -136,9 +136,10 @@ def by_useful_cost(run: RunView, market: MarketView, capacity: Capacity) -> tupl
 def _candidates(run: RunView, market: MarketView, capacity: Capacity) -> list[Offer]:
     """Offers of `capacity` that the recipe permits, without the place that is being taken away."""
     leaving = run.current.place if run.current and run.notice_ends_at is not None else None
-    return [
-        o for o in market.offers if o.placement.capacity is capacity and run.allows(capacity) and o.placement.place != leaving
-    ]
+    if not run.allows(capacity):
+        return []
+    offers = (o for o in market.offers if o.placement.capacity is capacity)
+    return [o for o in offers if leaving is None or o.placement.place != leaving]
 
 
 def _hold(run: RunView) -> Hold | None:

@@ -27,6 +27,8 @@ def check_step(before: RunState, after: RunState) -> None:
     assert before.voided <= after.voided, "once void, void for ever"
     for number, old in before.attempts.items():
         new = after.attempts[number]
+        if new is old:
+            continue
         assert old.end is None or new.end is not None, "an ended attempt stays ended"
         assert old.unwanted_at is None or new.unwanted_at == old.unwanted_at, "an unwanted attempt is never wanted again"
         assert old.stop_at is None or (new.stop_at or 0.0) >= old.stop_at, "what a machine may spend is not taken back"

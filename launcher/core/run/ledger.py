@@ -71,9 +71,9 @@ def _billed(state: RunState) -> Range:
     nodes = state.recipe.num_nodes
     ended = [_node_cost(a) for a in state.attempts.values() if a.bill is not None]
     return Range(
-        low=sum((nodes * usd.low for usd in ended), 0.0),
-        likely=sum((nodes * usd.likely for usd in ended), 0.0),
-        high=sum((nodes * usd.high for usd in ended), 0.0),
+        low=sum([nodes * usd.low for usd in ended], 0.0),
+        likely=sum([nodes * usd.likely for usd in ended], 0.0),
+        high=sum([nodes * usd.high for usd in ended], 0.0),
     )
 
 

@@ -87,10 +87,15 @@ def look(
     elapsed = _Elapsed(since_look=_gap(watch.looked_mono, mono, math.inf), since_reading=_gap(watch.began_mono, mono, math.inf))
     polled = _gap(watch.polled_mono, mono, gap_most)
     pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, elapsed, passed, polled) for a in attempts}
-    watch = replace(watch, looked_mono=mono, began_mono=mono if began_mono is None else began_mono, pulses=pulses)
-    if seen.instances is None:
-        return watch
-    return replace(watch, polled_mono=mono, newest_listed=max([watch.newest_listed, *seen.instances]))
+    has_polled = seen.instances is not None
+    return replace(
+        watch,
+        looked_mono=mono,
+        began_mono=mono if began_mono is None else began_mono,
+        polled_mono=mono if has_polled else watch.polled_mono,
+        pulses=pulses,
+        newest_listed=max([watch.newest_listed, *(seen.instances or ())]),
+    )
 
 
 def _gap(before: Seconds | None, now: Seconds, most: Seconds) -> Seconds:

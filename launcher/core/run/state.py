@@ -152,7 +152,7 @@ class Attempt:
     @property
     def is_settled(self) -> bool:
         """Ended, sealed if it was ever granted, and billed: nothing more can be told of it or done about it."""
-        return self.end is not None and not self.needs_seal and self.bill is not None
+        return self.end is not None and self.bill is not None and not self.needs_seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,12 +219,12 @@ class RunState:
     @property
     @once
     def living(self) -> tuple[Attempt, ...]:
-        return tuple(a for a in self.attempts.values() if a.is_alive)
+        return tuple(a for a in self.unsettled if a.is_alive)
 
     @property
     @once
     def wanted(self) -> tuple[Attempt, ...]:
-        return tuple(a for a in self.attempts.values() if a.is_wanted)
+        return tuple(a for a in self.living if a.is_wanted)
 
     @property
     @once

@@ -35,7 +35,7 @@ def view(state: RunState, now: Utc) -> RunView:
         notice_ends_at=ends_at,
         spent=spent(state, now).high,
         budget=state.recipe.policy.budget,
-        allowed=_allowed(state),
+        allowed=allowed_capacities(state.recipe),
         attempts=_summaries(state),
     )
 
@@ -64,11 +64,6 @@ def _checkpoint_age(state: RunState, now: Utc) -> Seconds:
     if writer is None or writer.granted_at is None:
         return 0.0
     return max(0.0, now - (writer.commit_at or writer.granted_at))
-
-
-@once
-def _allowed(state: RunState) -> frozenset[str]:
-    return allowed_capacities(state.recipe)
 
 
 @once

@@ -60,15 +60,15 @@ def readers(world: FaultyWorld) -> Iterator[str]:
     for written in world.store.log:
         if written.key.startswith(JOURNAL_PREFIX) and written.data is not None:
             copy.create(written.key, written.data)
-    blind = History(copy, INCARNATION, decode=world.decode)
+    blind = History(copy, INCARNATION, known=world.known)
     blind.poll()
-    agent = Journal(copy, incarnation=INCARNATION, event_type=ev.Event, decode=world.decode)
+    agent = Journal(copy, incarnation=INCARNATION, event_type=ev.Event, known=world.known)
     before = orders(world, agent.read())
     copy.is_blind = False
-    saw = orders(world, Journal(copy, incarnation=INCARNATION, event_type=ev.Event, decode=world.decode).read())
+    saw = orders(world, Journal(copy, incarnation=INCARNATION, event_type=ev.Event, known=world.known).read())
     yield from void(world, copy, number)
     blind.poll()
-    fresh = History(copy, INCARNATION, decode=world.decode)
+    fresh = History(copy, INCARNATION, known=world.known)
     fresh.poll()
     if blind.state != fresh.state:
         yield f"with record {number} void, who could not read it differs: {_difference(blind.state, fresh.state)}"
@@ -94,13 +94,13 @@ class BlindStore(MemoryStore):
 
 def void(world: FaultyWorld, store: MemoryStore, number: int) -> Iterator[str]:
     """A supervisor opens the run, hears that an agent cannot read record `number`, and declares it void."""
-    writer = History(store, INCARNATION, writer="checker", decode=world.decode)
+    writer = History(store, INCARNATION, writer="checker", known=world.known)
     now = world.timeline.now
     writer.open(ev.SupervisorStarted(at=now, supervisor="checker", host="checker", pid=1))
     voiding = writer.voiding(now, (number,))
     if voiding is not None:
         writer.append(voiding)
-    fresh = History(store, INCARNATION, decode=world.decode)
+    fresh = History(store, INCARNATION, known=world.known)
     fresh.poll()
     if writer.state != fresh.state:
         yield f"who voided record {number} differs from who reads that: {_difference(writer.state, fresh.state)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher import codec
-from launcher.adapters.journal import Record
+from launcher.adapters.records import Record, decode_record
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, Sealed
 from launcher.core.contract import JOURNAL_PREFIX, Claim, ExitReport, commit_key
@@ -161,8 +161,7 @@ def _gather(world: FaultyWorld) -> Evidence:
     bent = {key for at, key in world.store.damaged if at == world.store.created_at(key)}
     for at, key, data in ((w.at, w.key, w.data) for w in world.store.log if w.data is not None):
         if key.startswith(JOURNAL_PREFIX):
-            record, _ = world.decode(data, ev.Event)
-            records.append(Noted(at, record))
+            records.append(Noted(at, decode_record(data, ev.Event)))  # as it lies there, whatever its writer holds
         elif "/commits/" in key:
             commit = manifests.read(data)
             if key in bent:
