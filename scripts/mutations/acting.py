@@ -61,8 +61,8 @@ def _stop_at_sight(poll: Callable[[Observer, RunState], Any]) -> Any:
     return wrong
 
 
-def _gone_already(is_cleared: Callable[[RunState], bool]) -> Any:
-    return lambda state: True
+def _gone_already(is_over: property) -> Any:
+    return property(lambda state: state.phase.is_ended)
 
 
 MUTANTS = (
@@ -98,7 +98,7 @@ MUTANTS = (
         name="leave before the machines have",
         breaks="A supervisor ends with its run, though a stop of its was lost.",
         killer="machines-end",
-        swaps=(Swap(supervisor, "_is_cleared", _gone_already),),
+        swaps=(Swap(RunState, "is_over", _gone_already),),
         only=frozenset({Fault.STOP_LOST}),
     ),
 )

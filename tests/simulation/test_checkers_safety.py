@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from launcher import codec
+from launcher.adapters.records import decode_record
 from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, SetAside
 from launcher.core.contract import (
@@ -79,7 +80,7 @@ def tell(world: FaultyWorld, kind: type[ev.Event], change: Callable[[ev.Event], 
 
     def told(written: Written) -> Written:
         assert written.data is not None
-        record, _ = world.decode(written.data, ev.Event)
+        record = decode_record(written.data, ev.Event)
         return replace(written, data=codec.dumps_digested(replace(record, event=change(record.event))))
 
     rewrite(world, journal_key(number), told)
