@@ -28,6 +28,23 @@ def as_document(value: dict[str, Json], output: str) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
 
 
+def rounded(value: dict[str, Json]) -> dict[str, Json]:
+    """The same with six digits behind each point: the rest is noise of arithmetic."""
+    return {name: _rounded(one) for name, one in value.items()}
+
+
+def _rounded(value: Json) -> Json:
+    match value:
+        case float():
+            return round(value, 6)
+        case dict():
+            return rounded(value)
+        case list():
+            return [_rounded(one) for one in value]
+        case _:
+            return value
+
+
 def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
     """Rows in aligned columns, two blanks apart; the columns in `right` flush right."""
     rows = [tuple(row) for row in rows]

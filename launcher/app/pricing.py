@@ -212,6 +212,18 @@ def row_json(row: Row, now: Utc) -> dict[str, Json]:
     }
 
 
+def place_json(place: Placement) -> dict[str, Json]:
+    return {
+        "cloud": place.cloud,
+        "region": place.region,
+        "zone": place.zone,
+        "instance": place.instance,
+        "accelerator": place.accelerator,
+        "accelerators": place.accelerators,
+        "capacity": place.capacity.value,
+    }
+
+
 def list_json(known: PriceList) -> dict[str, Json]:
     return {
         "cloud": known.cloud,

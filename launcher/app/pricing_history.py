@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from launcher.adapters.market.history import Past
 from launcher.app.answer import moment
 from launcher.app.columns import UNKNOWN, Column, fitted
-from launcher.app.pricing import count, dollars, usd_rounded
+from launcher.app.pricing import count, dollars, place_json, usd_rounded
 from launcher.codec import Json
 from launcher.core.market.lives import Learnt, Lives
 from launcher.core.market.offer import Capacity
@@ -90,13 +90,7 @@ def _learnt_columns(lives: Lives, now: Utc) -> list[Column[Learnt]]:
 def learnt_json(one: Learnt, lives: Lives) -> dict[str, Json]:
     p = one.placement
     return {
-        "cloud": p.cloud,
-        "region": p.region,
-        "zone": p.zone,
-        "instance": p.instance,
-        "accelerator": p.accelerator,
-        "accelerators": p.accelerators,
-        "capacity": p.capacity.value,
+        **place_json(p),
         "num_lives": one.num_lost + one.num_held,
         "num_taken": one.num_lost,
         "num_unwarned": one.num_unwarned,

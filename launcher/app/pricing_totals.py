@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from launcher.app.columns import Column, explained, wrapped
-from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of
+from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of, place_json
 from launcher.codec import Json
 from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.plan.candidates import Candidate
@@ -71,7 +71,7 @@ def unpriced(haul: Haul) -> list[str]:
     return [words for words, is_missing in missing.items() if is_missing]
 
 
-_AGAINST: Column[Row] = Column(head="AGAINST IT", cell=lambda row: row.total.why, rank=4)
+_AGAINST: Column[Row] = Column(head="AGAINST IT", cell=lambda row: row.total.why or "✔", rank=4)
 
 
 def _columns(is_grouped: bool) -> list[Column[Row]]:
@@ -94,14 +94,8 @@ def total_json(row: Row) -> dict[str, Json]:
     total = row.total
     p, cost = total.offer.placement, total.estimate
     return {
-        "cloud": p.cloud,
-        "region": p.region,
-        "zone": p.zone,
-        "instance": p.instance,
-        "accelerator": p.accelerator,
-        "accelerators": p.accelerators,
+        **place_json(p),
         "accelerators_used": total.gpus,
-        "capacity": p.capacity.value,
         "usd_per_h": round(total.offer.price, 6),
         "hours": round(cost.elapsed / HOUR, 4),
         "restarts": round(cost.restarts, 3),

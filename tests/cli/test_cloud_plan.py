@@ -1,6 +1,7 @@
 """`launch plan` for a recipe that names clouds: no account, no network, and every loser's reason in words."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -461,3 +462,15 @@ def test_a_limit_leaves_nothing_that_is_known_of_a_program_that_trains_for_any_t
     found = document(capsys, recipe, "policy.deadline=30h")["outlook"]
     assert (found["deadline_margin"], found["deadline_margin_p90"]) == (None, None)
     assert "nobody knows how long" not in "".join(document(capsys, recipe)["outlook"]["margins"])
+
+
+def test_a_dry_run_of_train_is_the_plan_though_nothing_can_be_started(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["train", str(recipe), "--dry-run"]) == 0
+    assert capsys.readouterr().out == answer(capsys, recipe)
+    assert main(["train", str(recipe)]) == 5
+
+
+def test_the_documents_numbers_have_six_digits_behind_the_point(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    main(["plan", str(recipe), *JOB, "-o", "json"])
+    figures = re.findall(r"\d+\.(\d+)", capsys.readouterr().out)
+    assert max(map(len, figures)) == 6

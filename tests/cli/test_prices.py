@@ -329,6 +329,8 @@ def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytes
     assert main([*words]) == 0
     said = capsys.readouterr().out
     assert "8 GPUs for one" in said
+    (best,) = [line for line in said.splitlines() if line.endswith("✔")]
+    assert "p3.2xlarge" in best
     assert "machines only" in said
     assert f"aws: {tmp_path / 'lists'}, of unknown age" in said
     assert document["lists"][0]["cloud"] == "aws"

@@ -17,7 +17,7 @@ from launcher.core.plan.shopping import haul_of, offers_of, times
 from launcher.core.plan.transfer import Haul, Site, usd_per_gb
 from launcher.core.plan.work import work_in
 from launcher.core.policy.catalog import POLICIES
-from launcher.core.recipe import Goal, Recipe, Resources
+from launcher.core.recipe import CheckpointSpec, Goal, Keep, Recipe, Resources
 from launcher.units import HOUR, MINUTE
 from tests.core.markets import NOW
 
@@ -267,3 +267,14 @@ def test_a_trainer_of_ours_saves_weights_and_two_moments_in_fp32():
     trainer = {"kind": "launcher.trainers.gpt", "layers": 12, "width": 768, "heads": 12, "context": 1024}
     state = haul_of(Recipe(name="r", trainer=trainer)).state
     assert state == pytest.approx(12 * (12 * 12 * 768**2 + (256 + 1024) * 768), rel=0.01)
+
+
+def test_what_is_kept_at_each_so_many_steps_is_paid_for_half_of_them_while_it_adds_up():
+    trainer = {"kind": "launcher.trainers.gpt", "steps": 1000}
+    recipe = replace(Recipe(name="r", trainer=trainer), checkpoint=CheckpointSpec(keep=Keep(last=3, every="100 steps")))
+    haul = haul_of(recipe, state=GB)
+    assert (haul.kept, haul.milestones) == (3, 10)
+    assert haul_of(replace(recipe, trainer=None, run="x")).milestones == 0, "nobody knows how many steps it takes"
+    (with_them,) = planned(offers(on_demand=1.0), haul=haul).candidates
+    (without,) = planned(offers(on_demand=1.0), haul=replace(haul, milestones=0)).candidates
+    assert with_them.aside.keeping == pytest.approx(without.aside.keeping * (3 + 10 / 2) / 3)

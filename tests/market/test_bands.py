@@ -197,7 +197,7 @@ def test_the_advisors_file_is_fetched_and_used(server: Server, tmp_path: Path) -
     ("status", "cut", "body", "said"),
     [
         (503, 0, None, "answers 503"),
-        (404, 0, None, "is not there"),
+        (404, 0, None, "answers 404"),
         (200, 9, None, "broke off in the middle"),
         (200, 0, b"<html>log in first</html>", "cannot be used"),
         (200, 0, json.dumps(ADVISED).encode()[:-9], "cannot be used"),

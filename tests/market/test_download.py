@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.adapters.market import download
 from launcher.adapters.market.download import refresh
 from launcher.adapters.market.sources import CLOUDS, Places, fetched_at, meta_path
 from tests.market.hosting import TEXTS, Server, serving
@@ -101,3 +102,13 @@ def test_two_at_once_leave_a_whole_cache(server: Server, tmp_path: Path) -> None
         thread.join()
     assert ages(tmp_path) == [True] * 4
     assert meta_path(tmp_path / "aws/vms.csv").is_file()
+
+
+def test_what_has_no_end_is_no_list(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "BYTES_MOST", 1000)
+    monkeypatch.setattr(download, "CHUNK", 100)
+    server.bodies["/azure/vms.csv"] += b"x" * 2000
+    found = {one.cloud: one.trouble for one in refresh(tmp_path, base_url=server.url)}
+    assert found["azure"].endswith("/azure/vms.csv has more than 1.0 kB, so it is no list")
+    assert found["lambda"] == ""
+    assert not (tmp_path / "azure/vms.csv").exists()

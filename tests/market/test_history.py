@@ -1,5 +1,6 @@
 """The price history notes changes, once each, through two writers at once and a writer that is killed; and it forgets in time."""
 
+import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_of_too_many_changes_of_a_machine_the_first_go(history: PriceHistory, mo
     monkeypatch.setattr(history_module, "KEPT_MOST", 3)
     history.add(QUOTES[1:], 100.0)
     for n in range(9):
-        history.add([dearer(QUOTES[0]) if n % 2 else QUOTES[0]], 200.0 + n, singly=QUOTES[1:])
+        history.add([dearer(QUOTES[0]) if n % 2 else QUOTES[0]], 200.0 + n, live=QUOTES[1:])
     changed, *others = history.past(["V100"])
     assert (changed.first_at, changed.num_changes, changed.now) == (206.0, 2, 0.5)
     assert [past.first_at for past in others] == [100.0, 100.0], "others keep the price that holds"
@@ -113,3 +114,37 @@ def test_a_writer_that_is_ended_in_the_middle_leaves_nothing(history: PriceHisto
         history.add(broken(), 100.0)
     assert history.past(["V100"]) == []
     assert history.add(QUOTES, 200.0) == 3
+
+
+def test_a_live_price_beside_a_lists_and_its_end_are_no_moves(history: PriceHistory) -> None:
+    listed, others = QUOTES[:1], QUOTES[1:]
+    live = [dearer(QUOTES[0])]
+    history.add(QUOTES, 100.0)
+    for at in (200.0, 400.0):
+        history.add(others, at, live=live)
+        assert history.past(["V100"])[0].now == 1.0
+        history.add(QUOTES, at + 100.0)
+    assert [past.num_changes for past in history.past(["V100"])] == [0, 0, 0]
+    history.add(others, 600.0, live=[dearer(live[0])])
+    history.add([dearer(dearer(dearer(listed[0]))), *others], 700.0)
+    moved = history.past(["V100"])[0]
+    assert (moved.place, moved.num_changes, moved.changed_at) == ("use1-az0", 2, 700.0)
+
+
+def test_a_history_of_an_older_launch_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "prices.sqlite"
+    older = sqlite3.connect(path)
+    older.executescript(
+        "CREATE TABLE machines (machine INTEGER PRIMARY KEY, cloud TEXT, place TEXT, instance TEXT, accelerator TEXT,"
+        " accelerators REAL, UNIQUE (cloud, place, instance, accelerator, accelerators));"
+        "CREATE TABLE prices (num INTEGER PRIMARY KEY AUTOINCREMENT, machine INTEGER, at REAL, spot REAL, on_demand REAL);"
+        "INSERT INTO machines VALUES (1, 'aws', 'use1-az0', 'p3.2xlarge', 'V100', 1.0);"
+        "INSERT INTO prices VALUES (1, 1, 50.0, 0.4, 3.06);"
+    )
+    older.close()
+    for at in (100.0, 200.0):
+        history = PriceHistory(path)
+        history.add(QUOTES[:1], at)
+        (only,) = history.past(["V100"])
+        assert (only.first_at, only.num_changes, only.now) == (50.0, 1, 0.5)
+        history.close()

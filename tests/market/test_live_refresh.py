@@ -98,6 +98,18 @@ def test_a_live_price_goes_into_the_history_with_its_list(
     assert (only["place"], only["spot_usd_per_h"], only["num_changes"]) == ("eastus", 0.45, 0)
 
 
+def test_a_live_price_is_judged_by_the_whole_list_of_its_cloud_not_by_the_rows_asked_for(
+    capsys: pytest.CaptureFixture[str], azure: live_hosting.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """$0.45 is more than ten times what is listed for that one region, and usual beside the others."""
+    odd = AZURE.replace("3.06,0.3978,eastus", "3.06,0.0398,eastus") + f"{SIZE},V100,1,6.0,112,V100,3.06,0.36,westus3,V2\n"
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "odd", azure=odd)))
+    assert main(["prices", "V100", "--region", "eastus", "--refresh"]) == 0
+    heard = capsys.readouterr().err
+    assert "live spot prices: azure (1)" in heard
+    assert "price history: 1 price noted for the first time" in heard
+
+
 def test_only_what_was_asked_for_is_asked_of_the_cloud(azure: live_hosting.Server) -> None:
     assert main(["prices", "V100:2", "--refresh", "-q"]) == 0
     (question,) = azure.questions

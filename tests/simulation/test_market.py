@@ -1,15 +1,21 @@
 """Markets in simulated time: a timeline has its capacity when the recording had it, at the prices of that time."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from launcher.app.traces import source_of
 from launcher.core.market.recording import RecordedOffer
 from launcher.core.market.series import Series, from_samples
 from launcher.core.market.trace import FOREVER as LIFE_WITHOUT_END
 from launcher.core.market.trace import Life
+from launcher.core.recipe import Recipe, Resources
 from launcher.sim.market import DeckMarket, Fate, TimelineMarket
 from launcher.sim.timeline import FOREVER
+from launcher.sim.trainer import Pace
+from launcher.sim.world import SimWorld
 from launcher.units import Utc
 from tests.core.markets import on_demand, spot
 from tests.simulation.worlds import FixedTrace
@@ -103,3 +109,19 @@ def test_a_deck_refuses_for_the_gap_behind_the_life_that_was_taken(now: float, i
 
 def test_a_deck_does_not_refuse_after_a_life_that_we_ended():
     assert DeckMarket(trace=FixedTrace(), rows=(A,)).fate(A.placement, nodes=1, k=2, taken_at=None, now=0.0) is not None
+
+
+def test_a_place_whose_price_comes_below_the_limit_is_asked_only_while_it_is(tmp_path: Path):
+    """Up all the time, for $1.00 in the first four hours and $0.50 in the next four, over and over; the limit is $0.60."""
+    name = "us-east-1a_v100_1"
+    (tmp_path / "own.csv").write_text("\n".join([f"tick,{name}", *(f"{tick},1" for tick in range(8)), ""]))
+    (tmp_path / "own__price.csv").write_text(f"tick,{name}\n0,1.0\n4,0.5\n")
+    (tmp_path / "index.json").write_text(json.dumps({"own": {"file": "own.csv", "gap_seconds": 3600}}))
+    base = Recipe(name="r", trainer={"kind": "launcher.trainers.gpt", "steps": 60})
+    recipe = replace(base, resources=Resources(infra=("local",), use_spot="true", max_hourly_cost=0.6))
+    source = source_of(recipe, str(tmp_path / "own.csv"))
+    asked = []
+    for seed in range(6):
+        world = SimWorld(recipe=source.recipe, market=source.market(seed), pace=Pace(total_steps=60, step_s=60.0), seed=seed)
+        asked += [a.offer.price for a in world.run().attempts.values()]
+    assert set(asked) == {0.5}

@@ -20,7 +20,7 @@ from launcher.adapters.market.bands import ADVISOR, read_advisor
 from launcher.adapters.market.catalog import CatalogUnusable, read_catalog
 from launcher.adapters.market.sources import CLOUDS, LAYOUT, meta_path
 from launcher.core.market.quote import Quote
-from launcher.units import Seconds
+from launcher.units import Bytes, Seconds, show_size
 
 Answer = TypeVar("Answer")
 HOSTED = f"https://raw.githubusercontent.com/skypilot-org/skypilot-catalog/master/catalogs/{LAYOUT}"
@@ -29,6 +29,8 @@ ADVISED = "https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json"
 CONNECT_MOST_S: Seconds = 5.0
 READ_MOST_S: Seconds = 15.0  # without a byte
 FETCH_MOST_S: Seconds = 90.0  # of one list: the largest has 4 MB
+BYTES_MOST: Bytes = 64 * 10**6  # what is larger is no list
+CHUNK: Bytes = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def refresh_bands(downloads: Path, url: str = ADVISED) -> str:
     """Bring AWS's interruption bands in `downloads` up to date. Gives why they could not be, or nothing."""
     path = downloads / ADVISOR
     try:
-        data = _asked(url, lambda: _web().cat_file(url))
+        data = _asked(url, lambda: _read(_web(), url))
         if not read_advisor(_decoded(data, url)):
             return f"{url} has no bands"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ def _fetch(web: fsspec.AbstractFileSystem, url: str, cloud: str, path: Path) -> 
         data = path.read_bytes()
         _confirm(path, data)
         return Fetched(cloud=cloud, is_new=False, quotes=read_catalog(cloud, _decoded(data, url), name=url).quotes)
-    data = _asked(url, lambda: web.cat_file(url))
+    data = _asked(url, lambda: _read(web, url))
     quotes = read_catalog(cloud, _decoded(data, url), name=url).quotes
     is_new = not path.is_file() or path.read_bytes() != data
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,18 @@ def _fetch(web: fsspec.AbstractFileSystem, url: str, cloud: str, path: Path) -> 
     is_same = etag == _asked(url, lambda: web.info(url)).get("ETag", "")
     durable.replace_atomically(etag_path, etag.encode() if is_same else b"")
     return Fetched(cloud=cloud, is_new=is_new, quotes=quotes)
+
+
+def _read(web: fsspec.AbstractFileSystem, url: str) -> bytes:
+    """All of it, or CatalogUnusable where that is no end of bytes."""
+    parts, size = [], 0
+    with web.open(url, "rb", block_size=0) as stream:  # as a stream: what the server says of its size may be wrong
+        while part := stream.read(CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > BYTES_MOST:
+                raise CatalogUnusable(f"{url} has more than {show_size(BYTES_MOST)}, so it is no list")
+    return b"".join(parts)
 
 
 def _asked(url: str, call: Callable[[], Answer]) -> Answer:

@@ -1,8 +1,9 @@
 """What prices were: each refresh adds what has changed, so that a place can be judged by more than one look.
 
 One small database in the home. A row is a price from an instant on, until the next row of the same machine and zone; so a list
-that did not change adds nothing, however often it is fetched. Rows are in the order of their numbers, since clocks may be wrong.
-Of more than KEPT_MOST of a machine the first go, whatever their dates.
+that did not change adds nothing, however often it is fetched. A list and the cloud itself may tell different
+prices at once: each is compared with its own kind, so that a live price which grew too old is no move. Rows are in the order of
+their numbers, since clocks may be wrong. Of more than KEPT_MOST of a machine the first go, whatever their dates.
 """
 
 import contextlib
@@ -19,12 +20,14 @@ BUSY_MOST_S: Seconds = 10.0  # another command writes; it is done within that, o
 
 Key = tuple[object, ...]  # the columns of _MACHINE
 Prices = tuple[UsdPerHour | None, UsdPerHour | None]  # spot, on-demand
+_Row = tuple[Key, Utc, UsdPerHour | None, bool]  # machine, since when, spot, whether it was told live
 
 _MACHINE = "cloud, place, instance, accelerator, accelerators"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS machines (machine INTEGER PRIMARY KEY, cloud TEXT, place TEXT, instance TEXT, accelerator TEXT,
     accelerators REAL, UNIQUE (cloud, place, instance, accelerator, accelerators));
-CREATE TABLE IF NOT EXISTS prices (num INTEGER PRIMARY KEY AUTOINCREMENT, machine INTEGER, at REAL, spot REAL, on_demand REAL);
+CREATE TABLE IF NOT EXISTS prices (num INTEGER PRIMARY KEY AUTOINCREMENT, machine INTEGER, at REAL, spot REAL, on_demand REAL,
+    live INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS of_machine ON prices (machine, num);
 """
 
@@ -53,27 +56,30 @@ class PriceHistory:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path, timeout=BUSY_MOST_S, isolation_level=None)
         self._database.executescript(_TABLES)
+        if all(name != "live" for _, name, *_ in self._database.execute("PRAGMA table_info(prices)")):  # of an older launch
+            with contextlib.suppress(sqlite3.OperationalError):  # another command was quicker
+                self._database.execute("ALTER TABLE prices ADD COLUMN live INTEGER NOT NULL DEFAULT 0")
 
-    def add(self, quotes: Iterable[Quote], at: Utc, *, singly: Iterable[Quote] = ()) -> int:
-        """Note what differs from the newest row of each machine; gives how many did. All of it or nothing.
+    def add(self, listed: Iterable[Quote], at: Utc, *, live: Iterable[Quote] = ()) -> int:
+        """Note what differs from the newest row of each machine, of a list from the list's; gives how many did. All or nothing.
 
-        `quotes` are whole lists of their clouds: a machine that is on none of them any more has no price. Those that come
-        `singly` say nothing of others.
+        `listed` and `live` of the same cloud are a whole list: a machine that is in neither any more has no price. A cloud that
+        has `live` ones alone says nothing of others.
         """
-        listed: dict[Key, Prices] = {}
-        for quote in quotes:
-            listed.setdefault(_key(quote), (quote.spot, quote.on_demand))
-        clouds = {cloud for cloud, *_ in listed}
-        for quote in singly:
-            listed.setdefault(_key(quote), (quote.spot, quote.on_demand))
+        of_lists, told = _by_machine(listed), _by_machine(live)
+        clouds = {cloud for cloud, *_ in of_lists}
         with self._transaction():
-            known = self._newest()
-            gone = {key: (None, None) for key in known if key[0] in clouds and key not in listed}
-            changed = {key: prices for key, prices in {**listed, **gone}.items() if known.get(key, (0, None))[1] != prices}
-            rows = [(known[key][0] if key in known else self._machine(key), at, *prices) for key, prices in changed.items()]
-            self._database.executemany("INSERT INTO prices (machine, at, spot, on_demand) VALUES (?, ?, ?, ?)", rows)
+            newest, newest_listed = self._newest(), self._newest("WHERE live = 0")
+            gone = {key: (None, None) for key in newest if key[0] in clouds and key not in of_lists and key not in told}
+            rows = [
+                (newest[key][0] if key in newest else self._machine(key), at, *prices, is_live)
+                for found, known, is_live in ((told, newest, True), ({**of_lists, **gone}, newest_listed, False))
+                for key, prices in found.items()
+                if known.get(key, (0, None))[1] != prices
+            ]
+            self._database.executemany("INSERT INTO prices (machine, at, spot, on_demand, live) VALUES (?, ?, ?, ?, ?)", rows)
             self._prune(machine for machine, *_ in rows)
-        return len(changed)
+        return len(rows)
 
     def is_empty(self) -> bool:
         return self._database.execute("SELECT 1 FROM prices LIMIT 1").fetchone() is None
@@ -82,13 +88,13 @@ class PriceHistory:
         """Of these accelerators' machines, the most often changed first."""
         names = tuple(accelerators)
         rows = self._database.execute(
-            f"SELECT {_MACHINE}, machine, at, spot FROM machines JOIN prices USING (machine) "
+            f"SELECT {_MACHINE}, machine, at, spot, live FROM machines JOIN prices USING (machine) "
             f"WHERE accelerator IN ({', '.join('?' * len(names))}) ORDER BY machine, num",
             names,
         )
-        found: dict[int, list[tuple[Key, Utc, UsdPerHour | None]]] = {}
-        for *key, machine, at, spot in rows:
-            found.setdefault(machine, []).append((tuple(key), at, spot))
+        found: dict[int, list[_Row]] = {}
+        for *key, machine, at, spot, live in rows:
+            found.setdefault(machine, []).append((tuple(key), at, spot, bool(live)))
         return sorted(map(_past, found.values()), key=lambda p: (-p.num_changes, p.cloud, p.place, p.instance))
 
     def close(self) -> None:
@@ -105,9 +111,9 @@ class PriceHistory:
             raise
         self._database.execute("COMMIT")
 
-    def _newest(self) -> dict[Key, tuple[int, Prices]]:
+    def _newest(self, which: str = "") -> dict[Key, tuple[int, Prices]]:
         rows = self._database.execute(
-            f"SELECT {_MACHINE}, machine, spot, on_demand, max(num) FROM machines JOIN prices USING (machine) "
+            f"SELECT {_MACHINE}, machine, spot, on_demand, max(num) FROM machines JOIN prices USING (machine) {which} "
             "GROUP BY machine"  # SQLite takes the other columns from the row of the maximum
         )
         return {tuple(key): (machine, (spot, on_demand)) for *key, machine, spot, on_demand, _ in rows}
@@ -125,10 +131,10 @@ class PriceHistory:
         )
 
 
-def _past(rows: list[tuple[Key, Utc, UsdPerHour | None]]) -> Past:
-    (cloud, place, instance, accelerator, accelerators), first_at, _ = rows[0]
-    spots = [spot for _, _, spot in rows]
-    changes = [at for (_, at, spot), before in zip(rows[1:], spots, strict=False) if spot != before]
+def _past(rows: list[_Row]) -> Past:
+    (cloud, place, instance, accelerator, accelerators), first_at, *_ = rows[0]
+    spots = [spot for _, _, spot, _ in rows]
+    changes = sorted(at for is_live in (False, True) for at in _changes([row for row in rows if row[3] == is_live]))
     known = [spot for spot in spots if spot is not None]
     return Past(
         cloud=str(cloud),
@@ -143,6 +149,15 @@ def _past(rows: list[tuple[Key, Utc, UsdPerHour | None]]) -> Past:
         lowest=min(known, default=None),
         highest=max(known, default=None),
     )
+
+
+def _changes(rows: list[_Row]) -> list[Utc]:
+    return [at for (_, at, spot, _), (_, _, before, _) in zip(rows[1:], rows, strict=False) if spot != before]
+
+
+def _by_machine(quotes: Iterable[Quote]) -> dict[Key, Prices]:
+    """The first of each."""
+    return {_key(quote): (quote.spot, quote.on_demand) for quote in reversed(list(quotes))}
 
 
 def _key(quote: Quote) -> Key:

@@ -14,13 +14,18 @@ from launcher.core.market.quote import Doubt, Quote
 from launcher.units import UsdPerHour, Utc
 
 
-def overlaid(quotes: Iterable[Quote], book: LiveBook) -> Iterator[tuple[Quote, Utc | None]]:
-    """Each listed quote, at its live spot price where one is known and can be one; with the instant it was told, else None."""
+def overlaid(
+    quotes: Iterable[Quote], book: LiveBook, *, among: Iterable[Quote] | None = None
+) -> Iterator[tuple[Quote, Utc | None]]:
+    """Each listed quote, at its live spot price where one is known and can be one; with the instant it was told, else None.
+
+    `among`: the whole list of the cloud that `quotes` are from, which tells what is usual; None: they are all of it.
+    """
     if not book.spots:
         yield from ((quote, None) for quote in quotes)
         return
     listed = tuple(quotes)
-    usual = guards.usual_prices(listed)
+    usual = guards.usual_prices(listed if among is None else among)
     for quote in listed:
         spot, at = book.spots.get(key(quote), (0.0, None))
         if at is None or not _can_be(spot, quote, *usual[quote.accelerator, quote.accelerators]):

@@ -3,7 +3,7 @@
 import argparse
 
 from launcher.app import show
-from launcher.app.answer import as_document
+from launcher.app.answer import as_document, rounded
 from launcher.app.banner import first_line
 from launcher.app.columns import wrapped
 from launcher.app.names import checked_name
@@ -35,7 +35,7 @@ def _rehearsed(args: argparse.Namespace, recipe: Recipe) -> int:
     made, speed_reason = first_plan(recipe)
     refuse_hopeless(recipe, made)
     if args.output != "table":
-        print(as_document(show.plan_json(recipe, made, speed_reason), args.output))
+        print(as_document(rounded(show.plan_json(recipe, made, speed_reason)), args.output))
         return 0
     print("\n".join(wrapped(first_line(recipe, args.name))))
     print("\n".join(wrapped(show.rehearsal_line(recipe, made))))
@@ -47,9 +47,9 @@ def _for_clouds(args: argparse.Namespace, recipe: Recipe) -> int:
     from launcher.app.cloud_plans import cloud_plan  # only here: a rehearsal needs no price lists
     from launcher.app.plan_answer import plan_json, plan_lines
 
-    found = cloud_plan(args, recipe)
+    found = cloud_plan(argparse.Namespace(**{**dict.fromkeys(OF_CLOUDS), **vars(args)}), recipe)  # `train` has no such flags
     if args.output != "table":
-        print(as_document(plan_json(found), args.output))
+        print(as_document(rounded(plan_json(found)), args.output))
         return 0
     print("\n".join(wrapped(first_line(recipe, args.name))))
     print("\n".join(plan_lines(found)))

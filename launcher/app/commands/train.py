@@ -13,12 +13,12 @@ from launcher.errors import UsageError
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe = wanted(args)
-    first_plan(recipe)  # nothing is made where nothing fits
     if args.dry_run:
         from launcher.app.commands import plan
 
         return plan.run(args)
+    recipe = wanted(args)
+    first_plan(recipe)  # nothing is made where nothing fits
     name = checked_name(args.name) if args.name else random_name()
     _check_home(args.home)
     if args.name:

@@ -269,7 +269,7 @@ def _kept_usd(best: Candidate, haul: Haul) -> Usd | None:
     if haul.state is None:
         return None
     store = haul.store or Site(cloud=best.offer.placement.cloud)
-    return usd_per_month(store, haul.state * haul.kept / 1e9)
+    return usd_per_month(store, haul.state * (haul.kept + haul.milestones) / 1e9)
 
 
 # --- the notice ----------------------------------------------------------------------------------------------------------------

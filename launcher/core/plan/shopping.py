@@ -7,6 +7,7 @@ are costed and compared is `candidates`, as for any plan; here is what price lis
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from launcher.core.checkpoint.rules import keep_rule
 from launcher.core.market.belief import MarketView
 from launcher.core.market.chips import CHIPS
 from launcher.core.market.lives import PRIOR, Lives
@@ -121,10 +122,17 @@ def haul_of(
     return Haul(
         state=counted if state is None else state,
         kept=keep.last + keep.best,
+        milestones=_milestones(recipe),
         store=store or _site(recipe.checkpoint.dir or ""),
         data=data,
         source=source or next(urls, None),
     )
+
+
+def _milestones(recipe: Recipe) -> int:
+    """What `keep.every` keeps to the end; none where nobody knows how many steps there are."""
+    steps, every = (recipe.trainer or {}).get("steps"), keep_rule(recipe.checkpoint.keep).every_steps
+    return int(steps) // every if isinstance(steps, int) and every else 0
 
 
 def _site(url: str) -> Site | None:

@@ -90,12 +90,14 @@ class Site:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Haul:
     """What a job keeps and moves. `state`: of one checkpoint, `data`: what each machine reads; None where nobody knows how much.
+    `kept`: checkpoints from the beginning, `milestones`: those that add up until the end.
 
     `store` and `source` None: beside the machine, wherever that is.
     """
 
     state: Bytes | None = None
     kept: int = 1
+    milestones: int = 0
     store: Site | None = None
     data: Bytes | None = None
     source: Site | None = None
@@ -148,7 +150,7 @@ def aside(
     each_restore = num_nodes * state * usd_per_gb(store, here)
     each_start = num_nodes * data * usd_per_gb(source, here)
     return Aside(
-        keeping=usd_per_month(store, state * haul.kept) * cost.elapsed / MONTH if interval else 0.0,
+        keeping=usd_per_month(store, state * (haul.kept + haul.milestones / 2)) * cost.elapsed / MONTH if interval else 0.0,
         moving=saves * state * usd_per_gb(here, store) + cost.restarts * each_restore,
         reading=(1 + cost.restarts) * each_start,
         each_start=each_start,
