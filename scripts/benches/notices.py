@@ -34,6 +34,7 @@ def agent_on(name: str, cloud: FakeMetadata) -> Iterator[tuple[Rig, Path]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         rig = Rig(Path(scratch))
         spec = rig.spec(PROGRAM, placement=replace(PLACEMENT, cloud=name), save=SaveRule(on_notice=False))  # so that it goes on
+        cloud.clock = rig.clock.utc_s
         agent = rig.start(spec, LAUNCH_NOTICE_SOURCE="", LAUNCH_METADATA_URL=cloud.url)
         rig.grant()
         agent.has_started()

@@ -27,13 +27,14 @@ from tests.servers.metadata import FakeMetadata
 NOW: Utc = 1_800_000_000.0
 ENDS_AT: Utc = NOW + 120
 SPOILED_S = 0.3  # real; what a question that gets no answer takes
+DATE_S = 1.0  # how much earlier an end is taken to be, since a server says its time in whole seconds
 CLOUDS = ("aws", "gcp", "azure")
 SAVES_AT_TERM = """trap 'echo saved > "$LAUNCH_CHECKPOINT_DIR/last"; exit 0' TERM; touch started; while :; do sleep 0.05; done"""
 
 
 @pytest.fixture
 def cloud() -> Iterator[FakeMetadata]:
-    with FakeMetadata() as fake:
+    with FakeMetadata(lambda: NOW) as fake:
         yield fake
 
 
@@ -59,7 +60,7 @@ def event(at: Utc | None, kind: str = "Preempt", **changes: Any) -> dict[str, An
 def oracle(cloud: FakeMetadata, name: str, answers_s: float = ANSWERS_S) -> Oracle:
     server = MetadataServer(cloud.url, answers_s=answers_s)
     return {
-        "aws": lambda: aws.InstanceAction(server),
+        "aws": lambda: aws.InstanceAction(server, lambda: NOW),
         "gcp": lambda: gcp.preempted(server, lambda: NOW),
         "azure": lambda: ScheduledEvents(server, lambda: NOW),
     }[name]()
@@ -70,9 +71,9 @@ def announce(cloud: FakeMetadata, name: str) -> Warned:
     cloud.events = [event(ENDS_AT)]
     cloud.say("preempted", "TRUE")
     return {
-        "aws": Warned(ends_at=ENDS_AT, source="aws, terminate"),
+        "aws": Warned(ends_at=ENDS_AT - DATE_S, source="aws, terminate"),
         "gcp": Warned(ends_at=NOW + 30, source="gcp, preempted"),
-        "azure": Warned(ends_at=ENDS_AT, source="azure, Preempt"),
+        "azure": Warned(ends_at=ENDS_AT - DATE_S, source="azure, Preempt"),
     }[name]
 
 
@@ -146,12 +147,44 @@ def test_machine_without_a_metadata_server_says_nothing(capfd: pytest.CaptureFix
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever calls is refused
         server = MetadataServer(f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        watch = Watch(aws.InstanceAction(server), lambda: NOW)
+        watch = Watch(aws.InstanceAction(server, lambda: NOW), lambda: NOW)
         with pytest.raises(Unanswered):
             server.ask("/", {})
         watch.ask()
         assert watch.read() is None
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("off", [-600.0, 0.0, 600.0])
+@pytest.mark.parametrize("name", ["aws", "azure"])
+def test_end_is_told_on_the_machines_own_clock_however_far_off_that_is(cloud: FakeMetadata, name: str, off: float) -> None:
+    announce(cloud, name)
+    times = [NOW + off, NOW + off + 0.3, NOW + off + 1.2]
+    asked = {
+        "aws": aws.InstanceAction(MetadataServer(cloud.url), lambda: times[0]),
+        "azure": ScheduledEvents(MetadataServer(cloud.url), lambda: times[0]),
+    }[name]
+    watch = Watch(asked, lambda: times[0])
+    watch.ask()
+    first = watch.read()
+    assert isinstance(first, Warned)
+    assert first.ends_at == ENDS_AT + off - DATE_S
+    while len(times) > 1:
+        times.pop(0)
+        watch.ask()
+        assert watch.read() == first, "the seconds of the server's clock make no other notice"
+    cloud.action = {"action": "terminate", "time": iso(ENDS_AT + 60)}
+    cloud.events = [event(ENDS_AT + 60)]
+    watch.ask()
+    moved = watch.read()
+    assert isinstance(moved, Warned)
+    assert moved.ends_at > first.ends_at + 30
+
+
+def test_server_that_tells_no_time_is_believed(cloud: FakeMetadata) -> None:
+    announce(cloud, "aws")
+    cloud.clock = None
+    assert oracle(cloud, "aws").told(None) == Warned(ends_at=ENDS_AT, source="aws, terminate")
 
 
 # --- AWS -----------------------------------------------------------------------------------------------------------------------
@@ -180,7 +213,7 @@ def test_what_is_no_token_is_not_kept(cloud: FakeMetadata) -> None:
 @pytest.mark.parametrize("action", ["stop", "hibernate"])
 def test_machine_that_stops_or_hibernates_ends_too(cloud: FakeMetadata, action: str) -> None:
     cloud.action = {"action": action, "time": iso(ENDS_AT)}
-    assert oracle(cloud, "aws").told(None) == Warned(ends_at=ENDS_AT, source=f"aws, {action}")
+    assert oracle(cloud, "aws").told(None) == Warned(ends_at=ENDS_AT - DATE_S, source=f"aws, {action}")
 
 
 def test_rebalance_recommendation_is_a_hint_and_no_end(cloud: FakeMetadata) -> None:
@@ -240,7 +273,7 @@ def test_maintenance_that_terminates_is_an_end_and_a_migration_is_none(cloud: Fa
 @pytest.mark.parametrize("kind", ["Preempt", "Terminate", "Reboot", "Redeploy"])
 def test_event_that_ends_the_program_is_an_end(cloud: FakeMetadata, kind: str) -> None:
     cloud.events = [event(NOW + 900, "Freeze"), event(NOW + 600, kind)]
-    assert oracle(cloud, "azure").told(None) == Warned(ends_at=NOW + 600, source=f"azure, {kind}")
+    assert oracle(cloud, "azure").told(None) == Warned(ends_at=NOW + 600 - DATE_S, source=f"azure, {kind}")
 
 
 def test_events_of_other_machines_and_pauses_are_no_end_of_ours(cloud: FakeMetadata) -> None:
@@ -281,7 +314,7 @@ def test_end_that_is_days_off_is_no_notice_yet(cloud: FakeMetadata) -> None:
     watch.ask()
     assert watch.read() is None
     now[0] += 5 * 24 * HOUR - NEAR_S
-    assert watch.read() == Warned(ends_at=NOW + 5 * 24 * HOUR, source="azure, Redeploy")
+    assert watch.read() == Warned(ends_at=NOW + 5 * 24 * HOUR - DATE_S, source="azure, Redeploy")
 
 
 # --- which, and signals --------------------------------------------------------------------------------------------------------
@@ -334,6 +367,7 @@ def test_slurm_tells_its_grace_where_it_answers(
 
 
 def test_agent_hears_its_cloud_saves_and_lets_the_machine_go(rig: Rig, cloud: FakeMetadata) -> None:
+    cloud.clock = rig.clock.utc_s
     spec = rig.spec(SAVES_AT_TERM, placement=replace(PLACEMENT, cloud="azure"))
     agent = rig.start(spec, LAUNCH_NOTICE_SOURCE="", LAUNCH_METADATA_URL=cloud.url)
     rig.grant()

@@ -18,18 +18,20 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from launcher.units import Seconds
+from launcher.units import Seconds, Utc
 
 DRIP_S: Seconds = 0.02
 DRIP_BYTES = 500  # then the answer is whole: ten seconds, longer than any test waits
 
 
 class FakeMetadata:
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], Utc] | None = time.time) -> None:
+        self.clock = clock  # what its answers say as their Date; None: nothing
         self.action: dict[str, str] | None = None  # AWS: of spot/instance-action
         self.rebalance: dict[str, str] | None = None
         self.tokens: dict[str, float] = {}  # AWS: token -> when it expires, monotonic
@@ -187,7 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> None:
         data = body.encode("latin-1")
-        self.send_response(status)
+        self.send_response_only(status)
+        if self.server.cloud.clock is not None:
+            self.send_header("Date", self.date_time_string(int(self.server.cloud.clock())))
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()

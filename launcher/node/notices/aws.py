@@ -10,6 +10,7 @@ EC2 User Guide: "Use IMDSv2", "Spot Instance interruption notices", "EC2 instanc
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from launcher.node.notices.base import Hint, Warned
@@ -28,7 +29,7 @@ class Metadata:
         self._server = server
         self._token: str | None = None
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> Answer | None:
         """None where there is no such key. Raises Unanswered."""
         answer = self._get(key)
         if answer.status == 401:
@@ -36,7 +37,7 @@ class Metadata:
             answer = self._get(key)
         if answer.status not in (200, 404):
             raise Unanswered(f"{key}: status {answer.status}")
-        return answer.body if answer.status == 200 else None
+        return answer if answer.status == 200 else None
 
     def _get(self, key: str) -> Answer:
         self._token = self._token or self._new_token()
@@ -52,15 +53,16 @@ class Metadata:
 
 
 class InstanceAction(Oracle):
-    def __init__(self, server: MetadataServer) -> None:
+    def __init__(self, server: MetadataServer, utc: Callable[[], Utc]) -> None:
         self._metadata = Metadata(server)
+        self._utc = utc
 
     def told(self, before: Warned | Hint | None) -> Warned | None:
-        body = self._metadata.get("spot/instance-action")
-        if body is None:
+        answer = self._metadata.get("spot/instance-action")
+        if answer is None:
             return None
-        raw = json.loads(body)
-        return Warned(ends_at=_instant(raw["time"]), source=f"aws, {raw['action']}")
+        raw = json.loads(answer.body)
+        return Warned(ends_at=answer.ours(_instant(raw["time"]), self._utc()), source=f"aws, {raw['action']}")
 
 
 class Rebalance(Oracle):
@@ -68,10 +70,10 @@ class Rebalance(Oracle):
         self._metadata = Metadata(server)
 
     def told(self, before: Warned | Hint | None) -> Hint | None:
-        body = self._metadata.get("events/recommendations/rebalance")
-        if body is None:
+        answer = self._metadata.get("events/recommendations/rebalance")
+        if answer is None:
             return None
-        at = datetime.fromtimestamp(_instant(json.loads(body)["noticeTime"]), UTC)
+        at = datetime.fromtimestamp(_instant(json.loads(answer.body)["noticeTime"]), UTC)
         return Hint(text=f"AWS sees a raised risk that this machine is interrupted (rebalance recommendation, {at:%H:%M:%S} UTC)")
 
 

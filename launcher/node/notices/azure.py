@@ -12,12 +12,10 @@ minutes. One that is off the list is over, or was called off; NotBefore is empty
 
 import json
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from launcher.node.notices.base import Hint, Warned, standing
-from launcher.node.notices.metadata import MetadataServer, Unanswered
+from launcher.node.notices.metadata import Answer, MetadataServer, Unanswered, instant
 from launcher.node.notices.watch import Oracle
 from launcher.units import Utc
 
@@ -35,29 +33,29 @@ class ScheduledEvents(Oracle):
         self._standing: tuple[str, ...] = ()  # ids of the events that end this machine
 
     def told(self, before: Warned | Hint | None) -> Warned | None:
-        self._name = self._name or self._asked_for(NAME).decode().strip().casefold()
-        ends = [event for event in json.loads(self._asked_for(EVENTS))["Events"] if self._is_our_end(event)]
-        warned = standing([self._warned(event, before) for event in ends])
+        self._name = self._name or self._answer(NAME).body.decode().strip().casefold()
+        answer = self._answer(EVENTS)
+        ends = [event for event in json.loads(answer.body)["Events"] if self._is_our_end(event)]
+        warned = standing([self._warned(event, answer, before) for event in ends])
         self._standing = tuple(str(event["EventId"]) for event in ends)
         return warned
 
     def let_go(self) -> None:
         if self._standing:
             asked = {"StartRequests": [{"EventId": event} for event in self._standing]}
-            self._asked_for(EVENTS, method="POST", body=json.dumps(asked))
+            self._answer(EVENTS, method="POST", body=json.dumps(asked))
 
-    def _asked_for(self, path: str, *, method: str = "GET", body: str | None = None) -> bytes:
+    def _answer(self, path: str, *, method: str = "GET", body: str | None = None) -> Answer:
         answer = self._server.ask(path, HEADERS, method=method, body=body)
         if answer.status != 200:
             raise Unanswered(f"{path}: status {answer.status}")
-        return answer.body
+        return answer
 
     def _is_our_end(self, event: dict[str, Any]) -> bool:
         return event["EventType"] in ENDS and self._name in [name.casefold() for name in event["Resources"]]
 
-    def _warned(self, event: dict[str, Any], before: Warned | Hint | None) -> Warned:
+    def _warned(self, event: dict[str, Any], answer: Answer, before: Warned | Hint | None) -> Warned:
         source = f"azure, {event['EventType']}"
         if event["NotBefore"]:
-            at = parsedate_to_datetime(event["NotBefore"])
-            return Warned(ends_at=(at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), source=source)
+            return Warned(ends_at=answer.ours(instant(event["NotBefore"]), self._utc()), source=source)
         return before if isinstance(before, Warned) else Warned(ends_at=self._utc(), source=source)

@@ -16,7 +16,7 @@ def cloud_watches(placement: Placement, server: MetadataServer, utc: Callable[[]
     """Not started. None elsewhere: Kubernetes, Slurm and all others say it by a signal, if at all."""
     match placement.cloud:
         case "aws":
-            return Watch(aws.InstanceAction(server), utc), Watch(aws.Rebalance(server), utc, pause_s=HINT_PAUSE_S)
+            return Watch(aws.InstanceAction(server, utc), utc), Watch(aws.Rebalance(server), utc, pause_s=HINT_PAUSE_S)
         case "gcp":
             maintenance = gcp.maintenance(server, utc, has_gpu=placement.accelerators > 0)
             return Watch(gcp.preempted(server, utc), utc), Watch(maintenance, utc)

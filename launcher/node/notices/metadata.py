@@ -9,10 +9,12 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from launcher.units import Bytes, Seconds
+from launcher.units import Bytes, Seconds, Utc
 
 LINK_LOCAL = "http://169.254.169.254"  # of AWS, GCP and Azure alike
 ANSWERS_S: Seconds = 5.0  # a healthy one takes a millisecond; a question that was lost is asked again
@@ -28,6 +30,14 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str]  # by names in small letters
+
+    def ours(self, at: Utc, now: Utc) -> Utc:
+        """An instant of the server's clock on ours, which may be minutes off and says `now`; up to a second early, never late.
+
+        A server that has a clock says its time, in whole seconds (RFC 9110, 6.6.1, Date). One that says none is believed.
+        """
+        said = self.headers.get("date")
+        return at if said is None else at - instant(said) - 1.0 + now
 
 
 class MetadataServer:
@@ -52,6 +62,12 @@ class MetadataServer:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise Unanswered(f"{type(error).__name__}: {error}") from error
         return Answer(status=response.status, body=found, headers={name.lower(): value for name, value in response.getheaders()})
+
+
+def instant(text: str) -> Utc:
+    """Of "Mon, 19 Sep 2016 18:29:47 GMT". Raises ValueError."""
+    at = parsedate_to_datetime(text)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 class _Link(socket.socket):

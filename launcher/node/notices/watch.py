@@ -16,6 +16,7 @@ PAUSE_S: Seconds = 1.0  # between two questions, as often as Azure recommends (S
 # An end that is further off is no notice yet, since at a notice the run pays for the next machine: Azure announces days ahead
 # that a host's hardware may fail (Scheduled Events, "Event scheduling"), GCP an hour ahead that it will be maintained.
 NEAR_S: Seconds = 15 * MINUTE
+SAME_S: Seconds = 3.0  # what the seconds of a server's clock and the way of its answers may add up to
 # What reading an answer may raise where it is not what the cloud's page says it is.
 WRONG_BYTES = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -59,7 +60,8 @@ class Watch(NoticeSource):
     def ask(self) -> None:
         """Once; what the cloud does not take in of our answer is said again the next time."""
         with contextlib.suppress(Unanswered, *WRONG_BYTES):
-            self._told = self._oracle.told(self._told)
+            new = self._oracle.told(self._told)
+            self._told = self._told if _is_same(self._told, new) else new
         if self._lets_go:
             with contextlib.suppress(Unanswered, *WRONG_BYTES):
                 self._oracle.let_go()
@@ -70,3 +72,10 @@ class Watch(NoticeSource):
             self.ask()
             self._wake.clear()
             self._wake.wait(self._pause_s)
+
+
+def _is_same(before: Warned | Hint | None, new: Warned | Hint | None) -> bool:
+    """The end that was told before, read off another answer."""
+    if not (isinstance(before, Warned) and isinstance(new, Warned)):
+        return before == new
+    return before.source == new.source and abs(before.ends_at - new.ends_at) <= SAME_S
