@@ -12,7 +12,7 @@ SERVERS = .servers
 AZURITE = azurite@3.35.0
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test e2e servers check fmt clean
+.PHONY: help quickstart test e2e sky servers check fmt clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: $(VENV)/stamp-test  ## all tests; no network, no cloud account, no GPU
 
 e2e: $(VENV)/stamp-e2e servers  ## object stores on real servers, under every fault; needs Node.js for Azurite, no account
 	@scripts/test tests/e2e -n 2 --dist loadgroup
+
+sky:  ## real SkyPilot and a stand-in AWS on this machine, our agent on its instances; Debian and root, no account
+	@scripts/sky $(ARGS)
 
 servers: $(SERVERS)/stamp  ## the servers that e2e starts: ministack, moto, Azurite
 

@@ -270,6 +270,15 @@ def test_only_secrets_that_the_recipe_names_travel(cloud: SkypilotCloud, sky: Fa
     assert "s3cr3t" not in str(task_of(NAME, SPEC, AgentHome()))
 
 
+def test_a_secret_that_has_no_value_here_is_told_before_a_machine_is_paid_for(sky: FakeSky) -> None:
+    elsewhere = SkypilotCloud(sky, AgentHome(), {})
+    failure = becomes(elsewhere, InstancePhase.FAILED, start=True).failure
+    assert failure is not None
+    assert failure.failure is FailureKind.CREDENTIALS
+    assert "TOKEN" in failure.message
+    assert sky.sent == []
+
+
 def test_a_task_names_one_place_and_leaves_no_history() -> None:
     task = task_of(NAME, SPEC, AgentHome(python="/usr/bin/python3"))
     assert task["resources"]["infra"] == "aws/us-east-1/us-east-1b"

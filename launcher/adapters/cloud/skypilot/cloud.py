@@ -9,7 +9,7 @@ cloud ended it, and not who wanted that. Each look is handed out once: between t
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,7 +17,7 @@ from launcher import log
 from launcher.adapters.cloud.skypilot.base import Cluster, ClusterName, ClusterState, LaunchState, Refused, Sky
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
 from launcher.core.contract import AttemptSpec
-from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus, StartFailure
+from launcher.core.instance import EndCause, FailureKind, InstanceName, InstancePhase, InstanceStatus, StartFailure
 from launcher.errors import CloudUnreachable
 from launcher.units import Seconds, Utc
 
@@ -106,13 +106,20 @@ class SkypilotCloud:
         asked = self._sky.newest_launch(cluster)
         if asked is None and self._sky.has_job(cluster):
             return
-        secrets = {secret: self._secrets[secret] for secret in spec.secrets}
+        secrets = self._values(spec.secrets)
         request = asked.request if asked else self._sky.launch(cluster, task_of(name, spec, self._agent), secrets)
         try:
             self._sky.wait_launched(request)
         except Refused:
             self._sky.down(cluster)  # a launch may fail after it has made its machine, and before it ends by itself
             raise
+
+    def _values(self, names: Collection[str]) -> dict[str, str]:
+        missing = [name for name in names if name not in self._secrets]
+        if missing:
+            told = f"secrets names {' and '.join(missing)}, not set where the run is supervised from"
+            raise Refused(StartFailure(failure=FailureKind.CREDENTIALS, message=told))
+        return {name: self._secrets[name] for name in names}
 
     def _end(self, name: InstanceName) -> bool:
         cluster = _cluster_name(name)
