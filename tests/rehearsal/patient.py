@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from launcher import train
+from launcher.trainers.gpt import AdamW
 
 DISK_BYTES = 10_000  # less than a checkpoint, more than the few lines by which the trainer says how it stands
 
@@ -32,15 +33,14 @@ def main() -> None:
     settings = train.arguments(Settings)
     attempt = int(os.environ.get("LAUNCH_ATTEMPT", "0"))  # 0: the reference
     torch.manual_seed(1)
-    model = nn.Linear(4, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model = nn.Linear(16, 16)
+    optimizer = AdamW(list(model.parameters()))  # those of torch take longer to load than some of these runs last
     checkpointer = train.Checkpointer(model=model, optimizer=optimizer)
     for step in checkpointer.steps(settings.steps):
         time.sleep(settings.step_s)
-        loss = (model(torch.randn(2, 4)) ** 2).mean()
+        loss = (model(torch.randn(2, 16)) ** 2).mean()
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizer.step(0.1)
         checkpointer.record(loss.detach() + (attempt if settings.differs else 0))
         if step == settings.exits_at and attempt:
             sys.exit(3)

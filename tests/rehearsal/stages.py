@@ -77,7 +77,7 @@ def paused(scene: Scene, *words: str) -> None:
     """A run that was stopped in the middle, with a few checkpoints."""
     supervisor = train(scene, *words)
     await_step(scene, 40)
-    assert scene.launch("stop", scene.run).code == 0
+    supervisor.send_signal(signal.SIGTERM)  # a command of ours takes a busy machine longer to start than the run has left
     assert answer_of(supervisor).code == 130
 
 
