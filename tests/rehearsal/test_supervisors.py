@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import processes
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from scripts.drills.scene import Scene, answer_of, eventually
@@ -116,13 +117,22 @@ def test_a_save_that_landed_in_the_last_instant_and_was_never_reported_is_resume
     assert ended.json["proof"]["losses_equal"] is True
 
 
+# Of the program's parent, the agent, the parent: then nobody can say that the machine has gone.
+HALTS_ITS_HOST = "run=kill -STOP $(cut -d' ' -f4 /proc/$PPID/stat)"
+
+
 def ended_and_killed(scene: Scene) -> None:
     """A supervisor that died when the end of its run was journaled, and its machine's was not."""
-    assert answer_of(train(scene, recipe=COMMAND, command=KILLED_AT_THE_END)).code == -signal.SIGKILL
+    supervisor = train(scene, HALTS_ITS_HOST, recipe=COMMAND, command=KILLED_AT_THE_END)
+    assert answer_of(supervisor).code == -signal.SIGKILL
     state = state_of(scene)
     assert (state.phase, state.is_over) == (Phase.SUCCEEDED, False)
+    started = instance(scene).started()
+    assert started is not None
+    processes.send(started.host, signal.SIGCONT)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its host in /proc")
 @pytest.mark.parametrize("command", ["resume", "stop"])
 def test_a_run_that_has_ended_is_not_over_before_its_bills_are(command: str, tmp_path: Path):
     scene = scene_in(tmp_path / "scene")
