@@ -53,11 +53,6 @@ class Slot(NamedTuple):
     digest: str
     entry: Entry
 
-    @property
-    def incarnation(self) -> str | None:
-        """Of a whole record."""
-        return self.entry.incarnation if isinstance(self.entry, Record) else None
-
 
 def slot_of(record: Record) -> Slot:
     data = codec.dumps_digested(record)
@@ -78,7 +73,7 @@ def voids_in(slots: list[Slot]) -> dict[int, str]:
 class RecordReader:
     """Reads the records of one run. Every method raises Overtaken at a record of another incarnation.
 
-    `known`: by the bytes of records, what they say, as far as they were read or written before.
+    `known`: by the bytes of its records, what they say, as far as they were read or written before.
     """
 
     store: ObjectStore
@@ -147,22 +142,21 @@ class RecordReader:
             slot = self._slot(data)
         except ValueError:
             return _unreadable(number, data, codec.digest_of(data))
-        if slot.incarnation != self.incarnation:
-            raise Overtaken(f"record {number} belongs to another run of this name ({slot.incarnation})")
         return slot if slot.number == number else _unreadable(number, data, slot.digest)
 
     def _parse_copy(self, line: bytes) -> Slot | None:
         try:
-            slot = self._slot(line)
-        except ValueError:
+            return self._slot(line)
+        except (ValueError, Overtaken):
             return None
-        return slot if slot.incarnation == self.incarnation else None
 
     def _slot(self, data: bytes) -> Slot:
         """Of the number that the bytes say themselves. Raises as `decode_record`."""
         slot = self.known.get(data)
         if slot is None:
             record = decode_record(data, self.event_type)
+            if record.incarnation != self.incarnation:
+                raise Overtaken(f"record {record.number} belongs to another run of this name ({record.incarnation})")
             slot = self.known[data] = Slot(record.number, data, codec.digest_of(data), record)
         return slot
 

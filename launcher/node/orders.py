@@ -5,7 +5,7 @@ is read here: its grant voided, a later attempt granted, its commits sealed, the
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from launcher.adapters.journal import Entry, Record, Unreadable
@@ -77,8 +77,11 @@ def read_orders(before: Orders, entries: Sequence[Entry]) -> Orders:
     return _dismiss(replace(orders, grant=before.grant), voided)
 
 
-def heed(orders: Orders, records: Iterable[Record]) -> Orders:
+def heed(orders: Orders, records: Sequence[Record]) -> Orders:
     """`read_orders` for a journal that only grew by whole `records`, none of which voids another."""
+    granted = {record.event.attempt: record.event.parent for record in records if isinstance(record.event, WriterGranted)}
+    if granted:
+        orders = replace(orders, grants={**orders.grants, **granted})
     for record in records:
         orders = _heed(orders, record.number, record.event)
     return orders
@@ -107,7 +110,6 @@ def _heed(orders: Orders, number: int, event: Event) -> Orders:
 
 
 def _granted(orders: Orders, number: int, attempt: int, parent: CommitRef | None) -> Orders:
-    orders = replace(orders, grants={**orders.grants, attempt: parent})
     if attempt == orders.attempt:
         return replace(orders, grant=Grant(number=number, parent=parent))
     if attempt > orders.attempt:

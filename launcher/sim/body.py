@@ -37,7 +37,14 @@ class Body:
         return self.timeline.now
 
     def at(self, when: Utc, action: Callable[[], None], *, is_news: bool = True) -> None:
-        self.timeline.at(when, lambda: None if self.is_over else action(), is_news=is_news)
+        def happen() -> None:
+            if self.is_over:
+                return  # which is no news
+            if is_news:
+                self.timeline.tell()
+            action()
+
+        self.timeline.at(when, happen, is_news=False)
 
     def after(self, seconds: Seconds, action: Callable[[], None], *, is_news: bool = True) -> None:
         self.at(self.now + seconds, action, is_news=is_news)

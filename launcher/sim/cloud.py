@@ -141,7 +141,7 @@ class SimCloud:
         return {
             name: self._settled.get((name, home, self.reports_ends)) or self._status(instance, home)
             for name, instance in self.instances.items()
-            if name.startswith(prefix) and (instance.ended_at is None or now < instance.ended_at + LISTED_AFTER_END)
+            if (instance.ended_at is None or now < instance.ended_at + LISTED_AFTER_END) and name.startswith(prefix)
         }
 
     # --- what only the world knows ------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ class SimMachine:
         self.claimed_at = self._supervisor_moved_at = self._body.now
         self.say()
         self._watch_budget()
-        self._body.after(self.spec.grant_wait, self._give_up_waiting)
+        self._body.after(self.spec.grant_wait, self._give_up_waiting, is_news=False)
         self._body.after(self.spec.autostop, self._check_supervisor, is_news=False)
         if self._unheard is not None:
             self.warn(self._unheard)

@@ -201,3 +201,13 @@ def test_a_machine_that_is_cut_off_says_nothing_and_hears_nothing() -> None:
     bench.timeline.pass_until(800)
     assert keys(bench.store, "attempts/") == before
     assert not machine.is_over
+
+
+def test_what_a_machine_had_planned_is_no_news_once_it_is_gone() -> None:
+    bench = Bench()
+    machine = bench.machine(pace=PACE)
+    trained(bench, 1050)  # its end is planned
+    machine.kill()
+    known = bench.timeline.num_news
+    bench.timeline.pass_until(1e6)
+    assert bench.timeline.num_news == known

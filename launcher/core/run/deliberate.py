@@ -15,7 +15,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.interpret import boot_wait
 from launcher.core.run.observation import Watch
 from launcher.core.run.purse import FOREVER, budget_ends_at, enough, later_stop, shortfall
-from launcher.core.run.state import RunState
+from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.verdict import Verdict, judge
 from launcher.core.run.view import restart_cost, view
 from launcher.core.tempo import Tempo
@@ -128,10 +128,14 @@ def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...
     """
     for attempt in state.wanted:
         stop_at = later_stop(state, attempt, now)
-        priced = [offer.price for offer in market.offers if offer.placement == attempt.offer.placement]
-        if stop_at is not None and priced and max(priced) <= attempt.offer.price:
+        if stop_at is not None and _is_no_dearer(attempt, market):
             return (ev.StopAtMoved(at=now, attempt=attempt.number, stop_at=stop_at),)
     return ()
+
+
+def _is_no_dearer(attempt: Attempt, market: MarketView) -> bool:
+    priced = [offer.price for offer in market.offers if offer.placement == attempt.offer.placement]
+    return bool(priced) and max(priced) <= attempt.offer.price
 
 
 # --- asking the policy -------------------------------------------------------------------------------------------------------
@@ -139,8 +143,7 @@ def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...
 
 def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc) -> Deliberation:
     seen = view(state, now)
-    in_reach = tuple(offer for offer in market.offers if not is_too_dear(state.recipe, offer))
-    decision = policy.decide(seen, replace(market, offers=in_reach))
+    decision = policy.decide(seen, _in_reach(state, market))
     next_limit = min(_next_limit(state, now), FOREVER)
     match decision:
         case Hold():
@@ -157,6 +160,13 @@ def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now:
                 return Deliberation(wake_at=next_limit, decision=decision)
             requested = _request(state, watch, ranked, reason, now, policy)
             return Deliberation(events=requested, wake_at=next_limit, decision=decision)
+
+
+def _in_reach(state: RunState, market: MarketView) -> MarketView:
+    """Without what is too dear now."""
+    if state.recipe.resources.max_hourly_cost is None:
+        return market
+    return replace(market, offers=tuple(offer for offer in market.offers if not is_too_dear(state.recipe, offer)))
 
 
 def _may_request(state: RunState) -> bool:

@@ -5,14 +5,15 @@ from launcher.core.run.state import RunState
 
 def check(state: RunState) -> None:
     """Raises AssertionError, naming the rule, where `state` cannot be."""
-    granted = [a for a in state.attempts.values() if a.is_granted]
+    granted = [a for a in state.attempts.values() if a.granted_at is not None]
     assert len([a for a in granted if not a.sealed]) <= 1, "at most one attempt can add to history"
     assert state.writer is None or state.attempts[state.writer].is_granted, "the writer was granted"
     assert all(a.number <= (state.writer or 0) for a in granted), "the writer is the newest granted attempt"
     for attempt in state.attempts.values():
         assert attempt.number < state.next_attempt, "attempt numbers are below the next one"
-        assert not attempt.sealed or attempt.end is not None, "an attempt is sealed after its end is journaled"
-        assert not attempt.sealed or attempt.is_granted, "only a granted attempt is sealed"
+        if attempt.sealed:
+            assert attempt.end is not None, "an attempt is sealed after its end is journaled"
+            assert attempt.granted_at is not None, "only a granted attempt is sealed"
     if state.terminal is not None:
         assert not state.living, "a run ends when all its attempts have ended"
         assert state.writer_is_sealed, "a run ends when its last writer is sealed"

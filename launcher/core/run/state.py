@@ -147,7 +147,7 @@ class Attempt:
 
     @property
     def needs_seal(self) -> bool:
-        return self.end is not None and self.is_granted and not self.sealed
+        return self.end is not None and not self.sealed and self.is_granted
 
     @property
     def is_settled(self) -> bool:
