@@ -73,7 +73,11 @@ PACKAGES = {
     "isal": ("adapters.store.providers.s3",),
     "gcsfs": ("adapters.store.providers.gcs",),
     "aiohttp": ("adapters.store.providers.gcs", "adapters.market.download"),  # by which gcsfs and fsspec speak HTTP
-    "botocore": ("adapters.market.live_aws", "adapters.store.providers.s3"),  # under boto3 and aiobotocore
+    "botocore": (  # under boto3 and aiobotocore
+        "adapters.market.live_aws",
+        "adapters.store.providers.s3",
+        "adapters.store.providers.s3_bulk",
+    ),
     "adlfs": ("adapters.store.providers.azure",),
     "azure": ("adapters.store.providers.azure",),
     "rich": ("app",),

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import mmap
 import random
 import threading
 import time
@@ -85,6 +86,15 @@ def test_no_slot_is_filled_anew_while_its_part_is_under_way(slots_of_ten: None, 
         return bytes(part.data)
 
     assert b"".join(bulk.sent(stream(data), send, num_at_once=3)) == data
+
+
+@pytest.mark.parametrize("advice", [None, 9999])
+def test_slots_need_no_large_pages(advice: int | None, slots_of_ten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if advice is None:
+        monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    else:
+        monkeypatch.setattr(mmap, "MADV_HUGEPAGE", advice, raising=False)
+    assert b"".join(bytes(part.data) for part in bulk.parts(stream())) == DATA
 
 
 def test_no_more_jobs_are_drawn_than_may_be_under_way() -> None:

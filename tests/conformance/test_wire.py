@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from launcher.adapters.store import wire
 from launcher.adapters.store.waiting import by_caller, waited_for
 from launcher.adapters.store.wire import Answer, Request, Wire
 
+CERTIFICATE = Path(__file__).parent / "localhost.pem"  # with its key, for 127.0.0.1
 SOON_S = 0.5
 LATE_S = 20.0
 Serve = Callable[[socket.socket], None]
@@ -23,15 +28,16 @@ Serve = Callable[[socket.socket], None]
 class Server:
     """Answers each connection by `serve` on a thread of its own, and counts them."""
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Serve, scheme: str) -> None:
         self._serve = serve
+        self._scheme = scheme
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.num_connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/bkt/a%20b?x=1"
+        return f"{self._scheme}://127.0.0.1:{self._listener.getsockname()[1]}/bkt/a%20b?x=1"
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -41,19 +47,29 @@ class Server:
                 threading.Thread(target=self._serving, args=(sock,), daemon=True).start()
 
     def _serving(self, sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
-            self._serve(sock)
+        with contextlib.suppress(OSError), encrypted(sock) if self._scheme == "https" else sock as talking:
+            self._serve(talking)
 
     def close(self) -> None:
         self._listener.close()
 
 
-@pytest.fixture
-def served() -> Iterator[Callable[[Serve], Server]]:
+def encrypted(sock: socket.socket) -> ssl.SSLSocket:
+    return for_server().wrap_socket(sock, server_side=True)
+
+
+def for_server() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+@pytest.fixture(params=["http", "https"])
+def served(request: pytest.FixtureRequest) -> Iterator[Callable[[Serve], Server]]:
     made: list[Server] = []
 
     def serving(serve: Serve) -> Server:
-        made.append(Server(serve))
+        made.append(Server(serve, request.param))
         return made[-1]
 
     yield serving
@@ -95,7 +111,10 @@ def said(body: bytes, *, status: str = "200 OK", size: int | None = None, more: 
     return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}\r\n".encode() + body
 
 
-def carry(request: Request, over: Wire | None = None, *, seconds: float = LATE_S) -> Answer:
+def carry(
+    request: Request, over: Wire | None = None, *, seconds: float = LATE_S, trusted: str | None = str(CERTIFICATE)
+) -> Answer:
+    request = replace(request, trusted=trusted)
     return waited_for(asyn.get_loop(), lambda: wire.carried(request), over or Wire(), seconds=seconds)
 
 
@@ -128,6 +147,50 @@ def test_an_answer_goes_into_the_buffer_however_it_is_told(answer: bytes, served
     into = slot()
     found = get(served(answering(answer)).url, into)
     assert (found.size, found.body, bytes(into)) == (7, b"", b"0123456\0\0\0")
+
+
+@pytest.mark.parametrize("served", ["http"], indirect=True)
+def test_an_answer_arrives_whole_with_the_word_that_it_was_the_last(served: Callable[[Serve], Server]) -> None:
+    """In one piece, however the socket cuts."""
+
+    def serve(sock: socket.socket) -> None:
+        come, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = for_server().wrap_bio(come, going, server_side=True)
+
+        head = b""
+        while not head:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                head = tls.read()
+            if not head:
+                sock.sendall(going.read())
+                come.write(sock.recv(65536))
+        tls.write(said(b"0123456", more="Connection: close\r\n"))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        sock.sendall(going.read())
+
+    into = slot()
+    get(served(serve).url.replace("http:", "https:"), into)
+    assert bytes(into) == b"0123456\0\0\0"
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_what_is_large_arrives_whole_both_ways(more: str, served: Callable[[Serve], Server]) -> None:
+    data, into = random.Random(1).randbytes(3_000_001), slot(3_000_001)
+    seen: list[bytes] = []
+
+    def serve(sock: socket.socket) -> None:
+        while (request := asked(sock))[0]:
+            seen.append(request[1])
+            sock.sendall(said(data, more=more))
+            if more:
+                return
+
+    server, over = served(serve), Wire()
+    assert get(server.url, into, over).size == len(data)
+    assert carry(Request(method="PUT", url=server.url, body=memoryview(data)), over).body == data
+    assert bytes(into) == data
+    assert seen == [b"", data]
 
 
 def test_what_a_refusal_says_never_goes_into_the_buffer(served: Callable[[Serve], Server]) -> None:
@@ -197,6 +260,7 @@ def test_a_connection_that_failed_is_not_kept(served: Callable[[Serve], Server])
     assert server.num_connections == 2
 
 
+@pytest.mark.parametrize("served", ["http"], indirect=True)
 def test_a_proxy_of_the_environment_is_asked(served: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[str] = []
     proxy = served(answering(said(b"1"), heads=heads))
@@ -206,6 +270,39 @@ def test_a_proxy_of_the_environment_is_asked(served: Callable[[Serve], Server], 
     assert heads[0].startswith("GET http://store.invalid/bkt/a HTTP/1.1\r\n")
     assert "Proxy-Authorization: Basic bWU6cGFzcw==" in heads[0]
     assert "\r\nHost: store.invalid" in heads[0]
+
+
+@pytest.mark.parametrize("served", ["http"], indirect=True)
+def test_a_proxy_is_asked_for_a_tunnel_to_what_speaks_tls(
+    served: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[str] = []
+
+    def serve(sock: socket.socket) -> None:
+        heads.append(asked(sock)[0])
+        sock.sendall(b"HTTP/1.1 200 .\r\n\r\n")
+        answering(said(b"1"), heads=heads)(encrypted(sock))
+
+    monkeypatch.setenv("https_proxy", served(serve).url.partition("/bkt")[0].replace("//", "//me:pass@"))
+    monkeypatch.setenv("no_proxy", "")
+    get("https://127.0.0.1/bkt/a", slot())
+    assert heads[0].startswith("CONNECT 127.0.0.1:443 ")
+    assert "Proxy-Authorization: Basic bWU6cGFzcw==" in heads[0]
+    assert heads[1].startswith("GET /bkt/a HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+
+
+@pytest.mark.parametrize("served", ["https"], indirect=True)
+@pytest.mark.parametrize("request_of", [Request(method="GET", into=slot()), Request(method="PUT", body=memoryview(b"the part"))])
+def test_nothing_is_told_to_a_server_whose_certificate_nobody_vouches_for(
+    request_of: Request, served: Callable[[Serve], Server]
+) -> None:
+    heads: list[str] = []
+    server = served(answering(said(b"1"), heads=heads))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        carry(replace(request_of, url=server.url), trusted=None)
+    with pytest.raises(ssl.SSLCertVerificationError, match="localhost"):
+        carry(replace(request_of, url=server.url.replace("127.0.0.1", "localhost")))
+    assert heads == []
 
 
 def test_what_is_signed_is_not_told_by_a_request_in_an_error() -> None:
@@ -240,6 +337,15 @@ def test_time_is_up_whatever_the_server_does(serve: Serve, served: Callable[[Ser
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         carry(request, seconds=SOON_S)
+    assert time.monotonic() - began < LATE_S / 2
+
+
+@pytest.mark.parametrize("served", ["http"], indirect=True)
+def test_time_is_up_for_a_server_that_shakes_no_hand(served: Callable[[Serve], Server]) -> None:
+    url = served(lambda sock: time.sleep(LATE_S)).url.replace("http:", "https:")
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        get(url, slot(), seconds=SOON_S)
     assert time.monotonic() - began < LATE_S / 2
 
 

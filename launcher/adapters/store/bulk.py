@@ -11,12 +11,14 @@ its end and providers bound the number of its parts, hence parts grow with their
 The providers' libraries (s3fs and its like) sign each request and read what its answer says. The bytes go over connections of
 our own, on a thread for each request (`wire`), since a library's one thread would encrypt and decrypt all that passes. Measured
 with 1 GB on two busy cores by `scripts/bench store`, over TLS, to a server that costs nothing, as ratios to a bare HTTP client's
-time and CPU (2026-11-29): up 0.9 to 1.3 and 1.1, down and verified 1.0 to 1.3 and 1.2, with 85 MB of memory. By the libraries'
-own requests it was up 1.3 and 1.7, down 1.2 and 1.3; s3fs's own `put` and `get` take twice our time, and 0.6 and 1.4 GB of
-memory. obstore took half the CPU of s3fs, but it finishes no upload create-only, and hangs after a fork.
+time and CPU (2026-11-29): up 1.03 and 1.12, down and verified 0.86 and 0.88, with 88 MB of memory. s3fs's own `put` and `get`
+take more than twice our time, and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload
+create-only, and hangs after a fork.
 """
 
+import contextlib
 import itertools
+import mmap
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -154,14 +156,22 @@ class _Slots:
     """Buffers that are taken in turn."""
 
     def __init__(self) -> None:
-        self._taken: deque[bytearray] = deque()  # the newest last
+        self._taken: deque[memoryview] = deque()  # the newest last
 
     def take(self, size: Bytes, num: int) -> memoryview:
         """The buffer that was taken `num` calls ago, or a new one."""
-        slot = bytearray()
+        slot = memoryview(b"")
         while len(self._taken) >= num:
             slot = self._taken.popleft()
         if len(slot) < size:
-            slot = bytearray(size)
+            slot = _memory(size)
         self._taken.append(slot)
-        return memoryview(slot)[:size]
+        return slot[:size]
+
+
+def _memory(size: Bytes) -> memoryview:
+    """In large pages where there are such: to be given small ones takes longer than to fill them."""
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):  # not on this system
+        made.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(made)

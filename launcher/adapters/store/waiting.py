@@ -39,7 +39,8 @@ def waited_for(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any
 
     async def working() -> T:
         _CALLER.set(caller)
-        return await asyncio.wait_for(work(), seconds)
+        async with asyncio.timeout(seconds):
+            return await work()
 
     done = asyncio.run_coroutine_threadsafe(working(), loop)
     done.add_done_callback(lambda _: caller.asked.put(None))

@@ -17,9 +17,10 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
+from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from launcher.adapters.store.tls import Tls
 from launcher.adapters.store.waiting import by_caller, time_left
 from launcher.units import Bytes, Seconds
 
@@ -65,8 +66,8 @@ class Wire:
 
     def carried(self, request: Request, cut: "_Cut", connect_s: Seconds) -> Answer:
         url = urlsplit(request.url)
-        server = f"{url.scheme}://{url.netloc} {request.trusted}"
-        connection = self._taken(server) or _connected(url, request.trusted, connect_s)
+        server = f"{url.scheme}://{url.netloc} {request.trusted} {_reads(request)}"
+        connection = self._taken(server) or _connected(url, request, connect_s)
         try:
             with cut.ending(connection.sock):
                 answer, is_over = _exchange(connection, url, request)
@@ -121,20 +122,31 @@ class _Cut:
 # --- one request --------------------------------------------------------------------------------------------------------------
 
 
-def _connected(url: SplitResult, trusted: str | None, seconds: Seconds) -> HTTPConnection:
+def _reads(request: Request) -> bool:
+    return request.into is not None
+
+
+def _connected(url: SplitResult, request: Request, seconds: Seconds) -> HTTPConnection:
     host, is_tls = url.hostname or "", url.scheme == "https"
     proxy = _proxy(url)
     to, port = (proxy.hostname or "", proxy.port) if proxy else (host, url.port)
-    made = (
-        HTTPSConnection(to, port, context=_trusting(trusted), timeout=seconds)
-        if is_tls
-        else HTTPConnection(to, port, timeout=seconds)
-    )
+    made = (_HTTPSConnection if is_tls else HTTPConnection)(to, port, timeout=seconds)
     if proxy and is_tls:
         made.set_tunnel(host, url.port, headers=_known_to(proxy))
     made.connect()
+    if is_tls:
+        shield = Tls if _reads(request) else _ssl
+        made.sock = shield(made.sock, _trusting(request.trusted), host)
     made.sock.settimeout(_SILENCE_S)
     return made
+
+
+class _HTTPSConnection(HTTPConnection):
+    default_port = HTTPS_PORT
+
+
+def _ssl(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    return context.wrap_socket(sock, server_hostname=host)
 
 
 @functools.cache

@@ -1,19 +1,14 @@
 """Amazon S3, and what speaks its language: s3fs. Addresses and credentials come from the AWS tools' own chain."""
 
 import base64
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from launcher.adapters.store import wire
 from launcher.adapters.store.base import LifecycleRule
 from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Abandoned, Part, Place, Receipt, Stamp
 from launcher.adapters.store.providers.body import Body
+from launcher.adapters.store.providers.s3_bulk import Bulk, Job
 from launcher.adapters.store.waiting import by_caller
-from launcher.adapters.store.wire import Answer, Request
 from launcher.errors import StoreUnusable
 from launcher.units import Bytes
 
@@ -80,6 +75,9 @@ class S3:
     unreached: tuple[str, ...] = ("EndpointConnectionError", "ConnectTimeoutError")
     address = "the region and address (AWS_REGION, AWS_ENDPOINT_URL_S3)"
 
+    def __init__(self) -> None:
+        self._bulk = Bulk()
+
     def connect(self, bucket: str) -> Any:
         try:
             from s3fs import S3FileSystem
@@ -99,13 +97,11 @@ class S3:
         return bytes(await fs._cat_file(_path(place), start=start, end=end))
 
     async def read_into(self, fs: Any, place: Place, start: Bytes, into: memoryview) -> Bytes:
-        await _carrying(fs)
         wanted = f"bytes={start}-{start + len(into) - 1}"
-        with _bulk(_Bulk(into=into, trusted=_trusted(fs))) as bulk:
-            await fs._call_s3("get_object", Bucket=place.bucket, Key=place.name, Range=wanted)
-        if bulk.size is None:
-            raise RuntimeError("the library has not let us read by ourselves")
-        return bulk.size
+        where = {"Bucket": place.bucket, "Key": place.name}
+        job = Job(operation="GetObject", of=tuple(where.values()), headers={"Range": wanted}, into=into)
+        answer = await self._bulk.carried(fs, job, lambda: fs._call_s3("get_object", **where, Range=wanted))
+        return answer.size
 
     async def begin(self, fs: Any, place: Place, mark: str) -> str:
         s3 = await fs.set_session()
@@ -116,14 +112,18 @@ class S3:
         return str(begun["UploadId"])
 
     async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
-        s3 = await _carrying(fs)
+        s3 = await fs.set_session()
         told: dict[str, Any] = {"PartNumber": part.number}
+        headers: dict[str, str] = {}
         if _wants_checksums(s3):  # ours, since the library would take it on the thread that all requests share
-            told["ChecksumCRC32"] = await by_caller(lambda _: _crc32(part.data))
+            told["ChecksumCRC32"] = headers["x-amz-checksum-crc32"] = await by_caller(lambda _: _crc32(part.data))
         where = {"Bucket": place.bucket, "Key": place.name, "UploadId": upload}
-        with _bulk(_Bulk(body=part.data, trusted=_trusted(fs))):
-            taken = await s3.upload_part(Body=Body(part.data), **fs._get_s3_method_kwargs(s3.upload_part, **where, **told))
-        return {**told, "ETag": taken["ETag"]}
+        file = Body(part.data)
+        of = tuple(where.values())
+        job = Job(operation="UploadPart", of=of, headers=headers, number=part.number, file=file, body=part.data)
+        asked = fs._get_s3_method_kwargs(s3.upload_part, **where, **told)
+        answer = await self._bulk.carried(fs, job, lambda: s3.upload_part(Body=file, **asked))
+        return {**told, "ETag": answer.headers["ETag"]}
 
     async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
         parts = {"Parts": receipts}
@@ -183,88 +183,9 @@ class S3:
         return "InvalidEndpoint" if "Invalid endpoint" in str(error) else type(error).__name__
 
 
-@dataclass(slots=True)
-class _Bulk:
-    """What the request under way carries, and how many bytes its answer had."""
-
-    body: memoryview | None = None
-    into: memoryview | None = None
-    trusted: str | None = None
-    size: Bytes | None = None
-
-
-_BULK: ContextVar[_Bulk | None] = ContextVar("bulk", default=None)
-
-
-@contextlib.contextmanager
-def _bulk(bulk: _Bulk) -> Iterator[_Bulk]:
-    token = _BULK.set(bulk)
-    try:
-        yield bulk
-    finally:
-        _BULK.reset(token)
-
-
-async def _carrying(fs: Any) -> Any:
-    """The client of `fs`, which signs what is large and leaves it to us to send."""
-    s3 = await fs.set_session()
-    for event, act in (
-        ("before-sign.s3.UploadPart", _signed_by_checksum),
-        ("before-send.s3.UploadPart", _carried),
-        ("before-send.s3.GetObject", _carried),
-    ):
-        s3.meta.events.register(event, act, unique_id=f"launch {event}")  # once
-    return s3
-
-
-async def _carried(request: Any, **_: Any) -> Any:
-    """In place of the library's own connections. Its 100-continue would take a round trip for each part."""
-    if (bulk := _BULK.get()) is None:
-        return None
-    headers = {name: _text(value) for name, value in request.headers.items() if name.lower() != "expect"}
-    told = Request(method=request.method, url=request.url, headers=headers, body=bulk.body, into=bulk.into, trusted=bulk.trusted)
-    answer = await wire.carried(told)
-    bulk.size = answer.size
-    return _Answered(answer)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-class _Answered:
-    """An answer as botocore wants it."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.status_code = answer.status
-        self.headers = answer.headers
-        self.raw = self
-        self._body = answer.body
-
-    @property
-    async def content(self) -> bytes:
-        return self._body
-
-
-def _trusted(fs: Any) -> str:
-    """Where botocore finds the certificates that it believes."""
-    from botocore.httpsession import get_cert_path
-
-    named = fs.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return str(get_cert_path(named or True))
-
-
 def _wants_checksums(s3: Any) -> bool:
     """Unless switched off by AWS_REQUEST_CHECKSUM_CALCULATION, as for stores that know none."""
     return bool(s3.meta.config.request_checksum_calculation == "when_supported")
-
-
-def _signed_by_checksum(request: Any, **_: Any) -> None:
-    """Over TLS the signature covers a checksum in place of the body; botocore knows only of checksums that it took itself.
-
-    Else it takes the SHA-256 of every part, on the thread that all requests share.
-    """
-    request.context["checksum"] = {"request_algorithm": {"in": "header", "name": "x-amz-checksum-crc32"}}
 
 
 def _crc32(data: memoryview) -> str:
