@@ -9,7 +9,7 @@ import pytest
 
 from launcher import processes
 from launcher.core.contract import AgentPhase, Claim, CommandProgram, ExitKind, TrainerProgram, claim_key
-from launcher.core.run.events import RecordVoided
+from launcher.core.run.events import RecordVoided, StopAtMoved
 from tests.node.rig import START, Rig, eventually
 
 FOREVER = "touch started; while :; do sleep 0.05; done"
@@ -157,6 +157,15 @@ def test_attempt_ends_where_its_budget_does(rig: Rig) -> None:
     assert report.outcome is ExitKind.DRAINED
     assert "stop_at" in report.reason
     assert agent.exit_code() == 0
+
+
+def test_attempt_ends_where_its_budget_does_by_the_newest_word(rig: Rig) -> None:
+    agent = rig.start(rig.spec(SAVES_AT_TERM, stop_at=START + 1e6))
+    rig.append(StopAtMoved(at=START, attempt=1, stop_at=START + 2.0 * 100))
+    rig.grant()
+    report = agent.report()
+    assert report.outcome is ExitKind.DRAINED
+    assert "stop_at" in report.reason
 
 
 def test_notice_reaches_the_program_then_it_saves_and_the_agent_stays_until_killed(rig: Rig) -> None:
