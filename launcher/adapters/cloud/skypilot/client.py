@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,8 @@ _PASSING = frozenset(
     ConnectTimeout ChunkedEncodingError RuntimeError ClusterStatusFetchingError NetworkError SkyletUnavailableError
     ExecutionRetryableError TimeoutError""".split()
 )
+
+_LOADING = threading.Lock()
 
 
 class SkyClient:
@@ -114,9 +117,17 @@ class SkyClient:
         return True
 
 
-@functools.cache
 def _sky() -> Any:
-    """The library, quiet, with its server started. Raises CloudUnreachable where it is not installed or does not start."""
+    """The library, quiet, with its server started once; one that dies later is started by the calls that look at clusters.
+
+    Raises CloudUnreachable where it is not installed or does not start.
+    """
+    with _LOADING:
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> Any:
     try:
         import sky
         from sky import skypilot_config

@@ -151,7 +151,7 @@ class SkypilotCloud:
         try:
             errand.result()
         except CloudUnreachable as error:  # whoever still wants the machine asks again
-            log.warning("launch_interrupted", instance=name, error=str(error))
+            log.debug("launch_interrupted", instance=name, error=str(error))
         except Refused as refused:
             if name not in self._stops:  # else it was we who called it off
                 self._ended.setdefault(name, _refused(refused.failure))
@@ -162,7 +162,7 @@ class SkypilotCloud:
         try:
             was_there = errand.result()
         except CloudUnreachable as error:
-            log.warning("stop_interrupted", instance=name, error=str(error))
+            log.debug("stop_interrupted", instance=name, error=str(error))
             return
         before = self._running.pop(name, None)
         if was_there or before is not None:

@@ -21,7 +21,7 @@ from launcher.core.market.offer import Capacity, Placement
 
 DISTRIBUTION = "spot-launch"
 # From an agent's exit to the end of its bill, where no supervisor ends the machine: core/tempo.py counts on it. It has a price:
-# before SkyPilot calls such a machine gone, it asks the dead one over SSH whether it has ended itself (66 s in one run).
+# before SkyPilot calls such a machine gone, it may ask the dead one over SSH whether it has ended itself (4 s once, 66 s once).
 AUTODOWN_IDLE_MIN = 5
 CODE_FOLDER = "~/.launch/code"
 VENV_FOLDER = "~/.launch/venv"
