@@ -100,11 +100,16 @@ def decode(kind: type[T] | Any, raw: Any) -> T:
         raise ValueError(f"not a {getattr(kind, '__name__', kind)}: {error}") from error
 
 
+def _fields(kind: type) -> list[dataclasses.Field[Any]]:
+    """What a value is made from; what follows from that is neither written nor read."""
+    return [f for f in dataclasses.fields(kind) if f.init]
+
+
 # --- writing, by the class of the value --------------------------------------------------------------------------------------
 
 _Step = Callable[[Any], Any]  # from a value to its JSON value, or back
 _SCALARS = (str, int, float, bool)
-_UNCHANGED = (*_SCALARS, type(None))
+_UNCHANGED: frozenset[type] = frozenset((*_SCALARS, type(None)))  # a set, since each field of each value is looked up in it
 
 
 @functools.cache
@@ -119,12 +124,12 @@ def _writer(kind: type) -> _Step:
         return lambda value: sorted(encode(v) for v in value)
     if issubclass(kind, list | tuple):
         return lambda value: [v if type(v) in _UNCHANGED else encode(v) for v in value]
-    assert issubclass(kind, _UNCHANGED), f"cannot encode {kind}"
+    assert issubclass(kind, (*_UNCHANGED,)), f"cannot encode {kind}"
     return lambda value: value
 
 
 def _dataclass_writer(kind: type) -> _Step:
-    names = tuple(f.name for f in dataclasses.fields(kind))
+    names = tuple(f.name for f in _fields(kind))
     assert _KIND not in names, f"{kind.__name__} has a field named {_KIND!r}, which is the tag"
     # In the order of the canonical text: what is sorted already is sorted at once.
     blank = {name: kind.__name__ if name == _KIND else None for name in sorted((_KIND, *names))}
@@ -223,7 +228,7 @@ def _dataclass_reader(kind: type) -> _Step:
     def read(raw: Any) -> Any:
         if not fields:  # not before one comes: a class may hold itself
             hints = typing.get_type_hints(kind)
-            fields.extend((f.name, *_scalar_of(hints[f.name]), _reader(hints[f.name])) for f in dataclasses.fields(kind))
+            fields.extend((f.name, *_scalar_of(hints[f.name]), _reader(hints[f.name])) for f in _fields(kind))
         if not isinstance(raw, dict):
             raise TypeError(f"expected an object for {named}, found {raw!r}")
         if raw.get(_KIND, named) != named:

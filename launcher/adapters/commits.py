@@ -1,6 +1,6 @@
 """What stands at a commit's number: read twice before it is called damaged, since it may have been damaged on the way."""
 
-import functools
+from collections import OrderedDict
 
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
@@ -9,6 +9,7 @@ from launcher.core.contract import commit_key
 from launcher.errors import Damaged, KeyMissing
 
 _KNOWN_MOST = 1024  # commits of which a process remembers what their bytes say, some MB: a day of one life of an attempt
+_known: OrderedDict[bytes, Commit] = OrderedDict()  # whose steps are whole under threads
 
 
 class UnreadableCommit:
@@ -42,7 +43,17 @@ def _parsed(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
         raise Damaged(key, str(error)) from error
 
 
-@functools.lru_cache(_KNOWN_MOST)
 def _said(data: bytes) -> Commit:
     """What these bytes say. A supervisor reads each commit when it appears, and once more to retain what is history."""
-    return manifests.read(data)
+    known = _known.get(data)
+    if known is None:
+        known = manifests.read(data)
+        remember(known, data)
+    return known
+
+
+def remember(commit: Commit, data: bytes) -> None:
+    """What `data` says, for who reads it in this process: a simulated supervisor shares one with its machines."""
+    _known[data] = commit
+    if len(_known) > _KNOWN_MOST:
+        _known.popitem(last=False)

@@ -83,8 +83,12 @@ class Committer:
         keep: KeepRule,
         own: Sequence[Manifest] = (),
         monotonic: Callable[[], Seconds] = time.monotonic,
+        landed: Callable[[Manifest, bytes], None] = lambda manifest, data: None,
     ) -> None:
-        """`own` are the commits that an earlier process of this attempt has made; `monotonic` is real time, for `durable_s`."""
+        """`own` are the commits that an earlier process of this attempt has made; `monotonic` is real time, for `durable_s`.
+
+        `landed` hears of each commit that stands, with its bytes.
+        """
         self.parent = parent
         self.manifests: list[Manifest] = list(own)
         self._store = store
@@ -92,6 +96,7 @@ class Committer:
         self._set_aside = set_aside
         self._keep = keep
         self._monotonic = monotonic
+        self._landed = landed
         self._num_saves = max((manifest.save for manifest in own), default=0)
         self._pending: tuple[Manifest, bytes] | None = None
         self._kept: list[Manifest] = list(own)  # those the rule has not let go: what it lets go once, it never wants back
@@ -146,6 +151,7 @@ class Committer:
         self._kept.append(manifest)
         self._uploaded -= {file.key for file in manifest.files if not self._may_go(file)}
         self.parent = Parent(ref=manifest.ref, sha256=manifests.sha256_of(data), step=manifest.step)
+        self._landed(manifest, data)
 
     def retire(self) -> None:
         """Delete the files of this attempt that neither the rule nor a pin keeps. Call after a success of `publish`."""

@@ -85,7 +85,7 @@ def spending(state: RunState, now: Utc) -> tuple[Point, ...]:
     """
     lives = [life for a in state.attempts.values() if (life := _life(state, a, now)) is not None]
     instants = sorted({0.0, *(at for start, end, _ in lives for at in (start, end))})
-    totals = [sum(usd * _share(start, end, at) for start, end, usd in lives) for at in instants]
+    totals = [sum((usd * _share(start, end, at) for start, end, usd in lives if start <= at), 0.0) for at in instants]
     return tuple(zip(instants, accumulate(totals, max), strict=True))
 
 
@@ -98,7 +98,5 @@ def _life(state: RunState, attempt: Attempt, now: Utc) -> tuple[Seconds, Seconds
 
 
 def _share(start: Seconds, end: Seconds, at: Seconds) -> float:
-    """The part of a life that lies before `at`."""
-    if end <= start:
-        return float(at >= start)
-    return min(1.0, max(0.0, (at - start) / (end - start)))
+    """The part of a life begun by `at` that lies before it."""
+    return 1.0 if end <= at else (at - start) / (end - start)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.adapters import commits
 from launcher.adapters.retry import patience
 from launcher.checkpoint.commit import Author, Committer, Draft, Parent, SealedMet
 from launcher.checkpoint.format import bytes_source
@@ -92,7 +93,13 @@ class SimTrainer:
         spec, body = self._spec, self._body
         author = Author(run=spec.run, incarnation=spec.incarnation, attempt=spec.attempt, grant=grant.number, nonce=body.nonce)
         self._committer = Committer(
-            body.store, author, parent=parent, set_aside=self._set_aside, keep=spec.keep, monotonic=self._monotonic_real
+            body.store,
+            author,
+            parent=parent,
+            set_aside=self._set_aside,
+            keep=spec.keep,
+            monotonic=self._monotonic_real,
+            landed=commits.remember,
         )
         self._restored = parent.ref if parent else None
         self._step = self._saved = self._restored_step = parent.step if parent else 0

@@ -1,7 +1,10 @@
 """What is read at a commit's number is what stands there now, however often it was read before."""
 
+from collections import OrderedDict
+
 import pytest
 
+from launcher.adapters import commits
 from launcher.adapters.commits import UnreadableCommit, read_commit
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint import manifest as manifests
@@ -41,3 +44,21 @@ def test_a_commit_that_changes_rots_or_goes_is_not_taken_for_the_one_before() ->
     assert isinstance(read_commit(store, REF), UnreadableCommit)
     store.delete(commit_key(REF))
     assert read_commit(store, REF) is None
+
+
+def test_what_is_remembered_is_not_worked_out_until_many_came_after_it(
+    reads: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_KNOWN_MOST", 2)
+    monkeypatch.setattr(commits, "_known", OrderedDict())
+    store = MemoryStore()
+    first = sealed("remembered")
+    data = manifests.write(first)
+    store.create(commit_key(REF), data)
+    commits.remember(first, data)
+    assert read_commit(store, REF) is first
+    for later in map(sealed, ("one", "two")):
+        commits.remember(later, manifests.write(later))
+    assert reads == []
+    assert read_commit(store, REF) == first
+    assert reads == [data]

@@ -1,14 +1,17 @@
 """The one loop, driven in simulated time through the real journal and the real store protocol."""
 
 import itertools
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 
 from launcher import beacon, codec
+from launcher.adapters import commits
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
+from launcher.core.checkpoint import manifest as manifests
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, read
 from launcher.core.contract import Request, RequestKind, commit_key, request_key
 from launcher.core.instance import EndCause, FailureKind, InstanceStatus
@@ -36,6 +39,15 @@ def chain(sim: Sim) -> list[CommitRef]:
         assert not isinstance(manifest, Sealed)
         ref = manifest.parent
     return refs[::-1]
+
+
+def test_no_commit_of_a_simulated_machine_is_worked_out_from_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked_out = []
+    monkeypatch.setattr(commits, "_known", OrderedDict())
+    monkeypatch.setattr(manifests, "read", lambda data: worked_out.append(read(data)) or worked_out[-1])
+    state = Sim(trace=FixedTrace(up=HOUR)).run()
+    assert len(state.attempts) > 1
+    assert all(isinstance(commit, Sealed) for commit in worked_out)
 
 
 def test_a_run_without_trouble_succeeds_in_one_attempt():

@@ -1,7 +1,7 @@
 """Where a job could run, and for how much."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launcher.units import Seconds, UsdPerHour
 
@@ -23,14 +23,14 @@ class Placement:
     accelerators: int  # GPUs in one instance
     capacity: Capacity
 
-    @property
-    def place(self) -> str:
-        """The market this is bought in; cooldowns and lives are remembered by it.
+    # The market this is bought in; cooldowns and lives are remembered by it. The GPU is part of it, since GCP hangs different
+    # ones on the same instance type, and so is the capacity. A policy asks for it thousands of times.
+    place: str = field(init=False, repr=False, compare=False)
 
-        The GPU is part of it, since GCP hangs different ones on the same instance type, and so is the capacity.
-        """
+    def __post_init__(self) -> None:
         gpus = f"{self.accelerator}:{self.accelerators}"
-        return f"{self.cloud}/{self.zone or self.region}/{self.instance}/{gpus}/{self.capacity.value}"
+        place = f"{self.cloud}/{self.zone or self.region}/{self.instance}/{gpus}/{self.capacity.value}"
+        object.__setattr__(self, "place", place)
 
     def __str__(self) -> str:
         return f"{self.cloud} {self.zone or self.region}"

@@ -7,7 +7,7 @@ kind is missing from what we write ourselves is checked where we write it (`inva
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitKind, ExitReport, RequestKind
@@ -157,11 +157,12 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
             assert_never(event)
 
 
-def _with(state: RunState, attempt: Attempt) -> RunState:
+def _with(state: RunState, attempt: Attempt, **changes: Any) -> RunState:
+    """`state` with this `attempt`, and whatever else the event `changes`."""
     attempts = {**state.attempts, attempt.number: attempt}
     if attempt.number not in state.attempts and attempt.number < state.next_attempt:
         attempts = dict(sorted(attempts.items()))  # its request is void: later ones are known already
-    return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1))
+    return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1), **changes)
 
 
 def _ghost(event: ev.AttemptEvent) -> Attempt:
@@ -188,8 +189,9 @@ def _grant(state: RunState, old: Attempt, event: ev.WriterGranted) -> RunState:
     assert old.granted_at is None, "an attempt is granted once"
     state = _imply_ends(state, event.at, [a for a in state.attempts.values() if a.is_granted and not a.sealed])
     granted = replace(old, granted_at=event.at, parent=event.parent, restored_step=state.newest_step)
-    return replace(
-        _with(state, granted),
+    return _with(
+        state,
+        granted,
         writer=event.attempt,
         num_grants=state.num_grants + 1,
         branched=False,
@@ -212,8 +214,9 @@ def _commit(state: RunState, old: Attempt, event: ev.CheckpointSeen) -> RunState
         stall_s=event.stall_s,
     )
     newest_step = event.step if state.writer == old.number else state.newest_step
-    return replace(
-        _with(state, seen),
+    return _with(
+        state,
+        seen,
         newest_step=newest_step,
         tells_steps=state.tells_steps or event.tells_steps,
         failures=replace(state.failures, errors=0),
@@ -228,16 +231,27 @@ def _seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
     old = state.attempts[old.number]
     is_new = event.last is not None and event.last != old.commit
     num_commits = event.last.commit if event.last else 0
-    sealed = replace(old, sealed=True, finished=event.finished, commit=event.last, num_commits=num_commits)
-    failures = state.failures
-    if event.step is not None:
-        sealed = replace(sealed, commit_step=event.step)
-        state = replace(state, newest_step=event.step if state.writer == old.number else state.newest_step)
+    failures, commit_at = state.failures, old.commit_at
     if is_new:
         # A commit that nobody had journaled is progress all the same. The failure that ended the attempt came after it.
         failures = replace(failures, errors=int(_ended_as(old, EndKind.FAILED)))
-        sealed = replace(sealed, commit_at=old.end.at if old.end else event.at)  # it landed at the very end
-    return replace(_with(state, sealed), failures=_count_same_checkpoint(failures, sealed, sealed.commit or sealed.parent))
+        commit_at = old.end.at if old.end else event.at  # it landed at the very end
+    sealed = replace(
+        old,
+        sealed=True,
+        finished=event.finished,
+        commit=event.last,
+        commit_step=old.commit_step if event.step is None else event.step,
+        commit_at=commit_at,
+        num_commits=num_commits,
+    )
+    tells_step = event.step is not None and state.writer == old.number
+    return _with(
+        state,
+        sealed,
+        newest_step=event.step if tells_step else state.newest_step,
+        failures=_count_same_checkpoint(failures, sealed, sealed.commit or sealed.parent),
+    )
 
 
 def _as_writer(state: RunState, old: Attempt, at: Utc) -> tuple[RunState, Attempt]:

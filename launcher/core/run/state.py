@@ -152,7 +152,7 @@ class Attempt:
     @property
     def is_settled(self) -> bool:
         """Ended, sealed if it was ever granted, and billed: nothing more can be told of it or done about it."""
-        return self.end is not None and self.bill is not None and not self.needs_seal
+        return self.end is not None and self.bill is not None and (self.sealed or not self.is_granted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
