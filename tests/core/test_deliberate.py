@@ -246,6 +246,50 @@ def test_nothing_valid_to_restore_pauses_and_names_the_way_out():
     assert (verdict.exit_code, verdict.reason, verdict.needs) == (6, "test", "--from 0")
 
 
+FULL = "the save of step 9 failed: the disk is full; free some space"
+
+
+def preempted_while_saves_fail(state: RunState, failed_saves: int, *, commits: int = 0, told: int | None = None) -> RunState:
+    """After one more attempt, taken by the market; its last heartbeat knows of `told` commits, of all where None."""
+    n = state.next_attempt
+    beat = replace(heartbeat(n), failed_saves=failed_saves, warnings=(FULL,), last_commit=commits if told is None else told)
+    begun = (requested(state), started(n), claimed(n), granted(n, state.newest_commit))
+    seal = sealed(n, CommitRef(n, commits), commits) if commits else sealed(n)
+    return after(state, *begun, replace(lost(n), heartbeat=beat), seal)
+
+
+def test_no_other_machine_is_bought_once_saves_in_a_row_have_failed_to_the_end_of_a_life():
+    [paused] = decide(preempted_while_saves_fail(new_run(), 2, commits=4))
+    assert isinstance(paused, ev.RunPaused)
+    assert (paused.exit_code, paused.reason) == (6, f"2 saves in a row failed: {FULL}")
+
+
+def test_failed_saves_in_a_row_are_counted_over_lives():
+    state = preempted_while_saves_fail(new_run(), 1, commits=4)
+    assert judge(state, NOW) is None, "one may be a passing thing"
+    state = preempted_while_saves_fail(state, 0)
+    assert judge(state, NOW) is None
+    verdict = judge(preempted_while_saves_fail(state, 1), NOW)
+    assert verdict is not None
+    assert (verdict.exit_code, verdict.reason) == (6, f"2 saves in a row failed: {FULL}")
+
+
+def test_a_commit_starts_the_count_of_failed_saves_anew_be_it_one_that_no_heartbeat_told_and_so_does_a_resume():
+    state = preempted_while_saves_fail(new_run(), 1)
+    assert judge(preempted_while_saves_fail(state, 1, commits=1), NOW) is None
+    assert judge(preempted_while_saves_fail(state, 2, commits=1, told=0), NOW) is None
+    full = preempted_while_saves_fail(state, 1)
+    assert judge(full, NOW) is not None
+    assert judge(after(full, ev.RunResumed(at=NOW, recipe=recipe(), deadline_at=None)), NOW) is None
+
+
+def test_whoever_trains_meanwhile_may_yet_save():
+    full = preempted_while_saves_fail(preempted_while_saves_fail(new_run(), 0), 1)
+    n = full.next_attempt
+    training = after(full, requested(full), started(n), claimed(n), granted(n))
+    assert judge(training, NOW) is None
+
+
 def preempted_unpublished(state: RunState, times: int) -> RunState:
     for _ in range(times):
         state = after(state, *barren(state))

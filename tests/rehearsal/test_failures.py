@@ -13,9 +13,10 @@ import pytest
 
 from launcher import clock, codec
 from launcher.adapters.cloud.local_registry import clock_of
+from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.run import events as ev
-from scripts.drills.scene import Scene, answer_of
-from tests.rehearsal.stages import COMMAND, await_program, await_step, newest, scene_in, train, trained
+from scripts.drills.scene import Scene, answer_of, eventually
+from tests.rehearsal.stages import COMMAND, await_program, await_step, kill_machine, newest, scene_in, train, trained
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +75,26 @@ def test_a_full_disk_pauses_with_6_after_some_failed_saves_and_the_run_goes_on_o
     assert ended.code == 0, scene.said()
     assert ended.json["proof"]["losses_equal"] is True
     assert "resumed     at step 40 " in scene.said()
+
+
+def test_a_full_disk_buys_no_other_machine_when_the_one_that_tries_to_save_is_taken(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = train(scene, "trainer.disk_full_at=45", "trainer.steps=2000", "retry.error=1000")
+    await_failed_saves(scene, 2)
+    kill_machine(scene)
+    ended = answer_of(supervisor)
+    assert (ended.code, ended.json["state"], granted(scene)) == (6, "PAUSED", 1)
+    assert "a file may not grow so large here" in ended.json["reason"]
+
+
+def await_failed_saves(scene: Scene, least: int) -> None:
+    """Return once the first attempt has told of so many in a row."""
+    path = scene.store / heartbeat_key(1)
+
+    def look() -> bool:
+        return path.exists() and codec.loads_digested(Heartbeat, path.read_bytes()).failed_saves >= least
+
+    eventually(look, f"{least} saves have failed")
 
 
 def jump(path: Path, by: float) -> None:

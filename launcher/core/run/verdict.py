@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from launcher.core.contract import RequestKind
+from launcher.core.contract import Heartbeat, RequestKind
 from launcher.core.instance import FailureKind
 from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
@@ -14,6 +14,7 @@ from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.units import Utc, show_duration, show_usd
 
 FROM_THE_START = "--from 0"
+REFUSED_ENOUGH = 2  # saves in a row of lives that are over: a single refusal may come of damage, and pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Verdict:
 
 def judge(state: RunState, now: Utc) -> Verdict | None:
     """The first rule that says the run is over; None while it goes on."""
-    for rule in (_finished, _requested, _given_up, _cannot_restore, _publishes_nothing, _refused, _limits):
+    for rule in (_finished, _requested, _given_up, _cannot_restore, _saves_fail, _publishes_nothing, _refused, _limits):
         verdict = rule(state, now)
         if verdict is not None:
             return verdict
@@ -116,6 +117,32 @@ def _cannot_restore(state: RunState, now: Utc) -> Verdict | None:
     if newest.end.end is EndKind.STORE:
         return _paused(6, newest.end.reason)
     return None
+
+
+def _saves_fail(state: RunState, now: Utc) -> Verdict | None:
+    """Another machine would train for nothing. One that trains goes on and may yet save, if the store takes it again."""
+    if not state.writer_is_sealed:
+        return None
+    failing = _failing_to_the_end(state)
+    num_failed = sum(beat.failed_saves for beat in failing)
+    if num_failed < REFUSED_ENOUGH:
+        return None
+    why = next((f": {beat.warnings[-1]}" for beat in failing if beat.warnings), "")
+    return _paused(6, f"{num_failed} saves in a row failed{why}")
+
+
+def _failing_to_the_end(state: RunState) -> list[Heartbeat]:
+    """The last words of the attempts since the newest commit whose saves the store refused, newest first."""
+    found: list[Heartbeat] = []
+    for attempt in reversed(state.attempts.values()):
+        if attempt.number < state.first_attempt:
+            break
+        beat = attempt.end.heartbeat if attempt.end is not None else None
+        if beat is not None and beat.failed_saves and beat.last_commit >= attempt.num_commits:
+            found.append(beat)
+        if attempt.commit is not None:
+            break
+    return found
 
 
 def _publishes_nothing(state: RunState, now: Utc) -> Verdict | None:
