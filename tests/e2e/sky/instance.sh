@@ -29,7 +29,7 @@ init)
   mount --rbind /dev "$disk/dev"
   mount --rbind /sys "$disk/sys"
   # Neither the client's home nor anybody's scratch files are to be seen.
-  for hidden in /tmp /run /root /dev/shm "$LAB/home" "$SIM" ${MASK:-}; do
+  for hidden in /tmp /run /root /dev/shm "$LAB/home" "$LAB/tmp" "$SIM" ${MASK:-}; do
     [ ! -d "$disk$hidden" ] || mount -t tmpfs -o mode=1777,size=2g tmpfs "$disk$hidden"
   done
   printf '127.0.0.1 localhost\n%s ip-%s\n' "$private" "${private//./-}" > "$disk/etc/hosts"

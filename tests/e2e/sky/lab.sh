@@ -111,7 +111,7 @@ S
 }
 
 up() {
-  mkdir -p "$SIM" "$CLIENT_HOME/.aws"
+  mkdir -p "$SIM" "$LAB/tmp" "$CLIENT_HOME/.aws"
   network
   image
   "$LAB/moto/bin/python" "$here/catalog.py" "$CLIENT_HOME/.sky/catalogs/v8" "$SIM/amis.json"
@@ -133,7 +133,7 @@ up() {
 within() {   # a client's environment: a home of its own, no telemetry, no way out
   [ -x "$LAB/sky/bin/sky" ] || { echo "no lab is installed in $LAB; run: $0 install" >&2; exit 2; }
   cd "$root"
-  exec nsenter --net=/run/netns/skysim env -u PYTHONDONTWRITEBYTECODE -u XDG_STATE_HOME -u XDG_CACHE_HOME HOME="$CLIENT_HOME" PYTHONPATH="$root" \
+  exec nsenter --net=/run/netns/skysim env -u PYTHONDONTWRITEBYTECODE -u XDG_STATE_HOME -u XDG_CACHE_HOME HOME="$CLIENT_HOME" PYTHONPATH="$root" TMPDIR="$LAB/tmp" \
     SKYPILOT_DISABLE_USAGE_COLLECTION=1 AWS_EC2_METADATA_DISABLED=true PIP_NO_BUILD_ISOLATION=false \
     SKYPILOT_API_SERVER_LOCAL_PORT=46590 PATH="$LAB/sky/bin:$PATH" "$@"
 }
@@ -148,7 +148,9 @@ down() {
   ip link del hskysim 2>/dev/null || true
   ip netns del skysim 2>/dev/null || true
   ip link del skybr0 2>/dev/null || true
-  rm -rf "$SIM"/run/nodes/* "$CLIENT_HOME"
+  # SkyPilot keeps its SSH sockets in a folder of each user's, whatever TMPDIR says.
+  [ ! -s "$CLIENT_HOME/.sky/user_hash" ] || rm -rf "/tmp/sky_ssh_$(cat "$CLIENT_HOME/.sky/user_hash")"
+  rm -rf "$SIM"/run/nodes/* "$CLIENT_HOME" "$LAB/tmp"
 }
 
 purge() {
