@@ -114,13 +114,14 @@ class RecordReader:
         record vouches for the one before it.
         """
         mended = list(slots)
-        for i in reversed(range(len(slots))):
-            slot, successor = mended[i], mended[i + 1].entry if i + 1 < len(slots) else None
+        successor: Entry | None = None
+        for i, slot in reversed([*enumerate(slots)]):
             if not isinstance(successor, Record):
                 mended[i] = (self.fetch(slot.number) or slot) if slot is self._copy_of(slot.number, segments) else slot
             elif successor.previous_sha256 != slot.digest:
                 segments = segments or self.segments()
                 mended[i] = self._mend_one(slot, successor.previous_sha256, segments)
+            successor = mended[i].entry
         return mended
 
     def _copy_of(self, number: int, segments: Segments[Slot] | None) -> Slot | None:

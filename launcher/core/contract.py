@@ -6,6 +6,7 @@ unless a name says `real`.
 """
 
 import enum
+import functools
 from dataclasses import dataclass, field
 
 from launcher.codec import Json
@@ -32,6 +33,7 @@ def journal_key(number: int) -> str:
     return f"{JOURNAL_PREFIX}{number:08d}.json"
 
 
+@functools.cache  # part of nearly every key
 def attempt_prefix(attempt: int) -> str:
     return f"attempts/{attempt:04d}/"
 

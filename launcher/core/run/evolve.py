@@ -304,15 +304,13 @@ def _count_same_checkpoint(failures: Failures, ended: Attempt, newest: CommitRef
 def _end_attempt(state: RunState, old: Attempt, end: End) -> RunState:
     """An exit report that comes after the loss was journaled says more, and stands in its place."""
     ended = replace(old, end=end)
-    state = _search(_with(state, ended), end.at)
     if old.end is not None:
-        return state
+        return _search(_with(state, ended), end.at)
     failures = _count_end(state.failures, end)
     if not old.is_granted and end.end in (EndKind.FAILED, EndKind.KILLED):
-        failures = _count_same_checkpoint(
-            failures, ended, state.newest_commit
-        )  # nothing will be sealed, where others are counted
-    return replace(state, last_ended=old.number, failures=failures)
+        # Nothing will be sealed, where others are counted.
+        failures = _count_same_checkpoint(failures, ended, state.newest_commit)
+    return _search(_with(state, ended, last_ended=old.number, failures=failures), end.at)
 
 
 def _count_end(failures: Failures, end: End) -> Failures:
