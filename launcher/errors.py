@@ -10,6 +10,7 @@ LaunchError                     70 unless a branch says otherwise
 │   ├── KeyExists                   create() found the key taken
 │   ├── KeyMissing                  get() found nothing
 │   ├── StoreUnknown                no answer within the deadline: the outcome is not known
+│   │   └── NoSuchHost                  its address leads nowhere: a wrong name, or no network
 │   ├── StoreUnusable               retrying cannot help: no bucket, no space, no create-if-absent
 │   │   └── StoreDenied         5       it does not accept who we are, or what we may do
 │   └── Damaged                     bytes are there, and they are not what was written
@@ -68,6 +69,10 @@ class KeyMissing(StoreError):
 
 class StoreUnknown(StoreError):
     """The store gave no answer in time. The write may have happened or may happen yet."""
+
+
+class NoSuchHost(StoreUnknown):
+    """The name of the store's host has no address, so nothing can have happened there."""
 
 
 class StoreUnusable(StoreError):

@@ -18,11 +18,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity import RetryCallState, Retrying, retry_if_exception
 from tenacity.stop import stop_base
 
 from launcher.core.tempo import STORE_DEADLINE_S
-from launcher.errors import StoreUnknown
+from launcher.errors import NoSuchHost, StoreUnknown
 from launcher.units import Seconds
 
 _FIRST_WAIT_S: Seconds = 0.2  # a store's own throttling asks for about this much
@@ -42,6 +42,7 @@ class Patience:
 
 _PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
 _ENDS_AT: ContextVar[Seconds] = ContextVar("ends_at", default=math.inf)  # of the monotonic clock
+_IS_FIRST: ContextVar[bool] = ContextVar("is_first", default=False)
 _REAL = Patience(time.sleep, random.Random())
 
 
@@ -70,6 +71,19 @@ def unhurried() -> Iterator[None]:
         _ENDS_AT.reset(token)
 
 
+@contextlib.contextmanager
+def first_contact() -> Iterator[None]:
+    """Within this context a host without an address is asked once: a person waits, and has most likely misspelt it.
+
+    Later it is an outage like any other: names fail to resolve where a network does.
+    """
+    token = _IS_FIRST.set(True)
+    try:
+        yield
+    finally:
+        _IS_FIRST.reset(token)
+
+
 def store_calls(*, sleep: Sleep | None = None, deadline: Seconds = STORE_DEADLINE_S) -> Retrying:
     """Calls a store until it answers; past `deadline` its last StoreUnknown is raised. What it calls must be repeatable.
 
@@ -86,12 +100,16 @@ def _ambient(deadline: Seconds) -> Retrying:
 
 def _calls(sleep: Sleep, deadline: Seconds) -> Retrying:
     return _Retrying(
-        retry=retry_if_exception_type(StoreUnknown),
+        retry=retry_if_exception(_passes),
         wait=_wait,
         stop=_StopAfter(deadline),
         sleep=sleep,
         reraise=True,
     )
+
+
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, StoreUnknown) and not (_IS_FIRST.get() and isinstance(error, NoSuchHost))
 
 
 class _Retrying(Retrying):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import Bucket, ObjectStore
 from launcher.adapters.store.probe import PROBES_PREFIX
 from launcher.errors import KeyExists, KeyMissing, StoreError
@@ -81,6 +82,7 @@ class Checkup:
         finally:
             self._clean_up()
 
+    @first_contact()
     def _reachable(self, check: str) -> Finding:
         _, took = self._timed(self._made, bytes(SMALL))
         return Finding(check=check, verdict=Verdict.GOOD, text=f"the first object was written after {took * 1000:.0f} ms")

@@ -25,6 +25,7 @@ from pathlib import Path
 from launcher import codec
 from launcher.adapters import durable
 from launcher.adapters.history import History, read_head, read_head_or_removal
+from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.grammar import PRESENT, Command
 from launcher.app.wiring import child, clock_position, has_folder, open_store
@@ -205,6 +206,7 @@ def ambiguous(name: str, urls: tuple[str, ...]) -> UsageError:
     return UsageError(f"{len(urls)} runs are called {name}: {' and '.join(urls)}; name the one that is meant by its URL")
 
 
+@first_contact()
 def is_there(url: str) -> bool:
     """Whether a run, or what `rm` left of one, lies at `url`; what is out of reach just now, or damaged, does."""
     try:
@@ -228,12 +230,14 @@ def _words_before_run(command: Command) -> str:
     return " ".join((command.name, *(f"(?:{'|'.join(word.choices)})" for word in words)))
 
 
+@first_contact()
 def at(url: str) -> Found:
     """The run in the store at `url`."""
     store = open_store(url)
     return Found(store=store, head=read_head(store))
 
 
+@first_contact()
 def known_at(url: str) -> Found:
     """The run that the home knows to lie at `url`."""
     store = open_store(url)

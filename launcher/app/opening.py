@@ -14,6 +14,7 @@ import time
 from launcher import __version__, codec
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History, read_head
+from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.probe import check_create
 from launcher.app.code import frozen_code
@@ -43,6 +44,7 @@ def refuse_taken(home: Home, recipe: Recipe, run: str) -> None:
         raise _taken(run)
 
 
+@first_contact()
 def _is_born(store: ObjectStore) -> bool:
     try:
         store.get(RUN_KEY)

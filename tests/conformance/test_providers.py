@@ -1,5 +1,7 @@
 """What a person is told of the errors that the providers' libraries raise."""
 
+from typing import Any
+
 import pytest
 
 from launcher.adapters.store.open import open_store
@@ -15,7 +17,7 @@ class Coded(Exception):
 
     def __init__(self, code: str) -> None:
         super().__init__(f"({code}) refused")
-        self.response = {"Error": {"Code": code}}
+        self.response: dict[str, dict[str, Any]] = {"Error": {"Code": code}}
         self.error_code = code
 
 
@@ -56,7 +58,7 @@ def test_each_provider_sorts_what_all_raise(provider: Provider, error: Exception
     [
         (S3(), "NoSuchBucket", "there is no bucket 'bkt'"),
         (S3(), "PermanentRedirect", "another region"),
-        (S3(), "AuthorizationHeaderMalformed", "AWS_REGION"),
+        (S3(), "AuthorizationHeaderMalformed", "set AWS_DEFAULT_REGION to its own"),
         (S3(), "ExpiredToken", "expired"),
         (S3(), "AccessDenied", "PutObject"),
         (S3(), "RequestTimeTooSkewed", "clock is off"),
@@ -72,6 +74,20 @@ def test_what_no_retry_mends_is_told_with_its_remedy(provider: Provider, code: s
         found = told(provider, error)
         assert isinstance(found, StoreUnusable)
         assert says in str(found)
+
+
+def test_a_bucket_elsewhere_is_told_with_its_region_wherever_amazon_says_it() -> None:
+    by_body, by_header = Coded("AuthorizationHeaderMalformed"), Coded("301")
+    by_body.response["Error"]["Region"] = "eu-west-3"
+    by_header.response["ResponseMetadata"] = {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-3"}}
+    for error in (by_body, by_header):
+        assert "set AWS_DEFAULT_REGION to eu-west-3" in str(told(S3(), raised(OSError(22, "?"), error)))
+
+
+@pytest.mark.parametrize("provider", [S3(), Gcs(), Azure()], ids=lambda p: p.extra)
+def test_a_silence_is_told_with_what_to_check(provider: Provider) -> None:
+    remedy = f"check the network and {provider.address}"
+    assert str(told(provider, TimeoutError())) == f"no answer for x://bkt/runs/a/b: TimeoutError; {remedy}"
 
 
 def test_a_precondition_that_failed_means_that_the_key_is_taken() -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from launcher.adapters.store.providers.base import Place
 from launcher.adapters.store.remote import RemoteStore
 from launcher.core.contract import Claim
 from launcher.core.tempo import STORE_DEADLINE_S
-from launcher.errors import KeyExists, StoreDenied, StoreUnknown, StoreUnusable, UsageError
+from launcher.errors import KeyExists, NoSuchHost, StoreDenied, StoreUnknown, StoreUnusable, UsageError
 from launcher.node.prepare import claim
 from tests.conformance.journals import NOW, Event, Noted, Started
 from tests.conformance.provider import Coded, MemoryProvider, failing, silence, times
@@ -277,6 +278,24 @@ def test_a_probe_of_a_good_store_costs_four_requests_and_leaves_nothing() -> Non
     check_create(store_over(provider))
     assert provider.requests == ["connect", "create", "create", "stamp", "delete"]
     assert provider.objects == {}
+
+
+def no_address() -> Exception:
+    return socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def test_a_host_without_an_address_is_asked_once_before_a_run_is_born_and_again_later() -> None:
+    unknown = MemoryProvider(before=times(2, "create", failing(no_address)))
+    with pytest.raises(NoSuchHost, match=r"no answer for s3://bkt/runs/probes/.*gaierror.*check the network"):
+        check_create(store_over(unknown))
+    assert unknown.requests.count("create") == 1
+    store_over(unknown).create("a", b"x")
+    assert unknown.requests.count("create") == 3
+
+
+def test_a_resolver_that_is_out_of_reach_is_waited_for() -> None:
+    away = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    check_create(store_over(MemoryProvider(before=times(2, "create", failing(lambda: away)))))
 
 
 def test_a_probe_whose_first_answer_is_lost_finds_no_fault() -> None:

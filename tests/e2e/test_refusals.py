@@ -10,8 +10,9 @@ import pytest
 
 from launcher.adapters.store.base import Span
 from launcher.adapters.store.open import open_store
+from launcher.adapters.store.providers.s3 import S3
 from launcher.adapters.store.remote import RemoteStore
-from launcher.errors import StoreDenied, StoreError, StoreUnknown, StoreUnusable
+from launcher.errors import NoSuchHost, StoreDenied, StoreError, StoreUnknown, StoreUnusable
 from tests.e2e.conftest import PROVIDERS, Faulty, Remote
 
 AT_ONCE_S = 30.0  # half the deadline: what is tried until then is not told at once; two busy cores
@@ -34,6 +35,8 @@ REFUSALS = (
     Refusal(stores=AMAZON, status=403, code="InvalidAccessKeyId", kind=StoreDenied, says="does not know this access key"),
     Refusal(stores=AMAZON, status=403, code="SignatureDoesNotMatch", kind=StoreDenied, says="secret key"),
     Refusal(stores=AMAZON, status=400, code="AuthorizationHeaderMalformed", kind=StoreUnusable, says="another region"),
+    Refusal(stores=AMAZON, status=301, code="PermanentRedirect", kind=StoreUnusable, says="set AWS_DEFAULT_REGION"),
+    Refusal(stores=AMAZON, status=400, code="IllegalLocationConstraintException", kind=StoreUnusable, says="another region"),
     Refusal(stores=AMAZON, status=507, code="XMinioStorageFull", kind=StoreUnusable, says="full"),
     Refusal(stores=AMAZON, status=409, code="QuotaExceeded", kind=StoreUnusable, says="quota"),
     Refusal(stores=GOOGLE, status=403, code="forbidden", kind=StoreDenied, says="Storage Object Admin"),
@@ -111,7 +114,7 @@ class Typo:
 
 TYPOS = {
     "s3": (
-        Typo(name="AWS_DEFAULT_REGION", value="us east", kind=StoreUnusable, says="AWS_REGION .* names no region"),
+        Typo(name="AWS_DEFAULT_REGION", value="us east", kind=StoreUnusable, says="AWS_DEFAULT_REGION names no region"),
         Typo(name="AWS_ENDPOINT_URL_S3", value="nonsense", kind=StoreUnusable, says="AWS_ENDPOINT_URL_S3 .* is no URL"),
         Typo(
             name="AWS_ENDPOINT_URL_S3",
@@ -119,12 +122,20 @@ TYPOS = {
             kind=StoreUnknown,
             says="check the network and the region and add",
         ),
+        Typo(name="AWS_ENDPOINT_URL_S3", value="http://s3.invalid", kind=NoSuchHost, says="s3.invalid.*AWS_ENDPOINT_URL_S3"),
         Typo(name="AWS_PROFILE", value="nope", kind=StoreDenied, says="profile .nope. could not be found.*set AWS_PROFILE"),
     ),
     "gs": (
         Typo(name="STORAGE_EMULATOR_HOST", value="http://127.0.0.1:1", kind=StoreUnknown, says="check the network and the add"),
+        Typo(name="STORAGE_EMULATOR_HOST", value="http://gs.invalid", kind=NoSuchHost, says="gs.invalid.*STORAGE_EMULATOR_HOST"),
     ),
     "az": (
+        Typo(
+            name="AZURE_STORAGE_CONNECTION_STRING",
+            value="AccountName=a;AccountKey=aHVudGVyMg==;BlobEndpoint=http://a.invalid",
+            kind=NoSuchHost,
+            says="a.invalid.*check the network and the account's name",
+        ),
         Typo(name="AZURE_STORAGE_CONNECTION_STRING", value="nonsense", kind=StoreDenied, says="cannot be read; copy it anew"),
         Typo(name="AZURE_STORAGE_CONNECTION_STRING", value="", kind=StoreDenied, says="which storage account"),
         Typo(
@@ -146,6 +157,15 @@ def test_a_typo_in_the_environment_is_told_with_its_variable(remote: Remote, typ
     with pytest.raises(typo.kind, match=typo.says) as told:
         store.create("a", b"x")
     assert type(told.value) is typo.kind
+
+
+def test_a_region_that_is_none_is_in_the_address_that_is_told(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    if remote.kind.scheme != "s3":
+        pytest.skip("has no regions")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-esat-1")
+    with pytest.raises(StoreUnknown, match=r"s3\.us-esat-1\.amazonaws\.com.*the region and address \(AWS_DEFAULT_REGION"):
+        RemoteStore(remote.url, S3(), deadline=0.0).create("a", b"x")
 
 
 def test_a_wrong_key_to_azure(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:

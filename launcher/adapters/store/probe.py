@@ -3,6 +3,7 @@
 import contextlib
 import uuid
 
+from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.providers.base import IGNORES_CREATE
 from launcher.errors import KeyExists, StoreError, StoreUnusable
@@ -10,6 +11,7 @@ from launcher.errors import KeyExists, StoreError, StoreUnusable
 PROBES_PREFIX = "probes/"
 
 
+@first_contact()
 def check_create(store: ObjectStore) -> None:
     """Create a key twice and delete it. Raises StoreUnusable where the second create was not refused."""
     key = f"{PROBES_PREFIX}{uuid.uuid4().hex}"

@@ -9,6 +9,7 @@ import email.utils
 import errno
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 from launcher import log
 from launcher.adapters.store.base import LifecycleRule
 from launcher.adapters.store.credentials import secrets_in
-from launcher.errors import KeyExists, KeyMissing, StoreDenied, StoreError, StoreUnknown, StoreUnusable
+from launcher.errors import KeyExists, KeyMissing, NoSuchHost, StoreDenied, StoreError, StoreUnknown, StoreUnusable
 from launcher.units import Bytes, Seconds, Utc, show_duration
 
 MARK = "launchmark"  # user metadata; letters only, since proxies drop headers with underscores and Azure takes no hyphen
@@ -145,7 +146,7 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
     """What `error` of a provider's library means to callers."""
     chain = tuple(_causes(error))
     codes = [provider.code(cause) for cause in chain]
-    words = {"bucket": repr(bucket), "said": _said(error), "region": _header(chain, "x-amz-bucket-region") or "its own"}
+    words = {"bucket": repr(bucket), "said": _said(error), "region": _region(chain) or "its own"}
     for code in codes:
         if code in provider.denials:
             skew = skew_of(_header(chain, "date"))
@@ -164,8 +165,10 @@ def sorted_error(provider: Provider, error: Exception, *, url: str, bucket: str,
         return StoreUnusable(f"cannot use {url}: {IGNORES_CREATE}")
     if any(isinstance(cause, PermissionError) for cause in chain):
         return StoreDenied(f"cannot use {url}: permission denied ({words['said']}); allow reading and writing there")
-    remedy = f"; check the network and {provider.address}" if any(code in provider.unreached for code in codes) else ""
-    return StoreUnknown(f"no answer for {url}/{key}: {type(error).__name__}: {words['said']}{remedy}")
+    kind = NoSuchHost if any(_has_no_address(cause) for cause in chain) else StoreUnknown
+    is_silent = any(isinstance(cause, TimeoutError) for cause in chain) or any(code in provider.unreached for code in codes)
+    remedy = f"; check the network and {provider.address}" if kind is NoSuchHost or is_silent else ""
+    return kind(f"no answer for {url}/{key}: {': '.join(filter(None, (type(error).__name__, words['said'])))}{remedy}")
 
 
 def keep_back_credentials() -> None:
@@ -196,6 +199,18 @@ def skew_of(date: str | None) -> Seconds | None:
 def clock_off(skew: Seconds) -> str:
     way = "fast" if skew > 0 else "slow"
     return f"this machine's clock is off: {show_duration(abs(skew))} {way}; set it (`timedatectl set-ntp true`)"
+
+
+def _has_no_address(error: BaseException) -> bool:
+    """As the resolver is certain of it; one that is out of reach itself says so."""
+    return isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+
+
+def _region(chain: tuple[BaseException, ...]) -> str | None:
+    """Where Amazon says that a bucket lies: by a header, or where it speaks of a signature by the body."""
+    bodies = (response for cause in chain if isinstance(response := getattr(cause, "response", None), Mapping))
+    told = (response.get("Error", {}).get("Region") for response in bodies)
+    return _header(chain, "x-amz-bucket-region") or next(filter(None, told), None)
 
 
 def _header(chain: tuple[BaseException, ...], name: str) -> str | None:

@@ -26,7 +26,10 @@ _CONFIG = {
 }
 _RETRIES = 2  # by s3fs on top of that; the rest is ours
 _LOGIN = "log in (`aws sso login`), set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_ELSEWHERE = "the bucket {bucket} lies in another region; set AWS_REGION to {region}"
+_ELSEWHERE = "the bucket {bucket} lies in another region; set AWS_DEFAULT_REGION to {region}"
+_LED_AWAY = (
+    "its server leads elsewhere, not saying where; set AWS_DEFAULT_REGION to the region of {bucket}, or mend AWS_ENDPOINT_URL_S3"
+)
 _EXPIRED = f"the credentials have expired; {_LOGIN}"
 _NONE = f"no credentials for AWS ({{said}}); {_LOGIN}"
 _SWITCHED_OFF = "access to {bucket} is switched off by its owner"
@@ -44,7 +47,8 @@ class S3:
         "301": _ELSEWHERE,
         "AuthorizationHeaderMalformed": _ELSEWHERE,
         "IllegalLocationConstraintException": _ELSEWHERE,
-        "InvalidRegionError": "AWS_REGION (or AWS_DEFAULT_REGION) names no region ({said}); mend it",
+        "RecursionError": _LED_AWAY,  # botocore asks such a server where the bucket lies, and is led away again
+        "InvalidRegionError": "AWS_DEFAULT_REGION names no region ({said}); mend it",
         "InvalidEndpoint": "AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL) is no URL ({said}); write https://HOST",
         "QuotaExceeded": _FULL,
         "XMinioStorageFull": _FULL,
@@ -73,7 +77,7 @@ class S3:
         "UnauthorizedSSOTokenError": _NONE,
     }
     unreached: tuple[str, ...] = ("EndpointConnectionError", "ConnectTimeoutError")
-    address = "the region and address (AWS_REGION, AWS_ENDPOINT_URL_S3)"
+    address = "the region and address (AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3)"  # botocore reads no AWS_REGION
 
     def __init__(self) -> None:
         self._bulk = Bulk()
