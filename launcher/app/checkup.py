@@ -195,6 +195,7 @@ class Checkup:
         begun = self._monotonic()
         return act(*args), self._monotonic() - begun
 
+    @first_contact()
     def _clean_up(self) -> None:
         for key in self._keys:
             try:
