@@ -13,7 +13,11 @@ _known: OrderedDict[bytes, Commit] = OrderedDict()  # whose steps are whole unde
 
 
 class UnreadableCommit:
-    """A commit whose bytes are not whole. Its number counts; restoring from it will fail and fall back."""
+    """A commit whose bytes are not whole. Its number counts; restoring from it will fail and fall back.
+
+    It may have been a seal, and its bytes cannot tell, nor can the lack of files: a listing is a hint. So the run pauses where
+    nothing older is there to fall back on. To take it for a seal would be to begin anew without a word, were it a checkpoint.
+    """
 
 
 def read_commit(store: ObjectStore, ref: CommitRef) -> Commit | UnreadableCommit | None:
