@@ -41,7 +41,7 @@ class StoppedEarly(Exception):
 def prepare(history: History, screen: Screen, signals: Signals) -> None:
     """Whatever is still missing before the loop can run. Raises StoppedEarly."""
     state = history.state
-    if state.recipe.trainer is not None and not changed_mathematics(history):
+    if not state.phase.is_ended and state.recipe.trainer is not None and not changed_mathematics(history):
         wiring.start_reference(state, history.store)
     if state.startup_s is None:
         known = _measured(history, screen, signals)

@@ -66,9 +66,11 @@ def _clock() -> Clock:
 def _sources(spec: AttemptSpec, clock: Clock) -> tuple[NoticeSource, ...]:
     """A rehearsed machine is told of its end by its host, whatever cloud it plays; a real one by its cloud."""
     rehearsed = os.environ.get("LAUNCH_NOTICE_SOURCE")
-    grace = KILL_GRACE_S if rehearsed else _grace(spec)
-    by_signal = SignalNotices(clock.utc_s, Tempo(spec.speed).market(grace))
+    tempo = Tempo(spec.speed)
+    by_signal = SignalNotices(clock.utc_s, tempo.market(KILL_GRACE_S))
     signal.signal(signal.SIGTERM, lambda *_: by_signal.heed())
+    if not rehearsed:  # which may take a while to learn
+        by_signal.grace = tempo.market(_grace(spec))
     return (by_signal, *((FileNotices(Path(rehearsed)),) if rehearsed else _cloud_notices(spec, clock)))
 
 

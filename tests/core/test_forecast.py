@@ -9,6 +9,7 @@ from launcher.core.market.hazard import Multiplier, Zone
 from launcher.core.market.trace import FOREVER
 from launcher.core.plan.estimate import Task, estimate
 from launcher.core.plan.forecast import SEEN_WITHIN, Forecast, Spot, Sure, Traffic, forecast
+from launcher.core.run.billing import RULES
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, MINUTE, Seconds
 
@@ -189,3 +190,13 @@ def test_a_place_where_nothing_lives_long_enough_gives_an_end_all_the_same():
 def test_never_saving_loses_all_of_a_life_by_far_most_often():
     saved, lost = (estimate(TASK, price=1.0, life=5 * HOUR, interval=i) for i in (10 * MINUTE, None))
     assert lost.elapsed_p90 > 1.5 * saved.elapsed_p90
+
+
+@pytest.mark.parametrize("life", [200.0, 400.0, 700.0, 1800.0])
+@pytest.mark.parametrize("restart", [2 * MINUTE, 15 * MINUTE])
+def test_a_place_whose_short_lives_are_free_costs_something_and_takes_the_work_at_least(life: Seconds, restart: Seconds):
+    """240 h where AWS forgives nearly all of it: what the draws of some hours come to must not run backwards."""
+    task = replace(TASK, work=240 * HOUR, restart_cost=restart)
+    cost = estimate(task, price=1.0, life=life, interval=10 * MINUTE, rule=RULES["aws"])
+    assert min(cost.usd, cost.usd_p50, cost.redone, cost.restoring, cost.restarts_p50) >= 0 < cost.usd_p90
+    assert cost.elapsed_p50 >= task.work

@@ -22,7 +22,7 @@ def series(*changes: float, first: float = 1, other: float = 0, days: int = 2) -
 
 
 def test_a_typical_zone_lives_as_long_as_in_the_bundled_traces():
-    assert UP.mean(1.0) == pytest.approx(typical_life())
+    assert UP.mean(1.0) == pytest.approx(typical_life(), rel=2e-3), "a trace counts whole steps"
 
 
 @given(st.floats(0.02, 50.0))
@@ -30,7 +30,7 @@ def test_a_mean_life_tells_the_multiplier(multiplier: float):
     assert UP.multiplier_of(UP.mean(multiplier)) == pytest.approx(multiplier, rel=1e-6)
 
 
-@pytest.mark.parametrize("multiplier", [0.5, 1.0])
+@pytest.mark.parametrize("multiplier", [0.5, 1.0, 30.0])
 def test_lives_drawn_have_that_mean(multiplier: float):
     dice = random.Random(1)
     assert fmean(UP.rest(0.0, multiplier, dice) for _ in range(20_000)) == pytest.approx(UP.mean(multiplier), rel=0.05)

@@ -17,7 +17,7 @@ from launcher.core.run.purse import budget_ends_at, committed, enough, later_sto
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
 from launcher.units import HOUR, UsdPerHour
-from tests.builders import NOW, after, lost, new_run, recipe, requested, started, training_run
+from tests.builders import NOW, after, claimed, granted, lost, new_run, noticed, recipe, requested, started, training_run
 from tests.builders import committed as commit
 from tests.core.markets import market, spot
 
@@ -65,6 +65,15 @@ def test_what_a_machine_cost_less_than_its_cap_buys_time_that_the_budget_still_p
         now += 60.0
     assert 30.0 - 2 * (now - NOW) / HOUR * 1.0 < 3 * 2 * reserve(state) / HOUR * 3.0, "14 h of 15 instead of 5"
     assert records < 15
+
+
+def test_under_a_notice_what_is_left_buys_the_successor():
+    state, due = after(living(30.0), claimed(1), granted(1)), NOW + 7 * HOUR
+    places = market(dear_later(), dear_later("us-west-2a"))
+    [moved] = deliberate(state, POLICIES["spot"](), places, Watch(), due).events
+    assert isinstance(moved, ev.StopAtMoved)
+    [asked] = deliberate(after(state, noticed(1, at=due)), POLICIES["spot"](), places, Watch(), due + 1).events
+    assert isinstance(asked, ev.AttemptRequested)
 
 
 def test_time_that_is_not_worth_a_start_is_no_record():

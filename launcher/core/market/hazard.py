@@ -48,13 +48,9 @@ class Curve:
         return min(self.ages[i] + (due - self.sums[i]) / self.rates[i] - age, LONGEST)
 
     def mean(self, multiplier: float) -> Seconds:
-        """How long the state lasts on average, from its beginning: whole steps, and half of the one in which it ends."""
-        steps = -0.5
-        for i, rate in enumerate(self.rates):
-            kept = math.exp(-multiplier * rate * STEP)
-            ends = math.exp(-multiplier * self.sums[i + 1]) if i + 1 < len(self.sums) else 0.0
-            steps += (math.exp(-multiplier * self.sums[i]) - ends) / (1 - kept)
-        return steps * STEP
+        """How long the state lasts on average, from its beginning: the mean of what `rest` draws."""
+        left = [math.exp(-multiplier * due) for due in self.sums] + [0.0]
+        return sum((left[i] - left[i + 1]) / (multiplier * rate) for i, rate in enumerate(self.rates))
 
     @functools.cache  # noqa: B019 -- there are two curves
     def multiplier_of(self, life: Seconds) -> float:

@@ -144,13 +144,15 @@ def _drawn(
 def _lengthened(half: list[_Run], runs: list[_Run], times: float) -> tuple[_Run, ...]:
     """Runs `times` as long, on average at the pace of their second half: what they begin with is no part of it.
 
-    What comes of many independent parts spreads by the square root of their number.
+    What comes of many independent parts spreads by the square root of their number. No run takes less for being longer, as the
+    draws would have it where most of it is forgiven by the cloud.
     """
     halves, means = ([fmean(figure) for figure in zip(*some, strict=True)] for some in (half, runs))
-    ends = [mean + 2 * (times - 1) * (mean - before) for mean, before in zip(means, halves, strict=True)]
+    ends = [mean + 2 * (times - 1) * max(0.0, mean - before) for mean, before in zip(means, halves, strict=True)]
 
     def longer(run: _Run) -> _Run:
-        a, b, c, d = (end + math.sqrt(times) * (x - mean) for x, mean, end in zip(run, means, ends, strict=True))
+        spread = zip(run, means, ends, strict=True)
+        a, b, c, d = (max(x, end + math.sqrt(times) * (x - mean)) for x, mean, end in spread)
         return a, b, c, d
 
     return tuple(longer(run) for run in runs)
@@ -181,7 +183,8 @@ def _run(
         redone += lost
         left -= made - lost
     longer = (restart + training) / max(training - left, USEFUL_LEAST * elapsed)
-    return elapsed * longer, LOSSES_MOST * longer, redone * longer, paid * longer
+    last = max(restart, rule.minimum)  # the machine that ends the run is not taken, so nobody forgives it
+    return elapsed * longer, LOSSES_MOST * longer, redone * longer, paid * longer + last
 
 
 def _rank(runs: tuple[_Run, ...], figure: int, share: float) -> float:

@@ -124,11 +124,12 @@ def _grant(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
 def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
     """One attempt at a time goes on for longer, since what it may spend is no longer there for the others.
 
-    None whose price has risen since its request, at which its cost is counted: what it has really spent nobody knows.
+    None under a notice: what is left is its successor's. None whose price has risen since its request, at which its cost is
+    counted: what it has really spent nobody knows.
     """
     for attempt in state.wanted:
         stop_at = later_stop(state, attempt, now)
-        if stop_at is not None and _is_no_dearer(attempt, market):
+        if stop_at is not None and attempt.notice is None and _is_no_dearer(attempt, market):
             return (ev.StopAtMoved(at=now, attempt=attempt.number, stop_at=stop_at),)
     return ()
 

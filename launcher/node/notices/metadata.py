@@ -52,15 +52,15 @@ class MetadataServer:
     ) -> Answer:
         """Raises Unanswered. `held_s`: how long the server was asked to hold its answer back."""
         connection = http.client.HTTPConnection(self._host, self._port)
-        with _Link(time.monotonic() + self._answers_s + held_s) as link:
-            try:
+        try:
+            with _Link(time.monotonic() + self._answers_s + held_s) as link:
                 link.connect((self._host, self._port))
                 connection.sock = link
                 connection.request(method, path, body=body, headers={**headers, "Connection": "close"})
                 with connection.getresponse() as response:
                     found = response.read(ANSWER_BYTES_MAX)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                raise Unanswered(f"{type(error).__name__}: {error}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unanswered(f"{type(error).__name__}: {error}") from error
         return Answer(status=response.status, body=found, headers={name.lower(): value for name, value in response.getheaders()})
 
 

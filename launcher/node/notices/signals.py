@@ -24,11 +24,11 @@ SLURM_ANSWERS_S: Seconds = 2.0  # what an agent's start may wait for a controlle
 
 
 class SignalNotices(NoticeSource):
-    """The sender kills after `grace` market seconds. The signal handler calls `heed`."""
+    """The sender kills after `grace` market seconds, which may be learnt later. The signal handler calls `heed`."""
 
     def __init__(self, utc: Callable[[], Utc], grace: Seconds) -> None:
         self._utc = utc
-        self._grace = grace
+        self.grace = grace
         self._heeded = False
         self._last: Warned | None = None
 
@@ -37,7 +37,7 @@ class SignalNotices(NoticeSource):
 
     def read(self) -> Warned | None:
         if self._heeded and self._last is None:
-            self._last = Warned(ends_at=self._utc() + self._grace, source=SOURCE_SIGTERM, awaited=True)
+            self._last = Warned(ends_at=self._utc() + self.grace, source=SOURCE_SIGTERM, awaited=True)
         return self._last
 
 
