@@ -70,6 +70,7 @@ class Journal:
         self._voided: dict[int, str] = {}
         self._holes: set[int] = set()  # numbers of slots that are Unreadable, void or not
         self._pending: Slot | None = None
+        self._untold: list[Entry] = []  # settled, and what came after could not be read yet
         self._doubted: list[Entry] = []  # sent and not found again; but reads get damaged too, so one may prove to be there
         self._has_read = False
         self._is_open = False
@@ -97,16 +98,17 @@ class Journal:
         read: `open` goes first.
         """
         self._refuse_if_overtaken()
-        settled: list[Entry] = []
         if self._pending is not None:
             if not self._is_open:
                 return []
             mine, found = self._pending, self._settle()
-            settled = [found.entry] if found is mine else []
+            if found is mine:
+                self._untold.append(found.entry)
         fresh = self._read_on()
         if self._is_open:
             self._yield_to_others(fresh)
-        return settled + fresh
+        told, self._untold = [*self._untold, *fresh], []
+        return told
 
     def read(self, start: int = 1) -> list[Entry]:
         """Everything from `start` on, the newest included. What was read once is not read again."""

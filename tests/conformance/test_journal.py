@@ -120,6 +120,29 @@ def test_past_the_deadline_the_record_is_pending_and_the_next_poll_settles_it_wi
     assert told(journal(store).read()) == [Started(who="sup-a"), noted(2), noted(3)]
 
 
+def test_a_settled_record_is_told_though_what_follows_could_not_be_read_at_once() -> None:
+    """Else its writer would decide on a state without it: seed 6689 of the soak."""
+    store = Unreliable()
+    writer = opened(store)
+    store.moods = [LATE, UNHEARD, UNHEARD]
+    with pytest.raises(StoreUnknown):
+        writer.append(noted(2), NOW)
+    store.land()
+    real_get = store.get
+
+    def fail_at_three(key: str, span: object = None) -> bytes:
+        if key == journal_key(3):
+            raise StoreUnknown("no answer")
+        return real_get(key)
+
+    store.get = fail_at_three  # type: ignore[method-assign]
+    with pytest.raises(StoreUnknown):
+        writer.poll()
+    store.get = real_get  # type: ignore[method-assign]
+    assert told(writer.poll()) == [noted(2)]
+    assert writer.poll() == []
+
+
 @pytest.mark.parametrize("bent", [[True] * 2, [True] * 4])
 def test_an_opening_read_back_damaged_and_then_whole_is_our_own(bent: list[bool]) -> None:
     store = Unreliable()
