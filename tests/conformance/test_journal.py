@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -63,22 +64,28 @@ def test_append_returns_the_record_that_readers_will_see(store: ObjectStore) -> 
     assert journal(store).read(start=2) == [record]
 
 
+@contextlib.contextmanager
+def silent_at(store: Unreliable, number: int) -> Iterator[None]:
+    """Nobody can read the record of a number meanwhile."""
+    real_get = store.get
+
+    def get(key: str, span: object = None) -> bytes:
+        if key == journal_key(number):
+            raise StoreUnknown("no answer")
+        return real_get(key)
+
+    store.get = get  # type: ignore[method-assign]
+    yield
+    store.get = real_get  # type: ignore[method-assign]
+
+
 def test_an_outage_while_reading_loses_no_entry() -> None:
     store = Unreliable()
     filled(store, 3)
     reader = journal(store)
-    real_get = store.get
-
-    def fail_at_three(key: str, span: object = None) -> bytes:
-        if key == journal_key(3):
-            raise StoreUnknown("no answer")
-        return real_get(key)
-
-    store.get = fail_at_three  # type: ignore[method-assign]
-    with pytest.raises(StoreUnknown):
+    with silent_at(store, 3), pytest.raises(StoreUnknown):
         reader.poll()
     assert reader.known() == []
-    store.get = real_get  # type: ignore[method-assign]
     assert len(reader.poll()) == 3
     assert len(reader.known()) == 3
 
@@ -128,17 +135,8 @@ def test_a_settled_record_is_told_though_what_follows_could_not_be_read_at_once(
     with pytest.raises(StoreUnknown):
         writer.append(noted(2), NOW)
     store.land()
-    real_get = store.get
-
-    def fail_at_three(key: str, span: object = None) -> bytes:
-        if key == journal_key(3):
-            raise StoreUnknown("no answer")
-        return real_get(key)
-
-    store.get = fail_at_three  # type: ignore[method-assign]
-    with pytest.raises(StoreUnknown):
+    with silent_at(store, 3), pytest.raises(StoreUnknown):
         writer.poll()
-    store.get = real_get  # type: ignore[method-assign]
     assert told(writer.poll()) == [noted(2)]
     assert writer.poll() == []
 
