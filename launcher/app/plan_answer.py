@@ -59,7 +59,7 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
     lines += [f"and {hidden} more; -o json has them all"] if hidden else []
     sentences = [
         *doubts,
-        "P50 and P90: what half and nine of ten runs there do not exceed, with lives as recorded markets have them",
+        *_quantiles(lines[0]),
         f"for {found.work.basis}",
         str(found.made.saving),
         f"policy {found.made.policy}: {found.made.reason}",
@@ -68,6 +68,13 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
         *(f"note: {note}" for note in (*found.made.notes, *found.notes)),
     ]
     return [*lines, *(line for sentence in sentences for line in wrapped(sentence, width))]
+
+
+def _quantiles(head: str) -> list[str]:
+    """What the columns of shares of runs mean, as far as the table has them."""
+    kept = {name: share for name, share in (("P50", "half"), ("P90", "nine of ten")) if name in head.split()}
+    what = f"{' and '.join(kept)}: what {' and '.join(kept.values())} runs there do not exceed"
+    return [f"{what}, with lives as recorded markets have them"] if kept else []
 
 
 def _lettered(found: CloudPlan, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
@@ -130,11 +137,10 @@ def told(found: CloudPlan) -> list[str]:
     outlook = found.outlook
     if outlook is None:
         return []
-    alone = f"unattended: a machine that nobody supervises ends after {show_duration(found.recipe.autostop)}"
     return [
         *([] if outlook.played is None else [str(outlook.played)]),
         outlook.worst,
-        f"{alone}, {show_usd(outlook.unattended_usd)} at most",
+        outlook.unattended,
         *outlook.margins,
         outlook.notice,
         outlook.created,

@@ -84,7 +84,7 @@ def _columns(is_grouped: bool) -> list[Column[Row]]:
         Column(head="$/h", cell=lambda row: dollars(row.total.offer.price), is_right=True),
         Column(head="TAKES", cell=lambda row: show_duration(row.total.estimate.elapsed), rank=1, is_right=True),
         Column(head="RESTARTS", cell=lambda row: f"{row.total.estimate.restarts:.1f}", rank=3, is_right=True),
-        Column(head="TOTAL", cell=lambda row: show_usd(row.total.usd), is_right=True),
+        Column(head="EST. TOTAL", cell=lambda row: show_usd(row.total.usd), is_right=True),
         Column(head="OF", cell=lambda row: str(row.num), rank=5, is_right=True),
     ]
     return [column for column in every if is_grouped or column.head != "OF"]

@@ -429,6 +429,17 @@ def test_on_a_narrow_screen_reasons_stand_below_the_table() -> None:
     assert max(map(len, narrow)) <= 60
 
 
+@pytest.mark.parametrize(("width", "quantiles"), [(50, []), (80, ["P90"]), (200, ["P50", "P90"])])
+def test_quantiles_are_explained_where_the_table_has_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, recipe: Path, width: int, quantiles: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, _, said = answer(capsys, recipe, *JOB).partition("EST. TOTAL")
+    head, _, below = said.partition("\n")
+    assert re.findall(r"P\d0", below) == re.findall(r"P\d0", head) == quantiles
+
+
 def test_neither_skypilot_nor_torch_nor_a_cloud_library_is_imported(recipe: Path) -> None:
     code = (
         f"import sys; from launcher.app.cli import main; main(['plan', {str(recipe)!r}, '--work', '1h', '-o', 'json']);"

@@ -328,6 +328,7 @@ def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytes
     assert "one hour of V100:1" in document["work"]
     assert main([*words]) == 0
     said = capsys.readouterr().out
+    assert "EST. TOTAL" in said, "the plan's word for it"
     assert "8 GPUs for one" in said
     (best,) = [line for line in said.splitlines() if line.endswith("✔")]
     assert "p3.2xlarge" in best

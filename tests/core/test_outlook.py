@@ -34,20 +34,20 @@ def test_the_budget_bounds_the_worst_case():
 def test_a_deadline_bounds_it_by_the_dearest_place_that_is_accepted():
     """20 h of $7 an hour, whatever the plan begins with; with max_hourly_cost that place is none."""
     recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR))
-    made = planned(offers(spot=1.0), offers(on_demand=7.0, at="aws/us-east-2"), recipe=recipe)
+    made = planned(offers(spot=1.0, on_demand=1.5), offers(on_demand=7.0, at="aws/us-east-2"), recipe=recipe)
     assert told(recipe, made=made).worst_usd == pytest.approx(140)
     limited = replace(recipe, resources=replace(recipe.resources, max_hourly_cost=2.0))
-    made = planned(offers(spot=1.0), offers(on_demand=7.0, at="aws/us-east-2"), recipe=limited)
-    assert told(limited, made=made).worst_usd == pytest.approx(20)
+    made = planned(offers(spot=1.0, on_demand=1.5), offers(on_demand=7.0, at="aws/us-east-2"), recipe=limited)
+    assert told(limited, made=made).worst_usd == pytest.approx(30)
 
 
 def test_no_average_of_restarts_is_in_the_worst_case_and_what_one_costs_is_said():
-    """20 h at $1.00, and 500 GB once at $0.09; each restart moves them again. A budget is of machines."""
+    """20 h at $1.50, and 500 GB once at $0.09; each restart moves them again. A budget is of machines."""
     recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR))
     haul = Haul(data=500 * GB, source=Site(cloud="aws", region="us-east-1"))
-    made = planned(offers(spot=1.0, at="gcp/us-central1"), recipe=recipe, haul=haul)
+    made = planned(offers(spot=1.0, on_demand=1.5, at="gcp/us-central1"), recipe=recipe, haul=haul)
     found = told(recipe, haul, made=made)
-    assert found.worst_usd == pytest.approx(20 + 45)
+    assert found.worst_usd == pytest.approx(30 + 45)
     assert "with $45.00 for storage and traffic; each further restart moves bytes for up to $45.00" in found.worst
     limited = told(replace(recipe, policy=Goal(budget=30.0)), haul, made=made)
     assert limited.worst == (
@@ -57,10 +57,24 @@ def test_no_average_of_restarts_is_in_the_worst_case_and_what_one_costs_is_said(
 
 
 def test_without_a_limit_nothing_bounds_it_and_a_machine_left_alone_ends_by_itself():
-    found = told(replace(SAVED, autostop=6 * HOUR))
+    found = told(replace(SAVED, autostop=6 * HOUR), made=planned(offers(spot=1.0, on_demand=1.5)))
     assert found.worst_usd is None
     assert "no bound" in found.worst
-    assert found.unattended_usd == pytest.approx(6.0)
+    assert found.unattended_usd == pytest.approx(9.0)
+    assert found.unattended.endswith("ends after 6.0 h, $9.00 at most")
+
+
+def test_where_no_on_demand_price_is_listed_no_figure_is_called_the_most():
+    """Spot may rise, and what it may rise to nobody has listed."""
+    made = planned(offers(spot=1.0), offers(spot=1.2, on_demand=2.0, at="aws/us-east-2"))
+    found = told(replace(SAVED, autostop=6 * HOUR, policy=Goal(deadline=20 * HOUR)), made=made)
+    assert (found.unattended_usd, found.worst_usd) == (None, None)
+    assert "$6.00 at today's spot price; no on-demand price is listed there" in found.unattended
+    assert "at most" not in found.unattended
+    assert "no bound, since spot may rise where no on-demand price is listed, as in aws us-east-1" in found.worst
+    limited = told(replace(SAVED, policy=Goal(budget=30.0)), made=made)
+    assert limited.worst_usd == 30.0
+    assert "it counts aws us-east-1 at today's spot price" in limited.worst
 
 
 @pytest.mark.parametrize(
@@ -183,8 +197,9 @@ def test_a_very_long_run_is_drawn_less_often():
 
 def test_the_worst_case_is_of_all_nodes():
     recipe = replace(SAVED, policy=Goal(deadline=20 * HOUR), num_nodes=4)
-    assert told(recipe, made=planned(offers(spot=1.0), recipe=recipe)).worst_usd == pytest.approx(4 * 20 * 1.0)
-    assert told(replace(recipe, autostop=6 * HOUR), made=planned(offers(spot=1.0), recipe=recipe)).unattended_usd == 4 * 6.0
+    made = planned(offers(spot=1.0, on_demand=1.5), recipe=recipe)
+    assert told(recipe, made=made).worst_usd == pytest.approx(4 * 20 * 1.5)
+    assert told(replace(recipe, autostop=6 * HOUR), made=made).unattended_usd == 4 * 9.0
 
 
 def test_what_is_never_saved_and_what_no_notice_saves_is_drawn_so():

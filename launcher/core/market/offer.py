@@ -54,6 +54,11 @@ class Offer:
     pace: float = 1.0
     aside: UsdPerHour = 0.0
 
+    @property
+    def is_capped(self) -> bool:
+        """Whether anything holds `price_cap`: where no on-demand price is known it is today's spot price, which may rise."""
+        return self.placement.capacity is Capacity.ON_DEMAND or self.on_demand_price > self.price
+
 
 # How long before the end the clouds warn of it. AWS: EC2 User Guide, Spot Instance interruption notices ("two minutes before").
 # GCP: Compute Engine, Spot VMs, preemption process ("up to 30 seconds"). Azure: Scheduled Events, Preempt (30 seconds at least).

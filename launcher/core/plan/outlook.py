@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.core.checkpoint.rules import keep_rule, save_rule
-from launcher.core.market.offer import Capacity
+from launcher.core.market.offer import Capacity, Offer
 from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.forecast import Spot, Sure, Traffic, forecast
@@ -18,7 +18,7 @@ from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.recipe import Recipe
 from launcher.core.run.billing import rule_of
 from launcher.core.tempo import LAST_SAVE_MARGIN_S
-from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_size, show_usd
+from launcher.units import HOUR, MINUTE, Seconds, Usd, Utc, show_duration, show_rate, show_size, show_usd
 
 Margin = tuple[float | None, float | None]  # of an average run, and of nine of ten
 
@@ -75,14 +75,15 @@ class Outlook:
     the deadline's are of those that are in time; `…_p90` None where not nine of ten are.
 
     `worst_usd`: nothing may cost more but restarts, each of which moves bytes anew; None: nothing bounds it.
-    `unattended_usd`: what a machine costs that nobody supervises until it ends itself. `upload_s`: of one checkpoint; it must be
-    over before the notice is.
+    `unattended_usd`: what a machine costs at most that nobody supervises until it ends itself; None: nothing bounds it.
+    `upload_s`: of one checkpoint; it must be over before the notice is.
     """
 
     played: Played | None
     worst_usd: Usd | None
     worst: str
-    unattended_usd: Usd
+    unattended_usd: Usd | None
+    unattended: str
     deadline_margin: Seconds | None
     deadline_margin_p90: Seconds | None
     budget_margin: Usd | None
@@ -104,8 +105,8 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc, *, is_known: bool 
     if best is None:
         return None
     task = best.task or made.task
-    rate = best.offer.price_cap * recipe.num_nodes
     worst_usd, worst = _worst(recipe, made, now)
+    unattended_usd, unattended = _unattended(recipe, best.offer)
     ends_at, budget = deadline_of(recipe.policy, now), recipe.policy.budget
     played, cost = _played(recipe, made, best, now), best.estimate
     took: Margin = (cost.elapsed, cost.elapsed_p90) if played is None else (played.elapsed, played.done_p90)
@@ -120,7 +121,8 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc, *, is_known: bool 
         played=played,
         worst_usd=worst_usd,
         worst=worst,
-        unattended_usd=rate * recipe.autostop / HOUR,
+        unattended_usd=unattended_usd,
+        unattended=unattended,
         deadline_margin=time[0],
         deadline_margin_p90=time[1],
         budget_margin=money[0],
@@ -216,12 +218,20 @@ def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
     goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
     each = max((c.aside.each_restart for c in made.candidates), default=0.0)
     further = f"; each further restart moves bytes for up to {show_usd(each)}" if each else ""
+    offers = [c.offer for c in made.candidates]
+    rising = next((offer for offer in offers if not offer.is_capped), None)
     if goal.budget is not None:
+        counted = (
+            f"; it counts {rising.placement} at today's spot price, which no listed on-demand price bounds" if rising else ""
+        )
         beside = f"; storage and traffic are billed beside it{further}" if any(c.aside.usd for c in made.candidates) else ""
-        return goal.budget, f"at worst {show_usd(goal.budget)}: policy.budget, where the run pauses{beside}"
+        return goal.budget, f"at worst {show_usd(goal.budget)}: policy.budget, where the run pauses{counted}{beside}"
     if ends_at is None:
         return None, "at worst: no bound, since the recipe has neither policy.budget nor policy.deadline"
-    dearest = _dearest(made) * recipe.num_nodes
+    if rising is not None:
+        where = f"where no on-demand price is listed, as in {rising.placement}"
+        return None, f"at worst: no bound, since spot may rise {where}; policy.budget would be one"
+    dearest = max(offer.price_cap for offer in offers) * recipe.num_nodes
     undisturbed = max(c.aside.undisturbed(c.estimate.restarts) for c in made.candidates)
     usd = dearest * (ends_at - now) / HOUR + undisturbed
     within = f", with {show_usd(undisturbed)} for storage and traffic{further}" if undisturbed or each else ""
@@ -231,8 +241,12 @@ def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
     )
 
 
-def _dearest(made: Plan) -> UsdPerHour:
-    return max(c.offer.price_cap for c in made.candidates)
+def _unattended(recipe: Recipe, offer: Offer) -> tuple[Usd | None, str]:
+    usd = offer.price_cap * recipe.num_nodes * recipe.autostop / HOUR
+    ends = f"unattended: a machine that nobody supervises ends after {show_duration(recipe.autostop)}"
+    if offer.is_capped:
+        return usd, f"{ends}, {show_usd(usd)} at most"
+    return None, f"{ends}, {show_usd(usd)} at today's spot price; no on-demand price is listed there, and nothing else bounds it"
 
 
 def _left(limit: float | None, taken: Margin) -> Margin:
