@@ -257,3 +257,12 @@ def test_a_heartbeat_that_moved_may_be_as_old_as_the_beginning_of_the_look_befor
     assert watch.pulses[1].lived_s == 50.0
     watch = look(watch, seen[1], [state.attempts[1]], 75.0, 1e9)
     assert watch.pulses[1].lived_s == 55.0
+
+
+def test_a_heartbeat_proves_nothing_to_the_books_while_the_cloud_does_not_list_its_machine():
+    state = training_run()
+    watch = Watch()
+    for sequence, instances in enumerate([{1: running(1)}, {1: running(1)}, {}, None, {1: gone(1)}], start=1):
+        seen = Sightings(instances=instances, heartbeats={1: heartbeat(1, sequence)})
+        watch = look(watch, seen, [state.attempts[1]], 10.0 * sequence, 1e9)
+    assert watch.pulses[1].lived_s == 40.0, "since the first look"

@@ -22,7 +22,7 @@ from launcher.observe import Observer
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
-from launcher.sim.timeline import Timeline
+from launcher.sim.timeline import Dismissed, Timeline
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
 from launcher.supervisor import seal
 from launcher.units import HOUR, MINUTE, Seconds
@@ -102,6 +102,24 @@ def test_a_machine_that_no_look_found_listed_and_that_claimed_was_not_free():
     state = sim.run()
     assert sim.cloud.dollars() > CENT
     assert_the_books_hold(sim, state)
+
+
+def test_the_heartbeat_of_a_machine_that_the_cloud_no_longer_lists_is_no_proof_that_it_is_billed():
+    """Seed 7351: it was taken while nobody looked, went on as a zombie, and was in the books for as long as it spoke."""
+    sim = ForgetfulSim(trace=FixedTrace(up=65 * MINUTE, down=MINUTE, notice=lambda place, k: False))
+    sim.cloud.plan_start = lambda name, spec: Start(comes_back_after=2 * MINUTE)
+    with pytest.raises(Dismissed):
+        sim.run(killed_when_it_missed_a_machine)
+    sim.timeline.pass_until(sim.timeline.now + 3 * MINUTE)
+    state = sim.run()
+    assert [agent.was_woken for agent in sim.cloud.instances["r-inc-1"].agents] == [True]
+    assert attempt_cost(state.attempts[1], sim.timeline.now, 1).high > sim.cloud.bill_of(sim.cloud.instances["r-inc-1"]) + CENT
+    assert_the_books_hold(sim, state)
+
+
+def killed_when_it_missed_a_machine(event: ev.Event, state: RunState) -> None:
+    if isinstance(event, ev.InstanceMissed):
+        raise Dismissed("its process was killed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
 
 
 def _lived_until(attempt: Attempt, watch: Watch, now: Utc) -> Utc:
-    """The last instant at which it was certainly up, by our own clock: what a look finds may have ended long before."""
+    """The last instant at which it was certainly up and billed, by our clock: what a look finds may have ended long before."""
     lived_s = _pulse(watch, attempt).lived_s
     since = attempt.requested_at if attempt.billed_from is None else attempt.billed_from
     return min(now, since if lived_s is None else max(since, now - lived_s))

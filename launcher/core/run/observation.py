@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import Claim, ExitReport, Heartbeat, Notice, Request
-from launcher.core.instance import InstanceStatus
+from launcher.core.instance import InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
 from launcher.core.run.state import Attempt
 from launcher.units import Seconds, Step
@@ -50,7 +50,7 @@ class Pulse:
     watched_s: Seconds = 0.0  # since we first looked at it
     unwanted_s: Seconds = 0.0  # since we first saw it unwanted
     absent_s: Seconds | None = None  # since a poll that answered did not list it; None where the newest one did
-    lived_s: Seconds | None = None  # since the look after which its heartbeat moved last: then it lived; None: never seen to
+    lived_s: Seconds | None = None  # since a look after which its heartbeat moved and the cloud listed it: then it lived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +107,28 @@ def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: _Elapse
     if old is None:
         return Pulse(heartbeat=beat, absent_s=_absent(None, seen, attempt, 0.0))
     has_moved = beat is not None and (old.heartbeat is None or beat.sequence > old.heartbeat.sequence)
+    is_proven = has_moved and old.heartbeat is not None and _is_up(seen, attempt)
     return Pulse(
         heartbeat=beat if has_moved else old.heartbeat,
         still_s=0.0 if has_moved else old.still_s + passed,
         watched_s=old.watched_s + passed,
         unwanted_s=old.unwanted_s + passed if attempt.unwanted_at is not None else 0.0,
         absent_s=_absent(old.absent_s, seen, attempt, polled),
-        lived_s=_lived(old, has_moved, elapsed),
+        lived_s=_lived(old, is_proven, elapsed),
     )
 
 
-def _lived(old: Pulse, has_moved: bool, elapsed: _Elapsed) -> Seconds | None:
+def _lived(old: Pulse, is_proven: bool, elapsed: _Elapsed) -> Seconds | None:
     """A heartbeat that moved was written after the look before began to read: what moved may have ended since."""
-    if has_moved and old.heartbeat is not None:
+    if is_proven:
         return elapsed.since_reading
     return None if old.lived_s is None else old.lived_s + elapsed.since_look
+
+
+def _is_up(seen: Sightings, attempt: Attempt) -> bool:
+    """By the cloud's list. What speaks without being on it is a machine that nobody bills, or of which nobody knows who does."""
+    status = None if seen.instances is None else seen.instances.get(attempt.number)
+    return status is not None and status.phase not in (InstancePhase.FAILED, InstancePhase.GONE)
 
 
 def _absent(before: Seconds | None, seen: Sightings, attempt: Attempt, polled: Seconds) -> Seconds | None:
