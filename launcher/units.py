@@ -5,6 +5,7 @@ Names are aliases, not wrappers: arithmetic stays plain, the signature says the 
 
 import math
 import re
+from datetime import UTC, datetime
 
 Seconds = float
 Utc = float  # seconds since 1970-01-01 UTC; in a rehearsal, on the rehearsed clock
@@ -68,6 +69,11 @@ def show_duration(seconds: Seconds) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} d"
+
+
+def show_instant(at: Utc) -> str:
+    """An instant as a person reads it: "2026-11-03 14:05 UTC"."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def show_usd(usd: Usd) -> str:

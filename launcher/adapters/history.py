@@ -136,7 +136,7 @@ class History:
         after = fold(before, event)
         if isinstance(event, ev.PlanMade):
             self.plan = event.plan
-            self.market = replace(self.market, places={**event.seed, **self.market.places})
+            self.market = replace(self.market, places={**event.seed, **self.market.places}, quotas=event.quotas)
         if before is not None and after is not None:
             for sighting in (learnt(before, event), learnt_at_end(before, after, event)):
                 if sighting is not None:

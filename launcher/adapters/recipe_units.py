@@ -30,7 +30,7 @@ def plain(hint: Any, metadata: Mapping[str, Any], value: Json) -> Json:
 
 
 def _bounded(number: float, metadata: Mapping[str, Any], example: str) -> float:
-    if not number > metadata["above"]:
+    if "above" in metadata and not number > metadata["above"]:
         raise ValueError(f"write more than {metadata['above']}, such as {example}")
     return number
 

@@ -11,6 +11,7 @@ from launcher.app.answer import moment
 from launcher.app.cloud_plans import CloudPlan
 from launcher.app.columns import UNKNOWN, Column, explained, wrapped
 from launcher.app.pricing import age
+from launcher.app.pricing_totals import withheld_json, withheld_lines
 from launcher.app.show import untagged
 from launcher.codec import Json, encode
 from launcher.core.market.offer import Capacity
@@ -60,6 +61,7 @@ def plan_lines(found: CloudPlan, *, width: int | None = None) -> list[str]:
     sentences = [
         *doubts,
         *_quantiles(lines[0]),
+        *withheld_lines(found.made.withheld, found.at),
         f"for {found.work.basis}",
         str(found.made.saving),
         f"policy {found.made.policy}: {found.made.reason}",
@@ -176,6 +178,7 @@ def plan_json(found: CloudPlan) -> dict[str, Json]:
         _candidate_json(rank, c) | {"doubts": [doubt.name.lower() for doubt in found.doubts_of(c.offer.placement)]}
         for rank, c in enumerate(found.made.candidates, start=1)
     ]
+    raw["withheld"] = [withheld_json(one) for one in found.made.withheld]
     return {
         "schema_version": 1,
         "recipe": found.recipe.name,

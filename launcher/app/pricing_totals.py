@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from launcher.app.answer import moment
 from launcher.app.columns import Column, explained, wrapped
 from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of, place_json
 from launcher.codec import Json
 from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.plan.candidates import Candidate
+from launcher.core.plan.quotas import Withheld
 from launcher.core.plan.shopping import DURABLE_S, STALL_S
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul
 from launcher.core.plan.work import UTILIZATION, Work
 from launcher.core.run.view import RESTART_UNMEASURED_S
-from launcher.units import HOUR, show_duration, show_usd
+from launcher.units import HOUR, Utc, show_duration, show_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,35 @@ def unpriced(haul: Haul) -> list[str]:
         "nothing for checkpoints, whose size nobody knows": haul.state is None and haul.data is not None,
     }
     return [words for words, is_missing in missing.items() if is_missing]
+
+
+QUOTAS_SHOWN = 3
+
+
+def withheld_lines(found: Sequence[Withheld], now: Utc) -> list[str]:
+    """What quotas that were refused keep from the job, the cheapest first."""
+    hidden = len(found) - QUOTAS_SHOWN
+    more = (
+        [f"left out: what {hidden} more quota{' keeps' if hidden == 1 else 's keep'}; -o json has them all"] if hidden > 0 else []
+    )
+    return [*(one.told(now) for one in found[:QUOTAS_SHOWN]), *more]
+
+
+def withheld_json(one: Withheld) -> dict[str, Json]:
+    refusal = one.refusal
+    return {
+        "why": "quota",
+        "cloud": refusal.cloud,
+        "region": refusal.region,
+        "accelerator": refusal.accelerator,
+        "accelerators": refusal.gpus,
+        "capacity": refusal.capacity.value,
+        "refused_at": moment(refusal.refused_at),
+        "again_at": moment(one.again_at),
+        "remedy": one.remedy,
+        "num_places": one.num_places,
+        "total_usd": round(one.usd, 4),
+    }
 
 
 _AGAINST: Column[Row] = Column(head="AGAINST IT", cell=lambda row: row.total.why or "✔", rank=4)

@@ -12,6 +12,7 @@ from launcher.codec import Json
 from launcher.units import HOUR, MINUTE, Seconds, Step, Usd, UsdPerHour, Utc, parse_duration
 
 DURATION = {"unit": "duration", "above": 0}
+ANY_DURATION = {"unit": "duration"}
 USD = {"unit": "usd", "above": 0}
 COUNT = {"unit": "count", "least": 0}
 DERIVED = {"unit": "derived"}  # set while reading, from another key
@@ -63,6 +64,7 @@ class Goal:
 class RetrySpec:
     preemption: int | None = field(default=None, metadata=COUNT)  # None = unlimited
     capacity: Seconds = field(default=6 * HOUR, metadata=DURATION)  # how long to look for a machine before giving up
+    quota: Seconds = field(default=24 * HOUR, metadata=ANY_DURATION)  # how long nothing is asked that a region's quota refused
     error: int = field(default=2, metadata=ANY_COUNT)
     same_checkpoint: int = field(default=2, metadata=AT_LEAST_ONE)
 

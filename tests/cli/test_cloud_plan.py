@@ -51,6 +51,10 @@ JOB = ("--work", "10h", "--state", "14GB", "--data", "500GB@aws/us-east-1", "--s
 
 @pytest.fixture(autouse=True)
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return written(tmp_path, monkeypatch)
+
+
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe and the one list of prices that there is; a home of nobody."""
     lines = [f"{i},{gpu},{n},8.0,61.0,,{od},{spot},{region},{zone},x86_64" for i, gpu, n, od, spot, region, zone in ROWS]
     monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws="\n".join((lists.AWS, *lines, "")))))

@@ -127,6 +127,12 @@ def test_auto_takes_any_gpu_that_is_large_enough() -> None:
     assert faults(recipe(), offer("K80")) == ("it has K80:1, not a GPU whose memory is known",)
 
 
+def test_of_several_wishes_for_a_gpu_any_will_do_and_a_machine_is_used_as_far_as_one_goes():
+    program = replace(recipe(), trainer=None, run="x", resources=Resources(accelerators=("A100:8", "A100:1")))
+    assert [accelerators_needed(program, offer("A100", count).placement) for count in (1, 4, 8, 16)] == [1, 1, 8, 8]
+    assert faults(program, offer("A100", 1)) == ()
+
+
 def test_lines_say_what_is_needed_and_who_is_too_small() -> None:
     assert size_lines(recipe(**LARGE, batch_size=4), ["T4", "A100", "T4", "A10G", "K80"]) == [
         "training needs 38 GB of GPU memory (18.0 of state, 12.5 of activations)",

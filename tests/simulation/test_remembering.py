@@ -8,6 +8,7 @@ import pytest
 from launcher.app.remembering import Remembering, memory_of, memory_path
 from launcher.core.market.belief import MarketView
 from launcher.core.market.lives import Lesson, Outcome, learnt, seed
+from launcher.core.market.offer import Offer
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.planner import plan
 from launcher.core.policy.catalog import POLICIES
@@ -17,7 +18,7 @@ from launcher.core.run.state import RunState
 from launcher.errors import LaunchError
 from launcher.sim.trainer import Pace
 from launcher.sim.world import START
-from launcher.units import HOUR
+from launcher.units import HOUR, Seconds
 from tests.simulation.worlds import OFFERS, FixedTrace, Sim, recipe
 
 LONG = 12_000  # steps of a second each
@@ -97,31 +98,46 @@ def test_a_rehearsal_leaves_no_trace_in_the_memory(tmp_path: Path) -> None:
     assert not memory_path(tmp_path).exists()
 
 
+def refused(offer: Offer, *, ago: Seconds, why: str) -> Lesson:
+    return Lesson(
+        run="before",
+        incarnation="b",
+        attempt=1,
+        at=START - ago,
+        placement=offer.placement,
+        outcome=Outcome.REFUSED,
+        why=why,
+    )
+
+
 def started(seen: MarketView) -> Sim:
     """A run whose start was journaled with what runs before it met."""
     sim = Sim(trace=FixedTrace(up=100 * HOUR))
     task = Task(work=HOUR, restart_cost=60.0, stall=1.0, durable=5.0)
     made = plan(recipe(), OFFERS, task, seen, POLICIES["spot"](), START)
-    sim.open().append(ev.PlanMade(at=START, plan=made, seed=seen.places))
+    sim.open().append(ev.PlanMade(at=START, plan=made, seed=seen.places, quotas=seen.quotas))
     return sim
 
 
 def test_a_new_run_does_not_begin_where_the_one_before_it_was_just_refused() -> None:
     cheapest, second, *_ = OFFERS
     assert started(MarketView()).run().attempts[1].offer.placement == cheapest.placement
-    refusal = Lesson(
-        run="before",
-        incarnation="b",
-        attempt=1,
-        at=START - 60,
-        placement=cheapest.placement,
-        outcome=Outcome.REFUSED,
-        why="quota",
-    )
+    refusal = refused(cheapest, ago=60, why="capacity")
     sim = started(seed([refusal], START))
     assert sim.run().attempts[1].offer.placement == second.placement
     assert sim.history.plan is not None
     assert sim.history.plan.chosen is not None
     assert sim.history.plan.chosen.offer.placement == second.placement, "as its plan said"
     later = started(seed([replace(refusal, at=START - 2 * HOUR)], START))
+    assert later.run().attempts[1].offer.placement == cheapest.placement
+
+
+def test_a_new_run_asks_for_no_quota_that_its_plan_left_out_until_it_is_time() -> None:
+    """Whatever has cooled down: the quota is of the region, so of its other zone too."""
+    cheapest, same_region, elsewhere, *_ = OFFERS
+    sim = started(seed([refused(cheapest, ago=2 * HOUR, why="quota")], START))
+    assert sim.run().attempts[1].offer.placement == elsewhere.placement
+    assert sim.history.plan is not None
+    assert not {cheapest, same_region} & {c.offer for c in sim.history.plan.candidates}
+    later = started(seed([refused(cheapest, ago=25 * HOUR, why="quota")], START))
     assert later.run().attempts[1].offer.placement == cheapest.placement

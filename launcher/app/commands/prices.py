@@ -82,9 +82,10 @@ def _for(args: argparse.Namespace, listings: list[Listing], index: PriceIndex) -
     """By the cost to finish. What a recipe needs to be read is loaded here only."""
     from launcher.adapters import recipe_file
     from launcher.app.experience import experience
-    from launcher.app.pricing_totals import assumptions, total_json, total_lines
+    from launcher.app.pricing_totals import assumptions, total_json, total_lines, withheld_json, withheld_lines
     from launcher.app.pricing_totals import grouped as grouped_totals
-    from launcher.core.plan.shopping import haul_of, offers_of, totals
+    from launcher.core.plan.limits import standing
+    from launcher.core.plan.shopping import haul_of, offers_of, totals, unasked
     from launcher.core.plan.sizing import size_lines
     from launcher.core.plan.work import work_of
 
@@ -97,22 +98,30 @@ def _for(args: argparse.Namespace, listings: list[Listing], index: PriceIndex) -
         unlisted((cloud for cloud in CLOUDS if any(cloud == named.partition("/")[0] for named in recipe.resources.infra)), index),
     )
     now = time.time()
-    lives = experience(Path(args.home), now).lives
-    found = grouped_totals(
-        totals(recipe, work, haul, (offer for listing in listings for offer in offers_of(listing.quote, lives))), _group(args)
-    )
+    known = experience(Path(args.home), now)
+    quotas = standing(recipe, known.market.quotas, now)
+    offers = [offer for listing in listings for offer in offers_of(listing.quote, known.lives)]
+    found = grouped_totals(totals(recipe, work, haul, offers, quotas), _group(args))
+    kept = unasked(recipe, work, haul, offers, quotas)
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
     if not found:
-        raise NoCapacity("; ".join(["nothing on the price lists fits the recipe", *sizes]))
+        raise NoCapacity("; ".join(["nothing on the price lists fits the recipe", *sizes, *withheld_lines(kept, now)]))
     totalled = [total_json(row) for row in found]
     if args.output == "csv":
         _print_csv(list(totalled[0]), totalled)
         return 0
     clouds = {row.total.offer.placement.cloud for row in found}
     used = {listing.source.number: listing.source for listing in listings if listing.quote.cloud in clouds}
-    document = {"recipe": recipe.name, "work": work.basis, "assumed": assumptions(haul), "totals": totalled, "memory": sizes}
+    document = {
+        "recipe": recipe.name,
+        "work": work.basis,
+        "assumed": assumptions(haul),
+        "totals": totalled,
+        "memory": sizes,
+        "withheld": [withheld_json(one) for one in kept],
+    }
     lines = total_lines(found, work, haul)
-    lines += [line for text in (*sizes, *list_lines(used.values(), now)) for line in wrapped(text)]
+    lines += [line for text in (*withheld_lines(kept, now), *sizes, *list_lines(used.values(), now)) for line in wrapped(text)]
     print_answer(args, {**document, "lists": [list_json(known) for _, known in sorted(used.items())]}, lines)
     return 0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from launcher.core.market.offer import Offer
+from launcher.core.market.quota import Refusals
 from launcher.core.market.trace import FOREVER
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, Seconds, Utc
@@ -34,10 +35,11 @@ class PlaceLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRefused:
-    """A place had no capacity or quota for us."""
+    """A place had no machine for us; `why` in a word: "capacity", "quota", …"""
 
     at: Utc
     place: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ class PlaceBelief:
     """Of one place: failures since it last held, when it may be tried again, and the lives seen."""
 
     failures: int = 0
+    why: str = ""  # of the newest failure: "preempted", "capacity", …
     cools_until: Utc = 0.0
     lost_at: Utc | None = None
     num_preemptions: int = 0
@@ -68,11 +71,12 @@ _UNTRIED = PlaceBelief()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
-    """What we believe now. `offers` as last sighted; `places` by `Placement.place`."""
+    """What we believe now. `offers` as last sighted; `places` by `Placement.place`; `quotas` refused before this run began."""
 
     offers: tuple[Offer, ...] = ()
     sighted_at: Utc = 0.0
     places: dict[str, PlaceBelief] = field(default_factory=dict)
+    quotas: Refusals = ()
 
 
 # An hour of survival cuts the hazard to a third (see trace.py): a place that held so long was not a bad choice.
@@ -90,8 +94,8 @@ def update(view: MarketView, sighting: Sighting) -> MarketView:
             return replace(view, offers=offers, sighted_at=at)
         case PlaceLost():
             return _with_place(view, sighting.place, _after_loss(belief_of(view, sighting.place), sighting))
-        case PlaceRefused(at=at, place=place):
-            return _with_place(view, place, _after_failure(belief_of(view, place), at))
+        case PlaceRefused(at=at, place=place, why=why):
+            return _with_place(view, place, _after_failure(belief_of(view, place), at, why))
         case PlaceHeld(place=place, life=life):
             old = belief_of(view, place)
             held = replace(old, failures=0, cools_until=0.0, life_seen=old.life_seen + life)
@@ -143,16 +147,16 @@ def _with_place(view: MarketView, place: str, belief: PlaceBelief) -> MarketView
 def _after_loss(old: PlaceBelief, lost: PlaceLost) -> PlaceBelief:
     counted = replace(old, failures=0) if lost.life >= LONG_LIFE else old
     return replace(
-        _after_failure(counted, lost.at),
+        _after_failure(counted, lost.at, "preempted"),
         lost_at=lost.at,
         num_preemptions=old.num_preemptions + 1,
         life_seen=old.life_seen + lost.life,
     )
 
 
-def _after_failure(old: PlaceBelief, at: Utc) -> PlaceBelief:
+def _after_failure(old: PlaceBelief, at: Utc, why: str) -> PlaceBelief:
     """One failure more."""
-    return replace(old, failures=old.failures + 1, cools_until=max(old.cools_until, at + cooldown(old.failures)))
+    return replace(old, failures=old.failures + 1, why=why, cools_until=max(old.cools_until, at + cooldown(old.failures)))
 
 
 def cooldown(failures: int) -> Seconds:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from math import log
 from statistics import median
 
+from launcher.core.instance import FailureKind
 from launcher.core.market.belief import (
     GANG_POWER,
     PRIOR_LIVES,
@@ -33,6 +34,7 @@ from launcher.core.market.belief import (
     update,
 )
 from launcher.core.market.offer import Capacity, Placement
+from launcher.core.market.quota import Refusals, after_another_answer, after_refusal
 from launcher.core.market.trace import FOREVER
 from launcher.units import HOUR, Seconds, Utc, show_duration
 
@@ -190,12 +192,12 @@ def _weight(lesson: Lesson, now: Utc) -> float:
 
 
 def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
-    """The view that a new run starts from: places that cool down from what they did to the runs before it.
+    """The view that a new run starts from: places that cool down from what they did to the runs before it, and quotas refused.
 
     By the rules for a run's own sightings. Lives are not in it: they are in the offers, by `Lives.mean`, and would count twice.
     """
-    view = MarketView()
-    for lesson in sorted(lessons, key=lambda one: one.at):
+    view, told = MarketView(), sorted(lessons, key=lambda one: one.at)
+    for lesson in told:
         place, life = lesson.placement.place, lesson.life or 0.0
         at = min(lesson.at, now)  # a clock far ahead would block the place until then
         match lesson.outcome:
@@ -204,9 +206,21 @@ def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
             case Outcome.HELD:
                 view = update(view, PlaceHeld(at=at, place=place, life=life))
             case Outcome.REFUSED:
-                view = update(view, PlaceRefused(at=at, place=place))
+                view = update(view, PlaceRefused(at=at, place=place, why=lesson.why))
     cooling = {place: belief for place, belief in view.places.items() if is_cooling(view, place, now)}
-    return MarketView(places={place: replace(belief, num_preemptions=0, life_seen=0.0) for place, belief in cooling.items()})
+    places = {place: replace(belief, num_preemptions=0, life_seen=0.0) for place, belief in cooling.items()}
+    return MarketView(places=places, quotas=_quotas(told, now))
+
+
+def _quotas(told: list[Lesson], now: Utc) -> Refusals:
+    """Those whose refusal was the last that was heard of them. Where nobody could be reached, nothing was heard."""
+    known: Refusals = ()
+    for lesson in told:
+        if lesson.why == FailureKind.QUOTA.value:
+            known = after_refusal(known, lesson.placement, lesson.num_nodes, min(lesson.at, now))
+        elif lesson.why != FailureKind.UNREACHABLE.value:
+            known = after_another_answer(known, lesson.placement, lesson.num_nodes)
+    return known
 
 
 def paces(lessons: Iterable[Lesson], program: str, num_nodes: int) -> dict[str, float]:

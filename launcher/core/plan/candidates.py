@@ -23,6 +23,14 @@ TaskAt = Callable[[Offer], Task]  # the job's times in a place
 TELLING = 1.15  # a difference in hours that is worth a word
 MOST = 0.5  # of a difference, which is then called by its name
 NO_AS_MUCH = 1.005  # below it two totals are alike in print
+_LATELY = {  # what a place did to us that cools down
+    "preempted": "took a machine lately, ",
+    "capacity": "had no capacity lately, ",
+    "quota": "refused the quota lately, ",
+    "unreachable": "could not be reached lately, ",
+    "silent": "had a silent machine lately, ",
+    "killed": "had a machine killed lately, ",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +154,8 @@ def _obstacle(c: Candidate, best: Candidate | None, view: MarketView, policy: st
         return f"not what the policy {policy} takes first"
     place = c.offer.placement.place
     if is_cooling(view, place, now):
-        return f"cools down for {show_duration(belief_of(view, place).cools_until - now)}"
+        belief = belief_of(view, place)
+        return f"{_LATELY.get(belief.why, '')}cools down for {show_duration(belief.cools_until - now)}"
     return f"not what the policy {policy} takes first" if c.usd < best.usd else ""
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.core.market.offer import Capacity, Offer, Placement
+from launcher.core.market.quota import QuotaRefusal, Refusals
 from launcher.core.plan.sizing import count_for, lacking_gib, show_memory, show_wish, too_small
 from launcher.core.recipe import AUTO, Recipe, memory_named
-from launcher.units import Usd, UsdPerHour, show_rate
+from launcher.units import Usd, UsdPerHour, Utc, show_instant, show_rate
 
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
 DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
+ASK_AGAIN = "retry.quota=0s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +50,25 @@ def wanted_accelerators(recipe: Recipe) -> tuple[str, ...]:
 
 
 def accelerators_needed(recipe: Recipe, placement: Placement) -> int | None:
-    """How many of the placement's GPUs the recipe asks for; None where it asks for other ones."""
-    counts = (count_for(wish, placement.accelerator) for wish in wanted_accelerators(recipe))
-    return next((count for count in counts if count is not None), None)
+    """How many of the placement's GPUs the recipe asks for, of several wishes as many as it has; None for none of them."""
+    asked = (count_for(wish, placement.accelerator) for wish in wanted_accelerators(recipe))
+    counts = [count for count in asked if count is not None]
+    return max((count for count in counts if count <= placement.accelerators), default=min(counts, default=None))
 
 
-def faults(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
-    """Everything that keeps `recipe` from accepting `offer`; () where it does."""
+def standing(recipe: Recipe, refused: Refusals, now: Utc) -> Refusals:
+    """The quotas that are not asked for again yet."""
+    return tuple(one for one in refused if now < one.refused_at + recipe.retry.quota)
+
+
+def lacking_quota(recipe: Recipe, placement: Placement, quotas: Refusals) -> QuotaRefusal | None:
+    """The newest of the standing `quotas` that keeps the recipe from a place."""
+    refused = (one for one in quotas if one.covers(placement, recipe.num_nodes))
+    return max(refused, key=lambda one: one.refused_at, default=None)
+
+
+def faults(recipe: Recipe, offer: Offer, quotas: Refusals = ()) -> tuple[str, ...]:
+    """Everything that keeps `recipe` from accepting `offer`; () where it does. `quotas`: the standing ones."""
     checks = (
         _hardware_fault(recipe, offer.placement),
         too_small(recipe, offer.placement.accelerator),
@@ -62,12 +76,13 @@ def faults(recipe: Recipe, offer: Offer) -> tuple[str, ...]:
         _residency_fault(recipe, offer.placement),
         _capacity_fault(recipe, offer.placement),
         _price_fault(recipe, offer),
+        _quota_fault(recipe, offer.placement, quotas),
     )
     return tuple(fault for fault in checks if fault)
 
 
-def accepted(recipe: Recipe, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
-    return tuple(o for o in offers if not faults(recipe, o))
+def accepted(recipe: Recipe, offers: tuple[Offer, ...], quotas: Refusals = ()) -> tuple[Offer, ...]:
+    return tuple(o for o in offers if not faults(recipe, o, quotas))
 
 
 def is_too_dear(recipe: Recipe, offer: Offer) -> bool:
@@ -76,17 +91,19 @@ def is_too_dear(recipe: Recipe, offer: Offer) -> bool:
     return limit is not None and offer.price > limit
 
 
-def nearest_miss(recipe: Recipe, offers: tuple[Offer, ...], usd: Callable[[Offer], Usd] | None = None) -> Miss | None:
-    """Where the job could run but for price or capacity, else whatever has the fewest faults; of those the cheapest, by `usd` to
-    finish there or by the hour.
+def nearest_miss(
+    recipe: Recipe, offers: tuple[Offer, ...], usd: Callable[[Offer], Usd] | None = None, quotas: Refusals = ()
+) -> Miss | None:
+    """Where the job could run but for price, capacity or quota, else whatever has the fewest faults; of those the cheapest, by
+    `usd` to finish there or by the hour.
     """
-    faulty = {o: found for o in offers if (found := faults(recipe, o))}
+    faulty = {o: found for o in offers if (found := faults(recipe, o, quotas))}
     clouds = {text.partition("/")[0] for text in recipe.resources.infra}
     distances = {o: _distance(recipe, o, len(found), clouds) for o, found in faulty.items()}
     nearest = min(distances.values(), default=None)
     near = [o for o, distance in distances.items() if distance == nearest]
     best = min(near, key=lambda o: (usd(o) if usd else o.price, o.price, o.placement.place), default=None)
-    return None if best is None else Miss(offer=best, faults=faulty[best], concession=_concession(recipe, best))
+    return None if best is None else Miss(offer=best, faults=faulty[best], concession=_concession(recipe, best, quotas))
 
 
 def _distance(recipe: Recipe, offer: Offer, num_faults: int, clouds: set[str]) -> tuple[bool, float, int, bool]:
@@ -95,8 +112,9 @@ def _distance(recipe: Recipe, offer: Offer, num_faults: int, clouds: set[str]) -
     return not could_run(recipe, p), lacking_gib(recipe, p.accelerator), num_faults, bool(clouds) and p.cloud not in clouds
 
 
-def _concession(recipe: Recipe, offer: Offer) -> str:
+def _concession(recipe: Recipe, offer: Offer, quotas: Refusals) -> str:
     p = offer.placement
+    lacking = lacking_quota(recipe, p, quotas)
     parts = (
         (_hardware_fault(recipe, p), f"{p.accelerator}:{p.accelerators} in resources.accelerators"),
         (_infra_fault(recipe, p), f"{p.cloud}/{p.region} in resources.infra"),
@@ -106,7 +124,12 @@ def _concession(recipe: Recipe, offer: Offer) -> str:
     )
     allowed = " and ".join(allowed for fault, allowed in parts if fault)
     larger = "make the training smaller" if recipe.resources.accelerators == (AUTO,) else "write resources.accelerators=auto"
-    return " and ".join(step for step in (allowed and f"allow {allowed}", lacking_gib(recipe, p.accelerator) and larger) if step)
+    steps = (
+        allowed and f"allow {allowed}",
+        lacking_gib(recipe, p.accelerator) and larger,
+        lacking and f"get a quota of {lacking} or write {ASK_AGAIN}",
+    )
+    return " and ".join(step for step in steps if step)
 
 
 def _enough(rate: UsdPerHour) -> UsdPerHour:
@@ -169,6 +192,13 @@ def _price_fault(recipe: Recipe, offer: Offer) -> str | None:
     alike = show_rate(offer.price) == show_rate(limit)
     price = f"${offer.price:.6g}/h" if alike else show_rate(offer.price)
     return f"its {price} is above resources.max_hourly_cost {show_rate(limit)}"
+
+
+def _quota_fault(recipe: Recipe, placement: Placement, quotas: Refusals) -> str | None:
+    lacking = lacking_quota(recipe, placement, quotas)
+    if lacking is None:
+        return None
+    return f"{lacking.cloud} refused a quota of {lacking} at {show_instant(lacking.refused_at)}"
 
 
 # Regions named for Europe where EU law does not hold: London, Zurich.

@@ -6,17 +6,19 @@ and the run go to another.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from launcher.core.checkpoint.rules import save_rule
 from launcher.core.contract import SaveRule
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Capacity, Offer
+from launcher.core.market.quota import Refusals
 from launcher.core.plan.candidates import Candidate, TaskAt, costed, interval_of, ranked
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.goal import enough_money, enough_time, lateness, least_usd, reserved, show_least
-from launcher.core.plan.limits import accepted, allowed_capacities, could_run, nearest_miss
+from launcher.core.plan.limits import accepted, allowed_capacities, could_run, nearest_miss, standing
+from launcher.core.plan.quotas import Withheld, withheld
 from launcher.core.plan.sizing import lacking_gib
 from launcher.core.plan.transfer import Haul
 from launcher.core.policy.base import Move, Phase, Policy, RunView
@@ -72,6 +74,7 @@ class Plan:
     on_demand_usd: Usd | None
     nearest_miss: str | None  # where nothing fits: the offer with the least wrong, and what that is
     notes: tuple[str, ...]
+    withheld: tuple[Withheld, ...] = ()  # by quotas that were refused
 
     @property
     def chosen(self) -> Candidate | None:
@@ -95,7 +98,12 @@ def plan(
     `haul` None: nothing is paid for beside machines. `is_known`: whether the work is. Where places differ in their hours, the
     policy is shown what `in_reach` leaves of them.
     """
-    view = replace(view, offers=accepted(recipe, offers), sighted_at=now)
+    quotas = standing(recipe, view.quotas, now)
+    view = replace(view, offers=accepted(recipe, offers, quotas), sighted_at=now)
+
+    def usd(offer: Offer) -> Usd:
+        return costed(recipe, view, (offer,), task, haul)[0].usd
+
     found = costed(recipe, view, view.offers, task, haul)
     ends_at = None if isinstance(task, Task) or not is_known else deadline_of(recipe.policy, now)
     shown = found if ends_at is None else in_reach(found, ends_at - now)
@@ -115,8 +123,9 @@ def plan(
         saving=_saving(recipe, reference, best.life if best else HOUR),
         on_demand_price=on_demand_price(recipe, offers),
         on_demand_usd=_on_demand_usd(recipe, offers, task),
-        nearest_miss=None if candidates else _miss(recipe, offers, view, task, haul),
+        nearest_miss=None if candidates else _miss(recipe, offers, quotas, usd),
         notes=_notes(recipe, reference, best),
+        withheld=withheld(recipe, offers, quotas, usd),
     )
 
 
@@ -153,13 +162,9 @@ def _compared(c: Candidate, reference: Task) -> Offer:
     return replace(c.offer, pace=reference.work / c.task.work, aside=c.aside.usd / (reference.work / HOUR))
 
 
-def _miss(recipe: Recipe, offers: tuple[Offer, ...], view: MarketView, task: Task | TaskAt, haul: Haul | None) -> str | None:
+def _miss(recipe: Recipe, offers: tuple[Offer, ...], quotas: Refusals, usd: Callable[[Offer], Usd]) -> str | None:
     """The nearest offer that does not fit, and what it would cost to let it."""
-
-    def usd(offer: Offer) -> Usd:
-        return costed(recipe, view, (offer,), task, haul)[0].usd
-
-    miss = nearest_miss(recipe, offers, usd)
+    miss = nearest_miss(recipe, offers, usd, quotas)
     if miss is None:
         return None
     fits_then = not lacking_gib(recipe, miss.offer.placement.accelerator)

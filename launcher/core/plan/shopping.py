@@ -12,10 +12,12 @@ from launcher.core.market.belief import MarketView
 from launcher.core.market.chips import CHIPS
 from launcher.core.market.lives import PRIOR, Lives
 from launcher.core.market.offer import NOTICE_LEAD, Capacity, Offer, Placement
+from launcher.core.market.quota import Refusals
 from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.candidates import Candidate, TaskAt, by_total, costed
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.limits import accelerators_needed, accepted
+from launcher.core.plan.quotas import Withheld, withheld
 from launcher.core.plan.sizing import footprint_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site
 from launcher.core.plan.work import Work, is_ours, time_on
@@ -140,8 +142,20 @@ def _site(url: str) -> Site | None:
     return None if cloud is None else Site(cloud=cloud)
 
 
-def totals(recipe: Recipe, work: Work, haul: Haul, offers: Iterable[Offer]) -> tuple[Candidate, ...]:
-    """The offers that the recipe accepts and whose GPU is known, the cheapest to finish first. No policy is asked."""
+def totals(recipe: Recipe, work: Work, haul: Haul, offers: Iterable[Offer], quotas: Refusals = ()) -> tuple[Candidate, ...]:
+    """The offers that the recipe accepts and whose GPU is known, the cheapest to finish first. No policy is asked.
+
+    `quotas`: those that are not asked for again yet.
+    """
     wanted = anywhere(recipe)
-    fitting = accepted(wanted, comparable(offers))
-    return by_total(costed(wanted, MarketView(), fitting, times(wanted, work, haul), haul))
+    return by_total(_costed(wanted, work, haul, accepted(wanted, comparable(offers), quotas)))
+
+
+def unasked(recipe: Recipe, work: Work, haul: Haul, offers: Iterable[Offer], quotas: Refusals) -> tuple[Withheld, ...]:
+    """What is not among the totals for quotas that were refused."""
+    wanted = anywhere(recipe)
+    return withheld(wanted, comparable(offers), quotas, lambda offer: _costed(wanted, work, haul, [offer])[0].usd)
+
+
+def _costed(wanted: Recipe, work: Work, haul: Haul, offers: Iterable[Offer]) -> list[Candidate]:
+    return costed(wanted, MarketView(), offers, times(wanted, work, haul), haul)

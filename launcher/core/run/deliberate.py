@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
 from launcher.core.plan.goal import useful_least
-from launcher.core.plan.limits import is_too_dear
+from launcher.core.plan.limits import is_too_dear, lacking_quota, standing
 from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
 from launcher.core.run.interpret import boot_wait
@@ -144,7 +144,7 @@ def _is_no_dearer(attempt: Attempt, market: MarketView) -> bool:
 
 def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now: Utc) -> Deliberation:
     seen = view(state, now)
-    decision = policy.decide(seen, _in_reach(state, market))
+    decision = policy.decide(seen, _in_reach(state, market, now))
     next_limit = min(_next_limit(state, now), FOREVER)
     match decision:
         case Hold():
@@ -163,11 +163,13 @@ def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now:
             return Deliberation(events=requested, wake_at=next_limit, decision=decision)
 
 
-def _in_reach(state: RunState, market: MarketView) -> MarketView:
-    """Without what is too dear now."""
-    if state.recipe.resources.max_hourly_cost is None:
+def _in_reach(state: RunState, market: MarketView, now: Utc) -> MarketView:
+    """Without what is too dear now, and what a quota kept from the plan and still does."""
+    recipe, quotas = state.recipe, standing(state.recipe, market.quotas, now)
+    if recipe.resources.max_hourly_cost is None and not quotas:
         return market
-    return replace(market, offers=tuple(offer for offer in market.offers if not is_too_dear(state.recipe, offer)))
+    reached = (o for o in market.offers if not is_too_dear(recipe, o) and not lacking_quota(recipe, o.placement, quotas))
+    return replace(market, offers=tuple(reached))
 
 
 def _may_request(state: RunState) -> bool:

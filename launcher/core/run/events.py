@@ -11,6 +11,7 @@ from launcher.core.contract import ExitReport, Heartbeat, Notice, Request
 from launcher.core.instance import EndCause, StartFailure
 from launcher.core.market.belief import OffersSighted, PlaceBelief
 from launcher.core.market.offer import Offer
+from launcher.core.market.quota import Refusals
 from launcher.core.plan.planner import Plan
 from launcher.core.policy.base import RunView
 from launcher.core.recipe import Recipe
@@ -54,11 +55,15 @@ class SpeedChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMade:
-    """`seed`: the places that cool down from what they did to the runs before; lives are in the offers. A rehearsal has none."""
+    """`seed`: the places that cool down from what they did to the runs before; lives are in the offers. `quotas`: those refused.
+
+    A rehearsal has neither.
+    """
 
     at: Utc
     plan: Plan
     seed: dict[str, PlaceBelief] = field(default_factory=dict)
+    quotas: Refusals = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

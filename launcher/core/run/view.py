@@ -93,9 +93,9 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
         return None
     place = attempt.offer.placement.place
     if isinstance(event, ev.AttemptRefused) and event.failure.failure in PLACE_REFUSES:
-        return PlaceRefused(at=event.at, place=place)
+        return PlaceRefused(at=event.at, place=place, why=event.failure.failure.value)
     if isinstance(event, ev.AttemptUnwanted) and event.silent:
-        return PlaceRefused(at=event.at, place=place)  # a machine that boots and says nothing is no machine
+        return PlaceRefused(at=event.at, place=place, why="silent")  # a machine that boots and says nothing is no machine
     if isinstance(event, ev.NoticeSeen) and not event.notice.withdrawn:
         return PlaceLost(at=event.at, place=place, life=_life(attempt, event.at))
     return None
@@ -114,7 +114,7 @@ def learnt_at_end(before: RunState, after: RunState, event: ev.Event) -> Sightin
     if new.training_at is not None:
         return PlaceHeld(at=event.at, place=place, life=life)
     # A machine that never came to train tells nothing good; one that died of itself is as bad as a refusal.
-    return PlaceRefused(at=event.at, place=place) if new.end.end is EndKind.KILLED else None
+    return PlaceRefused(at=event.at, place=place, why="killed") if new.end.end is EndKind.KILLED else None
 
 
 def _life(attempt: Attempt, now: Utc) -> Seconds:
