@@ -56,6 +56,15 @@ def replace_atomically(path: Path, data: bytes) -> None:
         os.replace(aside, path)
 
 
+def name_folder(aside: Path, path: Path) -> None:
+    """Gives the whole folder `aside` the name `path`, unless another has it already."""
+    try:
+        os.rename(aside, path)
+    except OSError:
+        if not path.is_dir():
+            raise
+
+
 def is_aside(name: str) -> bool:
     """Whether a file of this name is one being written, or left by a killed writer: never content."""
     return name.startswith(_ASIDE)

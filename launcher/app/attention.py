@@ -10,7 +10,7 @@ from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.requests import ask
 from launcher.app.signals import Signals
-from launcher.clock import ScaledClock
+from launcher.clock import Clock
 from launcher.core.contract import RequestKind
 from launcher.core.run.state import RunState
 from launcher.units import Seconds, Utc
@@ -64,9 +64,10 @@ def stops_how(state: RunState) -> str:
 class AttentiveClock:
     """A clock (launcher.clock.Clock) whose waits are attentive."""
 
-    def __init__(self, clock: ScaledClock, attention: Attention) -> None:
+    def __init__(self, clock: Clock, attention: Attention, *, speed: float) -> None:
         self._clock = clock
         self._attention = attention
+        self._slice = SLICE_REAL_S * speed
 
     def utc_s(self) -> Utc:
         return self._clock.utc_s()
@@ -77,4 +78,4 @@ class AttentiveClock:
     def wait(self, seconds: Seconds) -> None:
         end = self._clock.monotonic_s() + seconds
         while not self._attention.look(self._clock.utc_s()) and (left := end - self._clock.monotonic_s()) > 0:
-            self._clock.wait(min(left, SLICE_REAL_S * self._clock.speed))
+            self._clock.wait(min(left, self._slice))

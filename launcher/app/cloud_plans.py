@@ -270,7 +270,6 @@ def _speeds(is_measured: bool) -> str:
 def _notes(recipe: Recipe, haul: Haul, state_from: str, is_measured: bool) -> tuple[str, ...]:
     speeds = "speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"
     dirless = "checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine"
-    rehearse = "resources.infra=local rehearses the recipe on this machine"
     unlisted = [text for text in recipe.resources.infra if text.partition("/")[0] not in CLOUDS]
     notes = (
         "" if is_measured else speeds,
@@ -279,7 +278,6 @@ def _notes(recipe: Recipe, haul: Haul, state_from: str, is_measured: bool) -> tu
         _note_on_data(recipe, haul),
         "" if recipe.checkpoint.dir else dirless,
         note_on_code(recipe),
-        f"this version of launch cannot start machines on clouds; {rehearse}",
     )
     return tuple(filter(None, notes))
 

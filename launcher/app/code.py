@@ -1,4 +1,4 @@
-"""The user's code, frozen at the run's start: every attempt on every machine runs the same files, whatever is edited meanwhile.
+"""The user's code and our own, frozen at the run's start: all attempts run the same files, whatever is edited or upgraded since.
 
 The archive is a function of the files alone (sorted names, no times, no owners), so its SHA-256 is its name and packing the same
 folder twice makes one object. What no program needs is left out.
@@ -10,11 +10,14 @@ import io
 import os
 import stat
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import launcher
+from launcher.adapters import durable
 from launcher.adapters.store.base import ObjectStore
-from launcher.errors import KeyExists, UsageError
+from launcher.errors import Damaged, KeyExists, UsageError
 from launcher.units import Bytes, show_size
 
 CODE_BYTES_MAX: Bytes = 512 * 10**6  # more is data, which belongs into `data:`; the archive is held in memory
@@ -31,6 +34,28 @@ def frozen_code(store: ObjectStore, workdir: str | None) -> str | None:
     with contextlib.suppress(KeyExists):
         store.create(key, data)
     return key
+
+
+def frozen_agent(store: ObjectStore) -> str:
+    """The key of our own package in the store, made there unless it is: what the machines of a run on clouds are started with."""
+    key = frozen_code(store, str(Path(launcher.__file__).parent))
+    assert key is not None, "a folder was named"
+    return key
+
+
+def thawed(store: ObjectStore, key: str, folder: Path) -> Path:
+    """The files of the archive at `key`, unpacked below `folder` unless they are. Raises KeyMissing, Damaged."""
+    place = folder / key.removeprefix(CODE_PREFIX).removesuffix(".tar")
+    if place.is_dir():
+        return place
+    data = store.get(key)
+    if key_of(data) != key:
+        raise Damaged(key, "its SHA-256 is not the one in its name")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside, tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        tar.extractall(Path(aside, "whole"))
+        durable.name_folder(Path(aside, "whole"), place)
+    return place
 
 
 def key_of(data: bytes) -> str:

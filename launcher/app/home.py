@@ -18,6 +18,7 @@ import hashlib
 import itertools
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,8 @@ class Found:
     def market_now(self, history: History) -> Utc:
         """Where the run stands in market time: by its clock on this machine, and not before its newest record."""
         newest = history.records[-1].at if history.records else self.head.created_at
-        return max(newest, clock_position(self.head.incarnation) or newest)
+        is_rehearsed = not history.is_created or history.state.recipe.is_local
+        return max(newest, (clock_position(self.head.incarnation) if is_rehearsed else time.time()) or newest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Narrator:
         if beat.last_commit:
             unit = "step" if tells_steps else unit_of(state)
             size = show_size(beat.last_commit_bytes)
-            parts.append(f"saved {unit} {beat.last_commit_step} ({size}{_age(writer, now, state.speed)})")
+            parts.append(f"saved {unit} {beat.last_commit_step} ({size}{_age(writer, beat, now, state.speed)})")
         elif beat.restored is None:
             parts.append("nothing saved yet")
         parts.append(self._money(state, beat, now))
@@ -236,8 +236,12 @@ def _lost(state: RunState, attempt: Attempt, now: Utc) -> str:
     return f", lost: {steps} step{'' if steps == 1 else 's'}"
 
 
-def _age(attempt: Attempt, now: Utc, speed: float) -> str:
-    return "" if attempt.commit_at is None else f", {show_duration(max(0.0, now - attempt.commit_at) / speed)} ago"
+def _age(attempt: Attempt, beat: Heartbeat, now: Utc, speed: float) -> str:
+    """Of the checkpoint that the heartbeat tells of, where the journal knows when it came: it hears of some alone."""
+    is_known = attempt.commit_at is not None and beat.last_commit == attempt.num_commits
+    return (
+        "" if attempt.commit_at is None or not is_known else f", {show_duration(max(0.0, now - attempt.commit_at) / speed)} ago"
+    )
 
 
 def _standing(state: RunState) -> str:

@@ -3,7 +3,8 @@
 A run is born when its `run.json` is created: before that instant there is only debris under its name, which the next run of that
 name may take over; after it everything that is still missing can be made again, and each step looks whether it was done.
 
-    recipe.yaml, code/  ->  index  ->  run.json (create-only)  ->  journal: SupervisorStarted, RunCreated  ->  rehearsal.py
+    recipe.yaml, code/  ->  index  ->  run.json (create-only)  ->  journal: SupervisorStarted, RunCreated
+        ->  rehearsal.py, or clouds.py
 """
 
 import os
@@ -17,7 +18,7 @@ from launcher.adapters.history import History, read_head
 from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.probe import check_create
-from launcher.app.code import frozen_code
+from launcher.app.code import frozen_agent, frozen_code
 from launcher.app.home import Found, Home
 from launcher.app.looking import unreadable_records
 from launcher.app.wiring import open_store
@@ -105,6 +106,7 @@ def _creation(found: Found) -> ev.RunCreated:
         recipe=recipe,
         deadline_at=deadline_of(recipe.policy, found.head.created_at),
         code=frozen_code(found.store, recipe.workdir),
+        agent=None if recipe.is_local else frozen_agent(found.store),
     )
 
 

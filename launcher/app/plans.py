@@ -16,7 +16,7 @@ from launcher.core.plan.estimate import WORK_UNKNOWN, Task
 from launcher.core.plan.planner import Plan, hopeless, plan
 from launcher.core.plan.sizing import count_for
 from launcher.core.recipe import Recipe, script_left_behind
-from launcher.errors import AccessError, NoCapacity, RecipeError, UsageError
+from launcher.errors import NoCapacity, RecipeError, UsageError
 from launcher.units import MINUTE, Seconds, Utc, show_duration
 
 # Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
@@ -37,6 +37,9 @@ SPEED_UNMEASURED = 300.0  # for `run:`, whose work nobody can know: a minute her
 LOAD_CALM = 1.5  # how much longer steps may take for others on this machine before a plan's totals count with it
 
 
+OF_JOB = ("work", "state", "data", "store_in")  # flags of `launch plan` that tell of a job what no price list does
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Real seconds on this machine while it is idle; `work_s` and `step_s` None where nothing can be known before the program
@@ -54,13 +57,6 @@ class Timing:
         return self.load > LOAD_CALM
 
 
-def wanted(args: argparse.Namespace) -> Recipe:
-    """The recipe that the words of a command line come to. Raises RecipeError, and AccessError where it names clouds."""
-    recipe = checked(loaded(args))
-    check_secrets(recipe)
-    return recipe
-
-
 def loaded(args: argparse.Namespace) -> Recipe:
     """The same, unchecked, wherever it is to run."""
     if getattr(args, "keep_failed", None):
@@ -70,7 +66,7 @@ def loaded(args: argparse.Namespace) -> Recipe:
 
 
 def checked(recipe: Recipe) -> Recipe:
-    """The recipe as it is run here. Raises RecipeError and AccessError for what this version cannot do."""
+    """The recipe as it is rehearsed here. Raises RecipeError for what a rehearsal cannot do."""
     recipe = rehearsed(recipe)
     if recipe.checkpoint.dir is not None:
         open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
@@ -83,20 +79,8 @@ def is_for_clouds(recipe: Recipe) -> bool:
 
 
 def rehearsed(recipe: Recipe) -> Recipe:
-    """The recipe as this version can run it: here. Raises AccessError where it names clouds: never a silent fallback."""
-    resources = recipe.resources
-    if recipe.is_local:
-        return _alone(recipe)
-    if is_for_clouds(recipe):
-        named = ", ".join((*resources.infra, *resources.accelerators))
-        raise AccessError(
-            f"the recipe asks for {named}, and this version of launch cannot start machines on clouds; "
-            "add resources.infra=local to rehearse it on this machine"
-        )
-    return _alone(replace(recipe, resources=replace(resources, infra=("local",))))
-
-
-def _alone(recipe: Recipe) -> Recipe:
+    assert not is_for_clouds(recipe), "never a silent fallback"
+    recipe = replace(recipe, resources=replace(recipe.resources, infra=("local",)))
     if recipe.num_nodes > 1:
         raise RecipeError(f"num_nodes is {recipe.num_nodes}, and a rehearsal has one machine; add num_nodes=1 to rehearse it")
     named = [text.partition(":")[0] for text in recipe.resources.accelerators]

@@ -6,6 +6,7 @@ open the journal -> (what `resume` changes) -> what is missing before the first 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher import log
 from launcher.adapters.history import History
@@ -30,6 +31,9 @@ from launcher.errors import Overtaken
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
 
+if TYPE_CHECKING:
+    from launcher.app.cloud_plans import CloudPlan
+
 REFERENCE_WAIT_MOST_S: Seconds = 600.0  # real; it began before the run and is not taken away, so it is done or stuck by then
 
 Change = Callable[[History], None]
@@ -42,6 +46,7 @@ class Session:
     screen: Screen
     insist: bool = False
     is_verbose: bool = False
+    planned: "CloudPlan | None" = None  # what somebody has just said yes to
 
     def run(self, change: Change = lambda history: None) -> Result:
         """Supervise until the run ends; `change` is journaled first. Raises Overtaken, Detached, KeyboardInterrupt."""
@@ -64,14 +69,19 @@ class Session:
             except rehearsal.StoppedEarly as stopped:
                 rehearsal.end_early(history, stopped)
         withdraw_unseen(history.store, history.state)
-        if history.state.phase is not Phase.SUCCEEDED:
+        if history.state.recipe.is_local and history.state.phase is not Phase.SUCCEEDED:
             wiring.stop_reference(history.state)  # whoever pauses a run wants the machine back
 
     def _prepare(self, history: History, supervisor: str, signals: Signals) -> None:
         lamp = Lamp(history.store, SystemClock(), supervisor)
         lamp.burn(Tempo(), wake_at=0.0)
         try:
-            rehearsal.prepare(history, self.screen, signals)
+            if history.state.recipe.is_local:
+                rehearsal.prepare(history, self.screen, signals)
+            else:
+                from launcher.app import clouds  # only here: a rehearsal needs no price lists
+
+                clouds.prepare(history, self.home, self.planned, self.screen)
         except Overtaken:
             raise  # the beacon is another's now
         except BaseException:
@@ -79,10 +89,10 @@ class Session:
             raise
 
     def _loop(self, history: History, supervisor: str, signals: Signals) -> None:
-        clock = wiring.local_clock(history)
         narrator = Narrator(self.screen, history.store, history.plan)
-        attentive = AttentiveClock(clock, Attention(history, narrator, signals, self.screen))
-        world = wiring.local_world(history.state, history.store, attentive)
+        attention = Attention(history, narrator, signals, self.screen)
+        clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
+        world = wiring.world_of(history, clock, self.home.path)
         remembering = Remembering(self.home.path, history)
         remembering.note()  # what a supervisor that crashed had no time for
 

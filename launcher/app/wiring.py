@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["child", "has_folder", "is_remote", "open_store"]
 
 STATE_HOME_DEFAULT = "~/.local/state"
+AGENT_PYTHON = "LAUNCH_AGENT_PYTHON"  # an interpreter that the machines' image has, with all that the agent needs
+SKYPILOT_TELEMETRY_OFF = "SKYPILOT_DISABLE_USAGE_COLLECTION"  # SkyPilot docs, "Usage data collection"; 0 turns it on again
 
 
 def registry_of(incarnation: str) -> Path:
@@ -98,8 +100,10 @@ def policy_of(state: "RunState") -> Policy:
     return policy_named(state.recipe.policy.strategy)
 
 
-def local_clock(history: "History") -> clock.ScaledClock:
-    """The run's rehearsed clock, set going behind all that is journaled. Raises FileNotFoundError where none was made here."""
+def clock_of(history: "History") -> clock.Clock:
+    """The run's, a rehearsed one set going behind all that is journaled. Raises FileNotFoundError where none was made here."""
+    if not history.state.recipe.is_local:
+        return clock.SystemClock()
     return clock.ScaledClock(_clock_file(history.incarnation), not_before=history.records[-1].at)
 
 
@@ -130,8 +134,14 @@ def _clock_file(incarnation: str) -> Path:
     return clock_of(registry_of(incarnation))
 
 
-def local_world(state: "RunState", store: ObjectStore, market_clock: clock.Clock) -> "World":
-    """The world of a rehearsal: processes of this machine as instances, their lives and prices from trace and list."""
+def world_of(history: "History", run_clock: clock.Clock, home: Path) -> "World":
+    """Where the run is supervised in: on clouds, or rehearsed here."""
+    world = _local_world if history.state.recipe.is_local else _cloud_world
+    return world(history.state, history.store, run_clock, home)
+
+
+def _local_world(state: "RunState", store: ObjectStore, market_clock: clock.Clock, home: Path) -> "World":
+    """Processes of this machine as instances, their lives and prices from trace and list."""
     from launcher.adapters.cloud.local import LocalCloud
     from launcher.supervisor import World
 
@@ -141,6 +151,30 @@ def local_world(state: "RunState", store: ObjectStore, market_clock: clock.Clock
         cloud=LocalCloud(registry_of(state.incarnation), market_clock, trace),
         store=store,
         feed=ListedFeed(state.recipe, trace.mean_life),
+    )
+
+
+def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Clock, home: Path) -> "World":
+    """SkyPilot's machines with the run's own agent on them, at the prices of this user's lists."""
+    from launcher.adapters.cloud.skypilot.client import SkyClient
+    from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+    from launcher.adapters.cloud.skypilot.order import AgentHome
+    from launcher.adapters.market.priced import PricedFeed
+    from launcher.app.code import thawed
+    from launcher.app.experience import experience
+    from launcher.app.pricelists import price_index
+    from launcher.supervisor import World
+
+    os.environ.setdefault(SKYPILOT_TELEMETRY_OFF, "1")  # its server reads that when it starts
+    assert state.agent is not None, "frozen at the birth of a run on clouds"
+    agent = AgentHome(package=thawed(store, state.agent, home / "cache/agents"), python=os.environ.get(AGENT_PYTHON))
+    secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
+    lives = experience(home, system_clock.utc_s()).lives
+    return World(
+        clock=system_clock,
+        cloud=SkypilotCloud(SkyClient(), agent, secrets),
+        store=store,
+        feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
     )
 
 

@@ -178,6 +178,7 @@ class AttemptSpec:
     hang_min_real: Seconds = 600.0
     kill_grace_real: Seconds = 10.0
     failed_saves_max: int = 3  # in a row; then the attempt ends STORE_FAILED
+    skypilot: dict[str, Json] = field(default_factory=dict)  # what only SkyPilot can act on, by path: "resources.ports"
 
     @property
     def notice_lead_min(self) -> Seconds:

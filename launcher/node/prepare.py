@@ -34,11 +34,12 @@ def _claim_once(store: ObjectStore, mine: Claim) -> bool:
 
 
 def unpack_code(store: ObjectStore, key: str, place: Workspace) -> None:
-    """The frozen workdir, as the run's start packed it. Links and names that lead out of the folder are refused by the filter."""
+    """The frozen workdir, as the run was started with it. What leads out of the folder is refused where Python can do that."""
     import tarfile  # 13 ms that an attempt without code, or a losing agent, need not wait for
 
     with tarfile.open(fileobj=io.BytesIO(_read_code(store, key))) as tar:
-        tar.extractall(place.code, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and newer have it
+        tar.extractall(place.code)
 
 
 def _read_code(store: ObjectStore, key: str) -> bytes:

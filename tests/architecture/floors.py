@@ -74,7 +74,7 @@ PACKAGES = {
     "gcsfs": ("adapters.store.providers.gcs",),
     "aiohttp": ("adapters.store.providers.gcs", "adapters.market.download"),  # by which gcsfs and fsspec speak HTTP
     "botocore": (  # under boto3 and aiobotocore
-        "adapters.market.live_aws",
+        "adapters.ec2",
         "adapters.store.providers.s3",
         "adapters.store.providers.s3_bulk",
     ),

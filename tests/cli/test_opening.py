@@ -13,7 +13,7 @@ from launcher.app.home import Found, Home
 from launcher.app.opening import begin, create
 from launcher.app.resuming import go_on, resumption
 from launcher.core.contract import journal_key
-from launcher.core.recipe import Recipe
+from launcher.core.recipe import Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.errors import Damaged
 
@@ -21,7 +21,7 @@ RUN_CREATED = journal_key(2)
 
 
 def born(tmp_path: Path) -> Found:
-    found = create(Home(tmp_path / "home"), Recipe(name="r", run="true"), "run")
+    found = create(Home(tmp_path / "home"), Recipe(name="r", run="true", resources=Resources(infra=("local",))), "run")
     begin(found, supervisor="s1")
     return found
 
@@ -77,4 +77,4 @@ def test_no_record_of_a_resumption_is_earlier_than_the_one_before_it_however_fas
     times = [record.at for record in history.records]
     assert times == sorted(times)
     assert isinstance(history.records[-1].event, ev.RunResumed)
-    assert wiring.local_clock(history).utc_s() >= times[-1]
+    assert wiring.clock_of(history).utc_s() >= times[-1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.app import show
+from launcher.app import clouds, show
 from launcher.app.answer import table
 from launcher.app.plans import (
     AGENT_START_S,
@@ -14,6 +14,7 @@ from launcher.app.plans import (
     LIFE_LONGEST,
     assumed,
     first_plan,
+    is_for_clouds,
     plan_for,
     refuse_hopeless,
     rehearsed,
@@ -80,8 +81,10 @@ def test_a_gpu_that_no_offer_has_is_a_recipe_error_with_the_nearest_name():
 def test_a_recipe_that_names_no_place_runs_here_and_one_that_names_clouds_never_does_in_silence():
     assert rehearsed(replace(TRAINER, resources=Resources())).is_local
     for resources in (Resources(infra=("aws",)), Resources(accelerators=("H100:1",)), Resources(infra=("local", "gcp"))):
+        asking = replace(TRAINER, resources=resources)
+        assert is_for_clouds(asking)
         with pytest.raises(AccessError, match=r"resources\.infra=local"):
-            rehearsed(replace(TRAINER, resources=resources))
+            clouds.check(asking)
 
 
 @pytest.mark.parametrize("goal", [Goal(deadline=60.0), Goal(budget=0.01)])

@@ -15,6 +15,7 @@ from launcher.adapters.cloud.skypilot.failures import failure_of
 from launcher.adapters.cloud.skypilot.order import AgentHome, requirements, task_of
 from launcher.core.contract import AttemptSpec, CommandProgram
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
+from launcher.core.market.offer import Capacity, Placement
 from launcher.errors import CloudUnreachable
 from tests.conformance.clouds import PLACE, eventually
 
@@ -45,6 +46,9 @@ class FakeSky:
     refusal: StartFailure | None = None
     is_away: bool = False
     launched: threading.Event = field(default_factory=threading.Event)
+
+    def zone_name(self, placement: Placement) -> str | None:
+        return placement.zone
 
     def newest_launch(self, name: str) -> Launch | None:
         self._reach()
@@ -267,7 +271,7 @@ class Slow(FakeSky):
 def test_only_secrets_that_the_recipe_names_travel(cloud: SkypilotCloud, sky: FakeSky) -> None:
     running(cloud, sky)
     assert sky.secrets == [{"TOKEN": "s3cr3t"}]
-    assert "s3cr3t" not in str(task_of(NAME, SPEC, AgentHome()))
+    assert "s3cr3t" not in str(task_of(NAME, SPEC, AgentHome(), None))
 
 
 def test_a_secret_that_has_no_value_here_is_told_before_a_machine_is_paid_for(sky: FakeSky) -> None:
@@ -280,7 +284,7 @@ def test_a_secret_that_has_no_value_here_is_told_before_a_machine_is_paid_for(sk
 
 
 def test_a_task_names_one_place_and_leaves_no_history() -> None:
-    task = task_of(NAME, SPEC, AgentHome(python="/usr/bin/python3"))
+    task = task_of(NAME, SPEC, AgentHome(python="/usr/bin/python3"), "us-east-1b")
     assert task["resources"]["infra"] == "aws/us-east-1/us-east-1b"
     assert task["resources"]["use_spot"] is True
     assert task["resources"]["autostop"] == {"idle_minutes": 5, "down": True}
@@ -290,10 +294,49 @@ def test_a_task_names_one_place_and_leaves_no_history() -> None:
 
 
 def test_the_machine_gets_what_the_agent_needs_and_no_sky() -> None:
-    task = task_of(NAME, SPEC, AgentHome())
+    task = task_of(NAME, SPEC, AgentHome(), None)
     assert "s3fs" in task["setup"]
     assert "torch" not in task["setup"]
     assert not any("sky" in line for line in requirements(("s3", "train")))
+
+
+def test_what_only_skypilot_can_act_on_is_handed_on_and_the_place_and_the_end_stay_ours() -> None:
+    wishes = {
+        "file_mounts": {"/data": "s3://corp/tokens"},
+        "config": {"docker": {}},
+        "workdir": {"url": "https://example.org/code"},
+        "resources.disk_size": 200,
+        "resources.labels": {"team": "nlp", "launch-run": "another"},
+        "resources.any_of": [{"infra": "gcp"}],
+        "resources.autostop": False,
+    }
+    task = task_of(NAME, replace(SPEC, skypilot=wishes), AgentHome(), "us-east-1b")
+    assert set(task["file_mounts"]) == {"/data", "~/.launch/code/launcher"}
+    assert task["config"] == {"docker": {}}
+    assert "workdir" not in task
+    assert task["resources"]["disk_size"] == 200
+    assert task["resources"]["labels"] == {
+        "team": "nlp",
+        "launch-run": RUN,
+        "launch-incarnation": INCARNATION,
+        "launch-attempt": "1",
+    }
+    assert "any_of" not in task["resources"]
+    assert task["resources"]["autostop"] == {"idle_minutes": 5, "down": True}
+
+
+def test_gpus_are_named_only_where_they_are_no_part_of_the_instance_type() -> None:
+    gcp = Placement(
+        cloud="gcp",
+        region="us-central1",
+        zone="us-central1-a",
+        instance="n1-standard-8",
+        accelerator="T4",
+        accelerators=1,
+        capacity=Capacity.SPOT,
+    )
+    assert task_of(NAME, replace(SPEC, placement=gcp), AgentHome(), gcp.zone)["resources"]["accelerators"] == "T4:1"
+    assert "accelerators" not in task_of(NAME, SPEC, AgentHome(), None)["resources"], "aws: its instance type says it"
 
 
 IN_COLOURS = (

@@ -1,12 +1,16 @@
-"""Live prices of AWS from moto, which stands for EC2: all of `launch prices --refresh`, with credentials as a person has them."""
+"""AWS's word from moto, which stands for EC2, with credentials as a person has them: live prices, and names of zones."""
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from launcher.adapters.cloud.skypilot.base import Refused
+from launcher.adapters.cloud.skypilot.zones import zone_name
 from launcher.app.cli import main
+from launcher.core.market.offer import Capacity, Placement
 from tests.market import lists
 from tests.servers.running import Servers
 
@@ -54,3 +58,19 @@ def test_a_server_that_is_gone_has_one_word(
         said, found = refreshed(capsys, tmp_path / "lists", 3.06)
     assert "no live prices: aws: us-east-1: Could not connect" in said
     assert found["use1-az6"] == (1.53, str(tmp_path / "lists"))
+
+
+def test_a_zone_of_the_lists_has_the_accounts_own_name_and_a_foreign_one_is_refused() -> None:
+    where = Placement(
+        cloud="aws",
+        region="us-east-1",
+        zone="use1-az6",
+        instance="g5.xlarge",
+        accelerator="A10G",
+        accelerators=1,
+        capacity=Capacity.SPOT,
+    )
+    assert zone_name(where) == "us-east-1a"
+    assert zone_name(replace(where, zone="us-east-1b")) == "us-east-1b", "a name already"
+    with pytest.raises(Refused, match="no zone use1-az9"):
+        zone_name(replace(where, zone="use1-az9"))

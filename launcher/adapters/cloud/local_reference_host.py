@@ -97,7 +97,8 @@ def _train(folder: Path, order: ReferenceOrder, hosted: ReferenceHosted, restart
     code.mkdir(parents=True)
     if order.code is not None:
         with tarfile.open(fileobj=io.BytesIO(retry.store_calls()(open_store(order.store).get, order.code))) as tar:
-            tar.extractall(code, filter="data")
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(code)
     now = ReferenceHosted(
         host=hosted.host,
         boot_id=hosted.boot_id,

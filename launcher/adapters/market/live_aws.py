@@ -1,9 +1,8 @@
 """AWS's spot prices, from EC2's price history, with whatever credentials botocore's own chain finds.
 
-botocore is what boto3 is made of; the extras `s3` and `aws` bring it along. One question a region and page tells the newest price
-of each type in each zone. Zones are named by ids, as lists name them, since a name such as us-east-1a means another zone in each
-account. (EC2 API reference, DescribeSpotPriceHistory: with the present as its start it gives the prices in force; the rights it
-needs are ec2:DescribeSpotPriceHistory and, where an answer has no zone ids, ec2:DescribeAvailabilityZones.)
+One question a region and page tells the newest price of each type in each zone, zones by their ids, as lists name them. (EC2 API
+reference, DescribeSpotPriceHistory: with the present as its start it gives the prices in force; the rights it needs are
+ec2:DescribeSpotPriceHistory and, where an answer has no zone ids, ec2:DescribeAvailabilityZones.)
 """
 
 from collections import defaultdict
@@ -11,17 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from launcher.adapters import ec2
 from launcher.adapters.market.live import Key, key
 from launcher.adapters.market.live_ask import Unanswered, number
 from launcher.core.market.quote import Quote
-from launcher.units import Seconds, UsdPerHour
+from launcher.units import UsdPerHour
 
-CONNECT_MOST_S: Seconds = 3.0
-READ_MOST_S: Seconds = 8.0
 PAGES_MOST = 4  # of a region: a page has up to 1,000 prices, and a region some thirty types in at most seven zones
 FAILURES_MOST = 3  # regions at the start without one answer: there is no way to AWS, or the credentials are nobody's
-# Not of one region, but of who asks. AuthFailure is not among them: so answers a region that the account has not enabled.
-_REFUSED = ("UnauthorizedOperation", "RequestExpired", "ExpiredToken", "InvalidClientTokenId", "SignatureDoesNotMatch")
 _LINUX = ("Linux/UNIX", "Linux/UNIX (Amazon VPC)")
 
 Prices = dict[tuple[str, str], UsdPerHour]  # by type and zone id
@@ -32,12 +28,17 @@ def aws_spots(rows: Iterable[Quote]) -> Iterator[dict[Key, UsdPerHour]]:
     wanted: dict[str, list[Quote]] = defaultdict(list)
     for row in rows:
         wanted[row.region].append(row)
-    session = _session()
+    try:
+        session = ec2.session()
+    except ec2.NobodyAsks as error:
+        raise Unanswered(str(error)) from None
     troubles: dict[str, str] = {}
     for num, (region, those) in enumerate(wanted.items(), start=1):
         try:
-            prices = _prices(session, region, sorted({row.instance for row in those}))
-        except _NotHere as error:
+            prices = _prices(ec2.Region(session, region), sorted({row.instance for row in those}))
+        except ec2.Unanswered as error:
+            if error.code in ec2.REFUSED:
+                raise Unanswered(f"{region} {error}") from None
             troubles[region] = str(error)
             if num == len(troubles) == FAILURES_MOST:
                 break
@@ -47,65 +48,24 @@ def aws_spots(rows: Iterable[Quote]) -> Iterator[dict[Key, UsdPerHour]]:
         raise Unanswered(f"{', '.join(troubles)}: {next(iter(troubles.values()))}")
 
 
-class _NotHere(Exception):
-    """One region gives no answer; another may."""
+def _prices(region: ec2.Region, types: Sequence[str]) -> Prices:
+    """The newest price of each of `types` in each zone of `region`. Raises ec2.Unanswered, Unanswered."""
+    entries = list(_entries(region, types))
+    is_named = any("AvailabilityZoneId" not in entry for entry in entries)
+    return _newest(entries, region.zone_ids() if is_named else {})
 
 
-def _session() -> Any:
-    """Raises Unanswered where nobody says who asks."""
-    try:
-        from botocore.exceptions import BotoCoreError
-        from botocore.session import Session
-    except ImportError:
-        raise Unanswered("botocore is not installed; pip install 'spot-launch[s3]'") from None
-    session = Session()
-    try:
-        known = session.get_credentials()
-    except BotoCoreError as error:
-        raise Unanswered(f"no AWS credentials ({error})") from None
-    if known is None:
-        raise Unanswered("no AWS credentials")
-    return session
-
-
-def _prices(session: Any, region: str, types: Sequence[str]) -> Prices:
-    """The newest price of each of `types` in each zone of `region`. Raises _NotHere, Unanswered."""
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    retries = {"total_max_attempts": 2, "mode": "standard"}
-    config = Config(connect_timeout=CONNECT_MOST_S, read_timeout=READ_MOST_S, retries=retries)
-    try:
-        client = session.create_client("ec2", region_name=region, config=config)
-        entries = list(_entries(client, types))
-        is_named = any("AvailabilityZoneId" not in entry for entry in entries)
-        ids = _zone_ids(client) if is_named else {}
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in _REFUSED:
-            raise Unanswered(f"{region} answers {code}") from None
-        raise _NotHere(f"answers {code}") from None
-    except BotoCoreError as error:
-        raise _NotHere(str(error)) from None
-    return _newest(entries, ids)
-
-
-def _entries(client: Any, types: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _entries(region: ec2.Region, types: Sequence[str]) -> Iterator[dict[str, Any]]:
     question = {"InstanceTypes": list(types), "ProductDescriptions": [_LINUX[0]], "StartTime": datetime.now(UTC)}
     token = ""
     for _ in range(PAGES_MOST):
-        page = client.describe_spot_price_history(MaxResults=1000, **question, **({"NextToken": token} if token else {}))
+        more = {"NextToken": token} if token else {}
+        page = region.ask("describe_spot_price_history", MaxResults=1000, **question, **more)
         yield from page.get("SpotPriceHistory", ())
         token = page.get("NextToken", "")
         if not token:
             return
     raise Unanswered("EC2 has more pages than are worth asking for")
-
-
-def _zone_ids(client: Any) -> dict[str, str]:
-    """Of this account's names for the zones of a region."""
-    zones = client.describe_availability_zones().get("AvailabilityZones", ())
-    return {zone["ZoneName"]: zone["ZoneId"] for zone in zones if "ZoneName" in zone and "ZoneId" in zone}
 
 
 def _newest(entries: Iterable[Mapping[str, Any]], ids: Mapping[str, str]) -> Prices:

@@ -7,11 +7,9 @@ from launcher.app.answer import as_document, rounded
 from launcher.app.banner import first_line
 from launcher.app.columns import wrapped
 from launcher.app.names import checked_name
-from launcher.app.plans import check_secrets, checked, first_plan, is_for_clouds, loaded, refuse_hopeless
+from launcher.app.plans import OF_JOB, check_secrets, checked, first_plan, is_for_clouds, loaded, refuse_hopeless
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
-
-OF_CLOUDS = ("work", "state", "data", "store_in")  # flags that tell of a job what no price list does
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
         checked_name(args.name)
     if not is_rehearsed:
         return _for_clouds(args, recipe)
-    for name in OF_CLOUDS:
+    for name in OF_JOB:
         if getattr(args, name, None) is not None:
             raise UsageError(
                 f"--{name.replace('_', '-')} is for clouds, and {recipe.name} is rehearsed on this machine; leave it out"
@@ -44,10 +42,10 @@ def _rehearsed(args: argparse.Namespace, recipe: Recipe) -> int:
 
 
 def _for_clouds(args: argparse.Namespace, recipe: Recipe) -> int:
-    from launcher.app.cloud_plans import cloud_plan  # only here: a rehearsal needs no price lists
+    from launcher.app.clouds import plan_of  # only here: a rehearsal needs no price lists
     from launcher.app.plan_answer import plan_json, plan_lines
 
-    found = cloud_plan(argparse.Namespace(**{**dict.fromkeys(OF_CLOUDS), **vars(args)}), recipe)  # `train` has no such flags
+    found = plan_of(args, recipe)
     if args.output != "table":
         print(as_document(rounded(plan_json(found)), args.output))
         return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher.adapters import recipe_file
 from launcher.adapters.recipe_source import found, text_of
 from launcher.app.answer import print_answer, table
-from launcher.app.plans import check_secrets, checked, first_plan, note_on_code
+from launcher.app.plans import check_secrets, checked, first_plan, is_for_clouds, note_on_code
 from launcher.core.recipe import Recipe
 from launcher.errors import AccessError, LaunchError, NoCapacity, RecipeError, UsageError
 
@@ -74,11 +74,15 @@ def _validate(args: argparse.Namespace, name: str) -> int:
 
 
 def _obstacle(recipe: Recipe) -> LaunchError | None:
-    """Why a good recipe is not trained by this version, on what is on offer or in this environment. Raises RecipeError for what
-    is wrong with the recipe itself."""
+    """Why a good recipe is not trained by this installation, on what is on offer or in this environment. Raises RecipeError for
+    what is wrong with the recipe itself."""
     try:
-        recipe = checked(recipe)
-        first_plan(recipe)
+        if is_for_clouds(recipe):
+            from launcher.app import clouds  # only here: other recipes need no price lists
+
+            clouds.check(recipe)
+        else:
+            first_plan(checked(recipe))
     except (AccessError, NoCapacity) as error:
         return error
     try:

@@ -3,13 +3,17 @@
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.app.banner import first_line
 from launcher.app.live import Screen  # early: the time shown counts from here
 from launcher.app.names import checked_name, random_name
-from launcher.app.plans import first_plan, wanted
+from launcher.app.plans import check_secrets, checked, first_plan, is_for_clouds, loaded
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from launcher.app.cloud_plans import CloudPlan
 
 
 def run(args: argparse.Namespace) -> int:
@@ -17,15 +21,36 @@ def run(args: argparse.Namespace) -> int:
         from launcher.app.commands import plan
 
         return plan.run(args)
-    recipe = wanted(args)
+    recipe = loaded(args)
+    check_secrets(recipe)
+    return _on_clouds(args, recipe) if is_for_clouds(recipe) else _here(args, checked(recipe))
+
+
+def _here(args: argparse.Namespace, recipe: Recipe) -> int:
     first_plan(recipe)  # nothing is made where nothing fits
+    name = _name(args, recipe)
+    with Screen(is_quiet=args.quiet) as screen:
+        screen.say(first_line(recipe, name))
+        return _train(args, recipe, name, screen)
+
+
+def _on_clouds(args: argparse.Namespace, recipe: Recipe) -> int:
+    from launcher.app import clouds  # only here: a rehearsal needs no price lists
+
+    clouds.check(recipe)
+    name = _name(args, recipe)
+    planned = clouds.agreed(args, recipe, name)
+    with Screen(is_quiet=args.quiet) as screen:
+        return _train(args, recipe, name, screen, planned)
+
+
+def _name(args: argparse.Namespace, recipe: Recipe) -> str:
+    """The run's, and a home and a store where it can be. Raises UsageError."""
     name = checked_name(args.name) if args.name else random_name()
     _check_home(args.home)
     if args.name:
         _refuse_taken(args.home, recipe, name)
-    with Screen(is_quiet=args.quiet) as screen:
-        screen.say(first_line(recipe, name))
-        return _train(args, recipe, name, screen)
+    return name
 
 
 def _check_home(home: str) -> None:
@@ -47,7 +72,7 @@ def _refuse_taken(home: str, recipe: Recipe, name: str) -> None:
     refuse_taken(Home(Path(home)), recipe, name)
 
 
-def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) -> int:
+def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen, planned: "CloudPlan | None" = None) -> int:
     # Imported behind the first line, which is to stand there within half a second.
     from launcher.app.home import Home
     from launcher.app.opening import create
@@ -56,5 +81,5 @@ def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen) 
 
     home = Home(Path(args.home))
     found = home.called(create(home, recipe, name))
-    session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
+    session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0, planned=planned)
     return finish(args, screen, found, session.run)

@@ -22,7 +22,7 @@ from launcher.units import Bytes, Seconds, Step, Utc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCreated:
-    """The first record. `recipe` is frozen; `code` is the key of the frozen workdir."""
+    """The first record. `recipe` is frozen; `code` and `agent` are the keys of the frozen workdir and of our own package."""
 
     at: Utc
     run: str
@@ -30,6 +30,7 @@ class RunCreated:
     recipe: Recipe
     deadline_at: Utc | None
     code: str | None
+    agent: str | None = None  # a rehearsal's machines have ours as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

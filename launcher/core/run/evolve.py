@@ -28,6 +28,7 @@ def create(event: ev.RunCreated) -> RunState:
         created_at=event.at,
         deadline_at=event.deadline_at,
         code=event.code,
+        agent=event.agent,
         searching_since=event.at,
     )
 

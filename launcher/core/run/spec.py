@@ -1,5 +1,6 @@
 """What the machine of an attempt is told: AttemptSpec from the state, so that a restarted supervisor tells it the same."""
 
+from launcher.codec import Json
 from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
 from launcher.core.market.belief import gang_life
@@ -33,7 +34,16 @@ def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSp
         hang_min_real=HANG_MIN_S,
         kill_grace_real=KILL_GRACE_S,
         failed_saves_max=max(1, recipe.retry.error),
+        skypilot=_skypilot(recipe),
     )
+
+
+def _skypilot(recipe: Recipe) -> dict[str, Json]:
+    """SkyPilot's own keys, and those of ours that are its business alone."""
+    wants = recipe.resources
+    ours: dict[str, Json] = {"disk_size": wants.disk_size, "image_id": wants.image_id, "labels": dict(wants.labels)}
+    asked = {f"resources.{key}": value for key, value in ours.items() if value}
+    return {} if recipe.is_local else recipe.not_rehearsed | asked
 
 
 def program(recipe: Recipe) -> CommandProgram | TrainerProgram:

@@ -186,6 +186,7 @@ class RunState:
     created_at: Utc
     deadline_at: Utc | None
     code: str | None = None
+    agent: str | None = None
     speed: float = 1.0
     startup_s: Seconds | None = None  # real seconds, measured before the start
     work_s: Seconds | None = None  # real seconds of the whole training

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from launcher.codec import Json
 from launcher.core.instance import StartFailure
+from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
 ClusterName = str
@@ -56,6 +57,10 @@ class Cluster:
 
 class Sky(Protocol):
     """SkyPilot's server, started where it does not run. Every call may take minutes, and may raise CloudUnreachable."""
+
+    def zone_name(self, placement: Placement) -> str | None:
+        """What this account calls the zone: price lists have the ids of AWS's. Raises Refused where the account is not let in."""
+        ...
 
     def newest_launch(self, name: ClusterName) -> Launch | None:
         """None where nobody asked, or the server has forgotten it."""

@@ -25,6 +25,8 @@ from launcher.adapters.cloud.skypilot.base import (
     TaskConfig,
 )
 from launcher.adapters.cloud.skypilot.failures import failure_of, plain
+from launcher.adapters.cloud.skypilot.zones import zone_name
+from launcher.core.market.offer import Placement
 from launcher.errors import CloudUnreachable
 
 TESTED = ("0.14.1",)  # against a stand-in cloud: tests/e2e/sky
@@ -53,6 +55,9 @@ _LOADING = threading.Lock()
 
 class SkyClient:
     """Implements Sky. Safe to call from several threads."""
+
+    def zone_name(self, placement: Placement) -> str | None:
+        return zone_name(placement)
 
     def newest_launch(self, name: ClusterName) -> Launch | None:
         with _reaching():

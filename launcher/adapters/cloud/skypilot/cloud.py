@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from launcher import log
-from launcher.adapters.cloud.skypilot.base import Cluster, ClusterName, ClusterState, LaunchState, Refused, Sky
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterName, ClusterState, LaunchState, Refused, Sky, TaskConfig
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
 from launcher.core.contract import AttemptSpec
 from launcher.core.instance import EndCause, FailureKind, InstanceName, InstancePhase, InstanceStatus, StartFailure
@@ -107,12 +107,15 @@ class SkypilotCloud:
         if asked is None and self._sky.has_job(cluster):
             return
         secrets = self._values(spec.secrets)
-        request = asked.request if asked else self._sky.launch(cluster, task_of(name, spec, self._agent), secrets)
+        request = asked.request if asked else self._sky.launch(cluster, self._task(name, spec), secrets)
         try:
             self._sky.wait_launched(request)
         except Refused:
             self._sky.down(cluster)  # a launch may fail after it has made its machine, and before it ends by itself
             raise
+
+    def _task(self, name: InstanceName, spec: AttemptSpec) -> TaskConfig:
+        return task_of(name, spec, self._agent, self._sky.zone_name(spec.placement))
 
     def _values(self, names: Collection[str]) -> dict[str, str]:
         missing = [name for name in names if name not in self._secrets]

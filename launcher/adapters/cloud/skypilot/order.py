@@ -15,6 +15,7 @@ from pathlib import Path
 import launcher
 from launcher import codec
 from launcher.adapters.cloud.skypilot.base import TaskConfig
+from launcher.codec import Json
 from launcher.core.contract import AttemptSpec, TrainerProgram
 from launcher.core.instance import InstanceName
 from launcher.core.market.offer import Capacity, Placement
@@ -23,6 +24,11 @@ DISTRIBUTION = "spot-launch"
 # From an agent's exit to the end of its bill, where no supervisor ends the machine: core/tempo.py counts on it. It has a price:
 # before SkyPilot calls such a machine gone, it may ask the dead one over SSH whether it has ended itself (4 s once, 66 s once).
 AUTODOWN_IDLE_MIN = 5
+# Keys of a task file that choose a place, end a machine or run the job in another way than ours.
+NOT_HANDED_ON = frozenset(
+    """experimental event_callback inputs pool service outputs workdir resources.any_of resources.ordered resources.autostop
+    resources.instance_type resources.job_recovery""".split()
+)
 CODE_FOLDER = "~/.launch/code"
 VENV_FOLDER = "~/.launch/venv"
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
@@ -36,20 +42,24 @@ class AgentHome:
     python: str | None = None
 
 
-def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome) -> TaskConfig:
+def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str | None) -> TaskConfig:
+    """`zone`: what the placement's is called in this account."""
+    theirs, resources = _wishes(spec, ""), _wishes(spec, "resources.")
+    mounts, labels = theirs.pop("file_mounts", {}), resources.pop("labels", {})
+    assert isinstance(mounts, dict), "a task's file_mounts are target and source"
+    assert isinstance(labels, dict), "the recipe's labels are names and values"
     task: TaskConfig = {
+        **theirs,
         "name": "launch",
         "resources": {
-            "infra": infra(spec.placement),
-            "instance_type": spec.placement.instance,
-            "accelerators": f"{spec.placement.accelerator}:{spec.placement.accelerators}",
-            "use_spot": spec.placement.capacity is Capacity.SPOT,
+            **resources,
+            **_machine(spec.placement, zone),
             "autostop": {"idle_minutes": AUTODOWN_IDLE_MIN, "down": True},
-            "labels": {"launch-run": spec.run, "launch-incarnation": spec.incarnation, "launch-attempt": str(spec.attempt)},
+            "labels": labels | labels_of(spec),
         },
         "num_nodes": spec.num_nodes,
         "api_server_access": False,
-        "file_mounts": {f"{CODE_FOLDER}/launcher": str(agent.package)},
+        "file_mounts": mounts | {f"{CODE_FOLDER}/launcher": str(agent.package)},
         "run": _run(name, spec, agent.python or f"{VENV_FOLDER}/bin/python"),
     }
     if agent.python is None:
@@ -57,8 +67,26 @@ def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome) -> TaskConf
     return task
 
 
-def infra(placement: Placement) -> str:
-    return "/".join(part for part in (placement.cloud, placement.region, placement.zone) if part)
+def labels_of(spec: AttemptSpec) -> dict[str, Json]:
+    """By which a machine is known to be ours at its cloud, whoever launched it."""
+    return {"launch-run": spec.run, "launch-incarnation": spec.incarnation, "launch-attempt": str(spec.attempt)}
+
+
+def _wishes(spec: AttemptSpec, prefix: str) -> TaskConfig:
+    """What the recipe wants of SkyPilot beside us, without what would choose another place or end the machine otherwise."""
+    paths = (path for path in spec.skypilot if path.rpartition(".")[0] == prefix.rstrip("."))
+    return {path.removeprefix(prefix): spec.skypilot[path] for path in paths if path not in NOT_HANDED_ON}
+
+
+def _machine(placement: Placement, zone: str | None) -> TaskConfig:
+    """The place in full. GPUs are named only where they are no part of the instance type: names differ between price lists."""
+    gpus = {"accelerators": f"{placement.accelerator}:{placement.accelerators:g}"} if placement.cloud == "gcp" else {}
+    return {
+        "infra": "/".join(part for part in (placement.cloud, placement.region, zone) if part),
+        "instance_type": placement.instance,
+        "use_spot": placement.capacity is Capacity.SPOT,
+        **gpus,
+    }
 
 
 def extras(spec: AttemptSpec) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""What a run on clouds needs before its first attempt: a plan that somebody said yes to.
+
+A rehearsal measures first (rehearsal.py). Here nothing can be measured before money is spent, so the plan's own times count.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+from launcher.adapters.history import History
+from launcher.app.banner import first_line
+from launcher.app.cloud_plans import CloudPlan, cloud_plan
+from launcher.app.experience import experience
+from launcher.app.home import Home
+from launcher.app.live import Screen
+from launcher.app.plan_answer import plan_lines, telling
+from launcher.app.plans import OF_JOB
+from launcher.app.wiring import is_remote, open_store
+from launcher.core.plan.planner import Plan
+from launcher.core.recipe import Recipe
+from launcher.core.run import events as ev
+from launcher.core.run.view import RESTART_UNMEASURED_S
+from launcher.errors import AccessError, RecipeError, UsageError
+
+
+def plan_of(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
+    """By the words of a command that may know none of those flags."""
+    return cloud_plan(argparse.Namespace(**{**dict.fromkeys(OF_JOB), **vars(args)}), recipe)
+
+
+def check(recipe: Recipe) -> None:
+    """Raises RecipeError and AccessError for what keeps this recipe from clouds, before anything is asked or made."""
+    rehearse = "add resources.infra=local to rehearse it on this machine"
+    if find_spec("sky") is None:
+        named = ", ".join((*recipe.resources.infra, *recipe.resources.accelerators))
+        raise AccessError(
+            f"the recipe asks for {named}, and SkyPilot, which starts machines there, is not installed; "
+            f"pip install 'spot-launch[sky,aws]' (or gcp, azure), or {rehearse}"
+        )
+    if recipe.checkpoint.dir is None:
+        raise RecipeError(
+            "checkpoint.dir names no bucket, and machines on clouds keep their work there; "
+            f"write checkpoint.dir=s3://…, or {rehearse}"
+        )
+    if not is_remote(recipe.checkpoint.dir):
+        raise RecipeError(
+            f"checkpoint.dir is {recipe.checkpoint.dir}, which a machine on a cloud cannot reach; "
+            f"write s3://…, gs://… or az://…, or {rehearse}"
+        )
+    if recipe.num_nodes > 1:
+        raise RecipeError(
+            f"num_nodes is {recipe.num_nodes}, and this version of launch trains on one machine; write num_nodes: 1"
+        )
+    open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
+
+
+def agreed(args: argparse.Namespace, recipe: Recipe, run: str) -> CloudPlan:
+    """The plan, shown, and a yes to it. Raises UsageError where there is no yes, NoCapacity where nothing fits."""
+    planned = plan_of(args, recipe)
+    if not args.quiet:
+        print("\n".join((first_line(recipe, run), *plan_lines(planned), "")), file=sys.stderr)
+    if args.yes:
+        return planned
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("this spends money, and there is no terminal to ask on; add -y to agree to the plan above")
+    print("start it, and spend money from now on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("not started: nothing was made, and nothing was spent")
+    return planned
+
+
+def prepare(history: History, home: Home, planned: CloudPlan | None, screen: Screen) -> None:
+    """Whatever is still missing before the loop can run: the times to count with, and the plan."""
+    state = history.state
+    if state.startup_s is not None and history.plan is not None:
+        return
+    planned = planned or plan_of(argparse.Namespace(home=str(home.path)), state.recipe)
+    at = history.records[-1].at
+    if state.startup_s is None:
+        task = planned.made.task
+        work_s = task.work if planned.work.is_known else None
+        reason = "on clouds a second is a second; a start is assumed, the work is the plan's"
+        history.append(ev.SpeedChosen(at=at, speed=1.0, startup_s=RESTART_UNMEASURED_S, work_s=work_s, reason=reason))
+    if history.plan is None:
+        market = experience(home.path, at).market
+        history.append(ev.PlanMade(at=at, plan=_brief(planned.made), seed=market.places, quotas=market.quotas))
+
+
+def _brief(made: Plan) -> Plan:
+    """With the candidates that a person is shown: a record is read by every machine, and hundreds of places tell it nothing."""
+    return replace(made, candidates=tuple(row.candidate for row in telling(made.candidates)))

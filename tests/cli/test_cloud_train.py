@@ -1,0 +1,108 @@
+"""`launch train` for clouds, up to the first machine: what it needs, what it asks, and that a no leaves nothing."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.adapters.store.files import FileStore
+from launcher.app import clouds
+from launcher.app.cli import main
+from launcher.app.code import frozen_agent, thawed
+from launcher.errors import Damaged
+from tests.market import lists
+
+RECIPE = """
+resources: {accelerators: ['A100:1'], infra: [aws]}
+run: python train.py
+checkpoint: {dir: 's3://corp/ckpt'}
+"""
+
+
+@pytest.fixture(autouse=True)
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    text = lists.aws(("a2", "A100", 1, 3.0, 1.0, "use1-az1"), ("a2", "A100", 1, 3.0, 1.1, "use1-az2"))
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws=text)))
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def with_skypilot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "find_spec", lambda name: True)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """With 2, and no run in the home."""
+    assert main(["train", *map(str, words)]) == 2
+    assert main(["runs"]) == 0
+    heard = capsys.readouterr()
+    assert "A100" not in heard.out
+    return heard.err
+
+
+def test_without_skypilot_it_says_what_to_install(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["train", str(recipe), "-y"]) == 5
+    assert "pip install 'spot-launch[sky,aws]'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("with_skypilot")
+class TestWhatItNeeds:
+    def test_a_bucket_that_machines_can_reach(self, capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path) -> None:
+        assert "names no bucket" in refused(capsys, recipe, "-y", "checkpoint.dir=null")
+        assert "cannot reach" in refused(capsys, recipe, "-y", f"checkpoint.dir={tmp_path}")
+
+    def test_one_machine(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+        assert "num_nodes is 2" in refused(capsys, recipe, "-y", "num_nodes=2")
+
+    def test_a_yes_which_nobody_gives_without_a_terminal(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+        said = refused(capsys, recipe)
+        assert "aws use1-az1" in said, "the plan that a yes would be to"
+        assert "add -y" in said
+
+
+def test_a_no_on_a_terminal_starts_nothing(recipe: Path, tmp_path: Path) -> None:
+    """`sky` is a name that can be found, and is never imported."""
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path/sky.py").write_text("raise AssertionError('nobody agreed to anything')")
+    leader, follower = pty.openpty()
+    asked = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())", "train", str(recipe)],
+        stdin=follower,
+        stderr=follower,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'path'}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    os.close(follower)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(leader, 4096)
+    os.write(leader, b"n\n")
+    assert asked.communicate()[0] == b""
+    assert asked.returncode == 2
+    os.close(leader)
+    assert not (tmp_path / "home/index").exists()
+
+
+def test_our_own_package_is_frozen_with_the_run_and_comes_back_whole(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    key = frozen_agent(store)
+    assert frozen_agent(store) == key
+    place = thawed(store, key, tmp_path / "cache")
+    assert (place / "node/__main__.py").is_file()
+    assert thawed(store, key, tmp_path / "cache") == place
+    assert [found.name for found in (tmp_path / "cache").iterdir()] == [place.name], "nothing is left aside"
+
+
+def test_a_package_that_is_not_what_its_name_says_is_no_agent(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    store.create("code/1234.tar", b"something else")
+    with pytest.raises(Damaged, match="SHA-256"):
+        thawed(store, "code/1234.tar", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
