@@ -78,7 +78,7 @@ def _learnt_columns(lives: Lives, now: Utc) -> list[Column[Learnt]]:
         Column(head="KIND", cell=lambda one: one.placement.capacity.value, rank=1),
         Column(head="LIVES", cell=lambda one: str(one.num_lost + one.num_held), is_right=True),
         Column(head="TAKEN", cell=lambda one: str(one.num_lost), is_right=True),
-        Column(head="REFUSED", cell=lambda one: str(one.num_refused), is_right=True),
+        Column(head="REFUSED", cell=_refused, is_right=True),
         Column(head="MEAN LIFE", cell=lambda one: _shown(one.mean_life), is_right=True),
         Column(head="EXPECTED", cell=lambda one: _expected(lives, one), rank=2, is_right=True),
         Column(head="BOOT", cell=lambda one: _shown(one.boot), rank=4, is_right=True),
@@ -95,6 +95,7 @@ def learnt_json(one: Learnt, lives: Lives) -> dict[str, Json]:
         "num_taken": one.num_lost,
         "num_unwarned": one.num_unwarned,
         "num_refused": one.num_refused,
+        "refused_why": one.refused_why,
         "refused_at": None if one.refused_at is None else moment(one.refused_at),
         "mean_life_s": _rounded(one.mean_life),
         "expected_life_s": _rounded(lives.mean(p)) if p.capacity is Capacity.SPOT else None,
@@ -107,6 +108,11 @@ def learnt_json(one: Learnt, lives: Lives) -> dict[str, Json]:
 
 def _expected(lives: Lives, one: Learnt) -> str:
     return show_duration(lives.mean(one.placement)) if one.placement.capacity is Capacity.SPOT else UNKNOWN
+
+
+def _refused(one: Learnt) -> str:
+    """How often, and why the last time."""
+    return f"{one.num_refused}, {one.refused_why}" if one.refused_why else str(one.num_refused)
 
 
 def _notice(one: Learnt) -> str:

@@ -108,6 +108,7 @@ def test_globs_and_other_names_are_understood(capsys: pytest.CaptureFixture[str]
     [
         (["H10"], "did you mean H100?"),
         (["V100:none"], "after the colon stands how many"),
+        (["V100:"], "prices V100: after the colon stands how many"),
         (["V100", "--cloud", "aws2"], "aws, gcp, azure, lambda"),
         (["V100", "--cloud", "k8s"], "no list prices it"),
         (["V100", "--region", "US-EAST-1"], "did you mean us-east-1?"),
@@ -313,6 +314,19 @@ def test_a_mirror_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setenv("LAUNCH_CATALOG_URL", "file:///tmp/x")
     assert main(["prices", "--refresh"]) == 2
     assert "LAUNCH_CATALOG_URL is file:///tmp/x" in capsys.readouterr().err
+
+
+def test_where_nothing_is_accepted_it_is_said_who_knows_more(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("resources: {accelerators: 'V100:1', max_hourly_cost: 0.1}\nrun: python train.py\n")
+    assert main(["prices", "--for", str(tmp_path / "r.yaml"), "--cloud", "aws"]) == 3
+    assert f"`launch plan {tmp_path / 'r.yaml'}` names the nearest miss" in capsys.readouterr().err
+
+
+def test_a_number_of_gpus_that_no_machine_has_is_told_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "V100:3"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "nothing is listed that fits\n"
+    assert said.err == "machines are listed with 1, 4 of them\n"
 
 
 def test_for_a_recipe_offers_are_ranked_by_what_it_costs_to_finish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

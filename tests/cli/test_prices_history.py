@@ -78,7 +78,7 @@ def test_lives_and_refusals_are_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     at = lines.index("met by attempts of this home:")
     assert lines[at + 1].split("  ")[0] == "GPU"
     row = " ".join(lines[at + 2].split())
-    assert row.startswith("V100:1 aws use1-az2 p3.2xlarge spot 3 2 1 4.5 h ")
+    assert row.startswith("V100:1 aws use1-az2 p3.2xlarge spot 3 2 1, capacity 4.5 h ")
     assert "3 min 120" not in row
     assert row.endswith("3 min 2 min, 1 without 60 min ago")
 
@@ -88,6 +88,7 @@ def test_in_json_with_what_is_expected_there_and_why(folder: Path, tmp_path: Pat
     memory_of(tmp_path / "home").add(four())
     (found,) = history(capsys, "V100")
     assert (found["num_lives"], found["num_taken"], found["num_unwarned"], found["num_refused"]) == (3, 2, 1, 1)
+    assert found["refused_why"] == "capacity"
     assert (found["mean_life_s"], found["boot_s"], found["notice_s"]) == (4.5 * HOUR, 180.0, 120.0)
     assert found["expected_life_s"] == pytest.approx((2 * band_life(4) + 9 * HOUR) / 4, rel=0.01)
     assert found["expected_by"] == "3 of our own there, 9.0 h together, 2 taken; AWS's band above 20 %"

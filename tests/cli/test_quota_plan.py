@@ -43,7 +43,8 @@ def test_a_quota_that_was_refused_is_left_out_and_told(
     lines = answer(capsys, recipe, *JOB)
     assert max(map(len, lines.splitlines())) <= 80
     said = " ".join(lines.split())
-    assert "left out: A100:1 (spot) in aws us-east-1, 2 places, $" in said, "one with eight GPUs is more than one GPU"
+    assert "left out: A100:1 (spot) in aws us-east-1, $" in said
+    assert "and more in 2 places: " in said, "one has eight GPUs, which are more than one"
     assert "the quota was refused 3.0 h ago; ask for more at https://console.aws.amazon.com/servicequotas; tried again in" in said
     found = document(capsys, recipe, *JOB)["plan"]
     (kept,) = found["withheld"]

@@ -278,3 +278,14 @@ def test_what_is_kept_at_each_so_many_steps_is_paid_for_half_of_them_while_it_ad
     (with_them,) = planned(offers(on_demand=1.0), haul=haul).candidates
     (without,) = planned(offers(on_demand=1.0), haul=replace(haul, milestones=0)).candidates
     assert with_them.aside.keeping == pytest.approx(without.aside.keeping * (3 + 10 / 2) / 3)
+
+
+def test_the_policys_reason_counts_in_the_hours_of_the_place_that_it_takes():
+    """A T4 takes 48 h for ten of an A100, where the job costs less; cheapest first looks at the hour alone."""
+    every = (*offers("T4", on_demand=0.20, at="aws/us-east-2"), *offers("A100", on_demand=0.80))
+    made = plan(RECIPE, every, times(RECIPE, TEN_HOURS, Haul()), MarketView(), POLICIES["cheapest"](), NOW, Haul())
+    assert made.chosen is not None
+    assert made.chosen.offer.placement.accelerator == "T4"
+    assert made.candidates[0].offer.placement.accelerator == "A100"
+    assert "2.0 d of work left" in made.reason
+    assert made.task == made.chosen.task

@@ -111,6 +111,8 @@ def test_a_refusal_says_nothing_of_lives() -> None:
     assert refused.mean(HERE) == SPOT_LIFE
     assert refused.basis(HERE) == "the prior of recorded markets"
     assert refused.learnt[HERE.place].num_refused == 1
+    told = [lesson(Outcome.REFUSED, ago=ago, why=why) for ago, why in ((0.0, "quota"), (HOUR, "capacity"))]
+    assert lives(*told).learnt[HERE.place].refused_why == "quota"
 
 
 def test_what_was_seen_a_half_life_ago_counts_half() -> None:

@@ -116,8 +116,8 @@ def test_the_plan_leaves_it_out_and_says_what_it_would_cost_and_what_helps() -> 
     free = planned(kept, other, of=recipe(retry=RetrySpec(quota=0.0)))
     assert (found.num_places, found.usd) == (2, free.candidates[0].usd)
     assert found.told(NOW) == (
-        f"left out: A100:8 (spot) in aws us-east-1, 2 places, ${found.usd:.2f} where that is least: the quota was refused 60 min "
-        "ago; ask for more at https://console.aws.amazon.com/servicequotas; tried again in 23.0 h (retry.quota), at once with "
+        f"left out: A100:8 (spot) in aws us-east-1, ${found.usd:.2f} and more in 2 places: the quota was refused 60 min ago; "
+        "ask for more at https://console.aws.amazon.com/servicequotas; tried again in 23.0 h (retry.quota), at once with "
         "retry.quota=0s"
     )
     assert free.withheld == ()

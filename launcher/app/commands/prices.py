@@ -15,6 +15,7 @@ from launcher.app.answer import print_answer
 from launcher.app.columns import wrapped
 from launcher.app.pricelists import check_region, history, price_index, unlisted
 from launcher.app.pricing import CSV_COLUMNS, Group, Row, Sort, answer_lines, grouped, list_json, list_lines, ranked, row_json
+from launcher.app.pricing import count as count_of
 from launcher.app.refreshing import refresh
 from launcher.codec import Json
 from launcher.core.market.gpus import matching, nearest
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.history:
         return _history(args, home, _meant(name, index), number)
     listings = _filtered(args, index.listings(_meant(name, index)), number)
+    if not listings and number is not None:
+        _say(args, _other_counts(_filtered(args, index.listings(_meant(name, index)), None)))
     if args.for_recipe is not None:
         return _for(args, listings, index)
     if args.sort == "total":
@@ -105,7 +108,8 @@ def _for(args: argparse.Namespace, listings: list[Listing], index: PriceIndex) -
     kept = unasked(recipe, work, haul, offers, quotas)
     sizes = size_lines(recipe, (listing.quote.accelerator for listing in listings))
     if not found:
-        raise NoCapacity("; ".join(["nothing on the price lists fits the recipe", *sizes, *withheld_lines(kept, now)]))
+        remedy = f"`launch plan {args.for_recipe}` names the nearest miss"
+        raise NoCapacity("; ".join(["nothing on the price lists fits the recipe", *sizes, *withheld_lines(kept, now), remedy]))
     totalled = [total_json(row) for row in found]
     if args.output == "csv":
         _print_csv(list(totalled[0]), totalled)
@@ -147,8 +151,14 @@ def _count(gpu: str | None, text: str) -> float | None:
     except ValueError:
         count = 0.0
     if not 0 < count < float("inf"):
-        raise UsageError(f"prices {gpu}: after the colon stands how many GPUs one machine has, such as H100:8")
+        raise UsageError(f"prices {gpu.rstrip(':')}: after the colon stands how many GPUs one machine has, such as H100:8")
     return count
+
+
+def _other_counts(listings: Iterable[Listing]) -> list[str]:
+    """What may be asked for instead; nothing where a machine with any number is not listed either."""
+    counts = sorted({count_of(found.quote.accelerators) for found in listings}, key=float)
+    return [f"machines are listed with {', '.join(counts)} of them"] if counts else []
 
 
 def _group(args: argparse.Namespace) -> Group | None:

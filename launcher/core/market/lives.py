@@ -92,6 +92,7 @@ class Learnt:
     num_held: int = 0
     num_refused: int = 0
     refused_at: Utc | None = None
+    refused_why: str = ""  # the newest time
     newest_at: Utc = 0.0
     life: Seconds = 0.0  # of all machines together
     losses: float = 0.0
@@ -163,7 +164,7 @@ def learnt(lessons: Iterable[Lesson], now: Utc) -> dict[str, Learnt]:
 def _learnt(lessons: list[Lesson], now: Utc) -> Learnt:
     lost = [one for one in lessons if one.outcome is Outcome.LOST]
     held = [one for one in lessons if one.outcome is Outcome.HELD]
-    refused = [one for one in lessons if one.outcome is Outcome.REFUSED]
+    refused = sorted((one for one in lessons if one.outcome is Outcome.REFUSED), key=lambda one: one.at)
     boots = [one.boot for one in lessons if one.boot is not None]
     notices = [one.notice for one in lost if one.notice is not None]
     return Learnt(
@@ -171,7 +172,8 @@ def _learnt(lessons: list[Lesson], now: Utc) -> Learnt:
         num_lost=len(lost),
         num_held=len(held),
         num_refused=len(refused),
-        refused_at=max((one.at for one in refused), default=None),
+        refused_at=refused[-1].at if refused else None,
+        refused_why=refused[-1].why if refused else "",
         newest_at=max(one.at for one in lessons),
         life=sum(one.life or 0.0 for one in (*lost, *held)),
         losses=sum(_weight(one, now) for one in lost),

@@ -21,7 +21,7 @@ from launcher.core.plan.limits import accepted, allowed_capacities, could_run, n
 from launcher.core.plan.quotas import Withheld, withheld
 from launcher.core.plan.sizing import lacking_gib
 from launcher.core.plan.transfer import Haul
-from launcher.core.policy.base import Move, Phase, Policy, RunView
+from launcher.core.policy.base import Decision, Move, Phase, Policy, RunView
 from launcher.core.recipe import Goal, Recipe
 from launcher.core.tempo import PUBLISH_LOOKS_S
 from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
@@ -107,14 +107,20 @@ def plan(
     found = costed(recipe, view, view.offers, task, haul)
     ends_at = None if isinstance(task, Task) or not is_known else deadline_of(recipe.policy, now)
     shown = found if ends_at is None else in_reach(found, ends_at - now)
+
+    def asked(by: Task) -> tuple[Decision, Candidate | None]:
+        compared = tuple(_compared(c, by) for c in shown)
+        decision = policy.decide(first_view(recipe, by, now), replace(view, offers=compared))
+        first = decision.ranked[0] if isinstance(decision, Move) else None
+        return decision, next((c for c, offer in zip(shown, compared, strict=True) if offer == first), None)
+
     reference = _reference(shown, offers, task)
-    compared = tuple(_compared(c, reference) for c in shown)
-    decision = policy.decide(first_view(recipe, reference, now), replace(view, offers=compared))
-    first = decision.ranked[0] if isinstance(decision, Move) else None
-    best = next((c for c, offer in zip(shown, compared, strict=True) if offer == first), None)
-    candidates = ranked(found, best, view, policy.name, now, ends_at=ends_at)
-    if best is not None and best.task is not None:
+    decision, best = asked(reference)
+    if best is not None and best.task is not None and best.task != reference:
         reference = best.task
+        told, again = asked(reference)
+        decision = told if again is best else decision  # its reason counts in the hours of the place that it takes
+    candidates = ranked(found, best, view, policy.name, now, ends_at=ends_at)
     return Plan(
         task=reference,
         policy=policy.name,

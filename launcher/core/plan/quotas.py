@@ -35,10 +35,10 @@ class Withheld:
         return f"ask for more at {where}" if where else f"ask {self.refusal.cloud} for more"
 
     def told(self, now: Utc) -> str:
-        places = "1 place" if self.num_places == 1 else f"{self.num_places} places"
+        where = "in 1 place" if self.num_places == 1 else f"and more in {self.num_places} places"
         ago, until = show_duration(max(0.0, now - self.refusal.refused_at)), show_duration(max(0.0, self.again_at - now))
         return (
-            f"left out: {self.refusal}, {places}, {show_usd(self.usd)} where that is least: the quota was refused {ago} ago; "
+            f"left out: {self.refusal}, {show_usd(self.usd)} {where}: the quota was refused {ago} ago; "
             f"{self.remedy}; tried again in {until} (retry.quota), at once with {ASK_AGAIN}"
         )
 
