@@ -9,7 +9,7 @@ from launcher.app.pricing import ROWS_SHOWN, Group, dollars, group_of, place_jso
 from launcher.codec import Json
 from launcher.core.market.lives import SPOT_LIFE
 from launcher.core.plan.candidates import Candidate
-from launcher.core.plan.quotas import Withheld
+from launcher.core.plan.quotas import Withheld, remedy
 from launcher.core.plan.shopping import DURABLE_S, STALL_S
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul
 from launcher.core.plan.work import UTILIZATION, Work
@@ -77,12 +77,13 @@ QUOTAS_SHOWN = 3
 
 
 def withheld_lines(found: Sequence[Withheld], now: Utc) -> list[str]:
-    """What quotas that were refused keep from the job, the cheapest first."""
-    hidden = len(found) - QUOTAS_SHOWN
-    more = (
-        [f"left out: what {hidden} more quota{' keeps' if hidden == 1 else 's keep'}; -o json has them all"] if hidden > 0 else []
-    )
-    return [*(one.told(now) for one in found[:QUOTAS_SHOWN]), *more]
+    """What quotas that were refused keep from the job, the cheapest first, and what helps."""
+    if not found:
+        return []
+    shown = found[:QUOTAS_SHOWN]
+    hidden = len(found) - len(shown)
+    more = [f"and {hidden} more (-o json has them all)"] if hidden else []
+    return [f"left out for want of quota: {'; '.join([*(one.told(now) for one in shown), *more])}", f"quota: {remedy(shown)}"]
 
 
 def withheld_json(one: Withheld) -> dict[str, Json]:
@@ -96,7 +97,7 @@ def withheld_json(one: Withheld) -> dict[str, Json]:
         "capacity": refusal.capacity.value,
         "refused_at": moment(refusal.refused_at),
         "again_at": moment(one.again_at),
-        "remedy": one.remedy,
+        "remedy": remedy([one]),
         "num_places": one.num_places,
         "total_usd": round(one.usd, 4),
     }

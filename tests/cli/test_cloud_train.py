@@ -1,19 +1,30 @@
 """`launch train` for clouds, up to the first machine: what it needs, what it asks, and that a no leaves nothing."""
 
+import argparse
 import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from launcher.adapters import recipe_file
+from launcher.adapters.market.memory import Memory
 from launcher.adapters.store.files import FileStore
 from launcher.app import clouds
 from launcher.app.cli import main
 from launcher.app.code import frozen_agent, thawed
+from launcher.app.home import Home
+from launcher.app.live import Screen
+from launcher.app.remembering import memory_path
+from launcher.core.market.lives import Lesson, Outcome
+from launcher.core.market.offer import Capacity, Placement
 from launcher.errors import Damaged
+from launcher.units import HOUR
 from tests.market import lists
+from tests.simulation.worlds import Sim
 
 RECIPE = """
 resources: {accelerators: ['A100:1'], infra: [aws]}
@@ -88,6 +99,21 @@ def test_a_no_on_a_terminal_starts_nothing(recipe: Path, tmp_path: Path) -> None
     assert asked.returncode == 2
     os.close(leader)
     assert not (tmp_path / "home/index").exists()
+
+
+def test_a_run_begins_with_the_quotas_that_its_plan_left_out(recipe: Path, tmp_path: Path) -> None:
+    where = Placement(
+        cloud="aws", region="us-east-1", zone="z", instance="a2", accelerator="A100", accelerators=1, capacity=Capacity.SPOT
+    )
+    refused_before = Lesson(
+        run="r", incarnation="i", attempt=1, at=time.time() - HOUR, placement=where, outcome=Outcome.REFUSED, why="quota"
+    )
+    Memory(memory_path(tmp_path / "home")).add([refused_before])
+    planned = clouds.plan_of(argparse.Namespace(home=str(tmp_path / "home")), recipe_file.load(str(recipe)).recipe)
+    history = Sim().open()
+    clouds.prepare(history, Home(tmp_path / "home"), planned, Screen())
+    (kept,) = planned.made.withheld
+    assert history.market.quotas == (kept.refusal,)
 
 
 def test_our_own_package_is_frozen_with_the_run_and_comes_back_whole(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_a_quota_that_was_refused_is_left_out_and_told(
     lines = answer(capsys, recipe, *JOB)
     assert max(map(len, lines.splitlines())) <= 80
     said = " ".join(lines.split())
-    assert "left out: A100:1 (spot) in aws us-east-1, $" in said
-    assert "and more in 2 places: " in said, "one has eight GPUs, which are more than one"
-    assert "the quota was refused 3.0 h ago; ask for more at https://console.aws.amazon.com/servicequotas; tried again in" in said
+    assert "left out for want of quota: A100:1 (spot) in aws us-east-1, $" in said
+    assert "and more in 2 places, refused 3.0 h ago, tried again in" in said, "one has eight GPUs, which are more than one"
+    assert "ask for more at https://console.aws.amazon.com/servicequotas; retry.quota=0s tries again at once" in said
     found = document(capsys, recipe, *JOB)["plan"]
     (kept,) = found["withheld"]
     assert (kept["why"], kept["cloud"], kept["region"], kept["capacity"]) == ("quota", "aws", "us-east-1", "spot")
@@ -77,13 +77,14 @@ def test_prices_leave_out_what_the_plan_does(capsys: pytest.CaptureFixture[str],
     assert {total["capacity"] for total in found["totals"]} == {"on-demand"}
     assert {kept["region"] for kept in found["withheld"]} == {"us-east-1", "eu-west-1"}
     assert main(["prices", "A100", "--for", str(recipe)]) == 0
-    assert capsys.readouterr().out.count("left out: A100:1 (spot) in aws") == 2
+    assert capsys.readouterr().out.count("A100:1 (spot) in aws") == 2
 
 
 def test_of_many_quotas_the_cheapest_are_told() -> None:
     told = QuotaRefusal(cloud="aws", region="r", accelerator="A100", gpus=1, capacity=Capacity.SPOT, refused_at=0.0)
     kept = [Withheld(refusal=replace(told, region=f"r{i}"), again_at=HOUR, num_places=1, usd=float(i)) for i in range(5)]
-    assert [line.partition(",")[0] for line in withheld_lines(kept, 0.0)] == [
-        *(f"left out: A100:1 (spot) in aws r{i}" for i in range(3)),
-        "left out: what 2 more quotas keep; -o json has them all",
-    ]
+    line, helps = withheld_lines(kept, 0.0)
+    assert [f"in aws r{i}," in line for i in range(5)] == [True] * 3 + [False] * 2
+    assert line.endswith("; and 2 more (-o json has them all)")
+    assert helps.startswith("quota: ask for more at https://console.aws")
+    assert withheld_lines([], 0.0) == []

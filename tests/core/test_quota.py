@@ -9,6 +9,7 @@ from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.limits import accepted, standing
 from launcher.core.plan.planner import Plan, plan
+from launcher.core.plan.quotas import remedy
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Recipe, Resources, RetrySpec
 from launcher.units import HOUR, MINUTE, Seconds
@@ -115,11 +116,9 @@ def test_the_plan_leaves_it_out_and_says_what_it_would_cost_and_what_helps() -> 
     (found,) = made.withheld
     free = planned(kept, other, of=recipe(retry=RetrySpec(quota=0.0)))
     assert (found.num_places, found.usd) == (2, free.candidates[0].usd)
-    assert found.told(NOW) == (
-        f"left out: A100:8 (spot) in aws us-east-1, ${found.usd:.2f} and more in 2 places: the quota was refused 60 min ago; "
-        "ask for more at https://console.aws.amazon.com/servicequotas; tried again in 23.0 h (retry.quota), at once with "
-        "retry.quota=0s"
-    )
+    told = f"A100:8 (spot) in aws us-east-1, ${found.usd:.2f} and more in 2 places, refused 60 min ago, tried again in 23.0 h"
+    assert found.told(NOW) == told
+    assert remedy([found]) == "ask for more at https://console.aws.amazon.com/servicequotas; retry.quota=0s tries again at once"
     assert free.withheld == ()
 
 
@@ -148,3 +147,10 @@ def test_a_place_that_had_no_capacity_is_a_candidate_that_says_so(told: Lesson, 
     made = plan(recipe(), offers, TASK, seed([told], NOW), POLICIES["auto"](), NOW)
     assert made.candidates[0].why == said
     assert made.candidates[1].is_chosen
+
+
+def test_a_quota_that_is_to_be_tried_again_at_once_has_nothing_to_cool_down() -> None:
+    offers = (spot("us-east-1a", 5.0, gpus=8), spot("us-west-2a", 9.0, gpus=8))
+    again = recipe(retry=RetrySpec(quota=0.0))
+    made = plan(again, offers, TASK, seed([answer(ago=MINUTE)], NOW), POLICIES["auto"](), NOW)
+    assert made.candidates[0].is_chosen

@@ -196,7 +196,8 @@ def _weight(lesson: Lesson, now: Utc) -> float:
 def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
     """The view that a new run starts from: places that cool down from what they did to the runs before it, and quotas refused.
 
-    By the rules for a run's own sightings. Lives are not in it: they are in the offers, by `Lives.mean`, and would count twice.
+    By the rules for a run's own sightings, but for quotas: those are the region's, and when they are asked for again the recipe
+    says. Lives are not in it: they are in the offers, by `Lives.mean`, and would count twice.
     """
     view, told = MarketView(), sorted(lessons, key=lambda one: one.at)
     for lesson in told:
@@ -207,7 +208,7 @@ def seed(lessons: Iterable[Lesson], now: Utc) -> MarketView:
                 view = update(view, PlaceLost(at=at, place=place, life=life))
             case Outcome.HELD:
                 view = update(view, PlaceHeld(at=at, place=place, life=life))
-            case Outcome.REFUSED:
+            case Outcome.REFUSED if lesson.why != FailureKind.QUOTA.value:
                 view = update(view, PlaceRefused(at=at, place=place, why=lesson.why))
     cooling = {place: belief for place, belief in view.places.items() if is_cooling(view, place, now)}
     places = {place: replace(belief, num_preemptions=0, life_seen=0.0) for place, belief in cooling.items()}

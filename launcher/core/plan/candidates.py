@@ -26,7 +26,6 @@ NO_AS_MUCH = 1.005  # below it two totals are alike in print
 _LATELY = {  # what a place did to us that cools down
     "preempted": "took a machine lately, ",
     "capacity": "had no capacity lately, ",
-    "quota": "refused the quota lately, ",
     "unreachable": "could not be reached lately, ",
     "silent": "had a silent machine lately, ",
     "killed": "had a machine killed lately, ",

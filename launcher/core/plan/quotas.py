@@ -30,17 +30,14 @@ class Withheld:
     usd: Usd
 
     @property
-    def remedy(self) -> str:
-        where = CONSOLES.get(self.refusal.cloud)
-        return f"ask for more at {where}" if where else f"ask {self.refusal.cloud} for more"
+    def console(self) -> str:
+        """Where more is asked for."""
+        return CONSOLES.get(self.refusal.cloud, self.refusal.cloud)
 
     def told(self, now: Utc) -> str:
         where = "in 1 place" if self.num_places == 1 else f"and more in {self.num_places} places"
         ago, until = show_duration(max(0.0, now - self.refusal.refused_at)), show_duration(max(0.0, self.again_at - now))
-        return (
-            f"left out: {self.refusal}, {show_usd(self.usd)} {where}: the quota was refused {ago} ago; "
-            f"{self.remedy}; tried again in {until} (retry.quota), at once with {ASK_AGAIN}"
-        )
+        return f"{self.refusal}, {show_usd(self.usd)} {where}, refused {ago} ago, tried again in {until}"
 
 
 def withheld(recipe: Recipe, offers: Iterable[Offer], quotas: Refusals, usd: Callable[[Offer], Usd]) -> tuple[Withheld, ...]:
@@ -55,3 +52,9 @@ def withheld(recipe: Recipe, offers: Iterable[Offer], quotas: Refusals, usd: Cal
         for refusal, there in totals.items()
     )
     return tuple(sorted(found, key=lambda one: one.usd))
+
+
+def remedy(found: Iterable[Withheld]) -> str:
+    """What a person can do about all of them."""
+    consoles = " or ".join(dict.fromkeys(one.console for one in found))
+    return f"ask for more at {consoles}; {ASK_AGAIN} tries again at once"
