@@ -22,8 +22,8 @@ from launcher.adapters.store.base import ObjectStore
 from launcher.beacon import Lamp, Seat
 from launcher.clock import Clock
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
-from launcher.core.contract import Heartbeat, commit_key, spec_key
-from launcher.core.instance import InstanceName, instance_name
+from launcher.core.contract import Heartbeat, commit_key, requested_key
+from launcher.core.instance import InstanceName, attempt_of, instance_name
 from launcher.core.policy.base import Policy
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
@@ -226,7 +226,8 @@ class Loop:
     def _void(self, heartbeats: Iterable[Heartbeat], now: Utc) -> None:
         """Numbers that we or an agent cannot read are voided before anything is decided on a journal with holes."""
         unreadable = {n for beat in heartbeats for n in beat.unreadable}
-        event = self._history.voiding(now, unreadable)
+        strangers = {attempt_of(name) for name in self._observer.strangers}
+        event = self._history.voiding(now, unreadable, strangers)
         if event is not None:
             self._append(event)
 
@@ -296,10 +297,10 @@ class Loop:
                 cloud.stop(name)
                 self._watch = _told(self._watch, attempt.number)
             case StartInstance():
-                spec = attempt_spec(state, attempt, self._world.store.url)
-                with contextlib.suppress(KeyExists):  # told by an earlier tick: the same, since it follows from the journal
-                    self._world.store.create(spec_key(attempt.number), codec.dumps(spec))
-                cloud.start(name, spec)
+                with contextlib.suppress(KeyExists):  # told by an earlier tick
+                    requested = codec.dumps_digested(self._history.request_of(attempt.number))
+                    self._world.store.create(requested_key(attempt.number), requested)
+                cloud.start(name, attempt_spec(state, attempt, self._world.store.url))
 
     def _stop_strangers(self) -> None:
         for name in self._observer.strangers:

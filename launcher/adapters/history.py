@@ -4,14 +4,14 @@ The fold is redone from the first record when a record is voided, because that r
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from launcher import codec
 from launcher.adapters.journal import Entry, Journal, Record, Unreadable
 from launcher.adapters.records import Slot
 from launcher.adapters.store.base import ObjectStore
-from launcher.core.contract import RUN_KEY, RunHead, RunRemoval
+from launcher.core.contract import RUN_KEY, RunHead, RunRemoval, requested_key
 from launcher.core.market.belief import MarketView, update
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
@@ -21,6 +21,8 @@ from launcher.core.run.state import RunState
 from launcher.core.run.view import learnt, learnt_at_end
 from launcher.errors import Damaged, KeyMissing, UsageError
 from launcher.units import Utc
+
+_READS = 2  # a byte may flip on its way
 
 
 def read_head(store: ObjectStore, *, otherwise: str | None = None) -> RunHead:
@@ -107,12 +109,47 @@ class History:
         if before is not None and self._state is not None:
             invariants.check_step(before, self._state)
 
-    def voiding(self, at: Utc, also: Iterable[int]) -> ev.RecordVoided | None:
-        """The record that must be appended next, where numbers cannot be read here or, as `also` says, by an agent."""
+    def request_of(self, attempt: int) -> ev.AttemptRequested:
+        """The record that an attempt follows from. Of one whose record is void there is none: it is never started."""
+        events = (record.event for record in reversed(self.records))
+        return next(e for e in events if isinstance(e, ev.AttemptRequested) and e.attempt == attempt)
+
+    def voiding(self, at: Utc, also: Iterable[int], strangers: Iterable[int] = ()) -> ev.RecordVoided | None:
+        """The record that must be appended next, where numbers cannot be read here or, as `also` says, by an agent.
+
+        `strangers`: attempts whose machines are up though nobody wants them. One that nobody knows may be of a request that was
+        void before its second copy was written, by somebody who slept meanwhile.
+        """
         numbers, digests = self._journal.void_content(n for n in also if n <= self._journal.last)
-        if set(numbers) == (self._state.voided if self._state else frozenset()):
+        state = self._state
+        new = set(numbers) - (state.voided if state else set())
+        unknown = set(strangers) - (state.attempts.keys() if state else set())
+        if not numbers or not (new or unknown):
             return None
-        return ev.RecordVoided(at=at, numbers=numbers, digests=digests)
+        used = range(1, len(new) + (state.next_attempt if state else 1))
+        requests = tuple(self._void_requests({*used, *unknown}, frozenset(numbers)))
+        if not new and not any(request.attempt in unknown for request in requests):
+            return None
+        return ev.RecordVoided(at=at, numbers=numbers, digests=digests, requests=requests)
+
+    def _void_requests(self, attempts: Iterable[int], void: frozenset[int]) -> Iterator[ev.AttemptRequested]:
+        """Second copies of those that no readable record tells of. No machine was started for one that has none."""
+        told = {r.event.attempt for r in self.records if isinstance(r.event, ev.AttemptRequested) and r.number not in void}
+        for attempt in sorted(set(attempts) - told):
+            request = self._second_copy(attempt)
+            if request is not None:
+                yield request
+
+    def _second_copy(self, attempt: int) -> ev.AttemptRequested | None:
+        for _ in range(_READS):
+            try:
+                request: ev.AttemptRequested = codec.loads_digested(ev.AttemptRequested, self.store.get(requested_key(attempt)))
+            except KeyMissing:
+                return None
+            except ValueError:
+                continue
+            return request
+        return None
 
     def copy_all(self) -> None:
         """Copy every record so far into one segment, from which a damaged one is mended. Repeating it does nothing."""

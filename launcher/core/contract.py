@@ -1,8 +1,8 @@
 """All that crosses between client and machine. They meet only in the object store, under the keys below.
 
-The client writes an attempt's spec and the journal; the machine writes its claim, heartbeats, notices, commits and exit report.
-Only `heartbeat.json` and `supervisor.json` are ever overwritten, and `run.json` when the run is deleted. Times are market time
-unless a name says `real`.
+The client writes the journal, and each request for a machine a second time; the machine writes its claim, heartbeats, notices,
+commits and exit report. Only `heartbeat.json` and `supervisor.json` are ever overwritten, and `run.json` when the run is deleted.
+Times are market time unless a name says `real`.
 """
 
 import enum
@@ -38,8 +38,9 @@ def attempt_prefix(attempt: int) -> str:
     return f"attempts/{attempt:04d}/"
 
 
-def spec_key(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}spec.json"
+def requested_key(attempt: int) -> str:
+    """A second copy of the record that bought its machine, made before the start: where that record is void, this tells of it."""
+    return f"{attempt_prefix(attempt)}requested.json"
 
 
 def claim_key(attempt: int) -> str:

@@ -55,6 +55,10 @@ def _fold_on(append: Callable[[History, ev.Event], None]) -> Any:
     return wrong
 
 
+def _nothing_told(told: Callable[[History, int], ev.AttemptRequested | None]) -> Any:
+    return lambda history, attempt: None
+
+
 def _never_unwanted(heed: Callable[[Orders, int, ev.Event], Orders]) -> Any:
     def wrong(known: Orders, number: int, event: ev.Event) -> Orders:
         return known if isinstance(event, ev.AttemptUnwanted) else heed(known, number, event)
@@ -99,6 +103,13 @@ MUTANTS = (
         killer="replay",
         swaps=(Swap(History, "append", _fold_on),),
         only=frozenset({Fault.RECORD_DAMAGED}),
+    ),
+    Mutant(
+        name="forget what a void request bought",
+        breaks="A machine whose request is void costs nothing in the books.",
+        killer="bill",
+        swaps=(Swap(History, "_second_copy", _nothing_told),),
+        only=frozenset({Fault.RECORD_DAMAGED, Fault.CRASH_AT_APPEND}),
     ),
     Mutant(
         name="never hear that one is unwanted",

@@ -8,6 +8,7 @@ from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run import invariants
 from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.reconcile import StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
 from launcher.units import HOUR, Utc
 from tests.builders import (
@@ -15,6 +16,7 @@ from tests.builders import (
     after,
     claimed,
     committed,
+    granted,
     heartbeat,
     lost,
     new_run,
@@ -106,6 +108,43 @@ def test_a_number_given_before_a_later_record_voids_more_is_the_attempts_own() -
     state = after(state, requested(state), void, request)
     assert list(state.attempts) == [1, 4]
     assert requested(state).attempt == 6
+
+
+def void(*requests: ev.AttemptRequested) -> ev.RecordVoided:
+    return ev.RecordVoided(at=NOW + HOUR, numbers=(3,), digests=("",), requests=requests)
+
+
+def test_an_attempt_whose_request_is_void_costs_what_its_machine_was_told() -> None:
+    request = requested(new_run(), stop_at=NOW + 9 * HOUR)
+    state = after(new_run(), started(1), claimed(1), granted(1), void(request))
+    attempt = state.attempts[1]
+    assert spent(state, NOW + HOUR).high == 1.0
+    assert (attempt.offer, attempt.requested_at, attempt.stop_at) == (request.offer, NOW, NOW + 9 * HOUR)
+    assert not attempt.is_wanted
+    assert attempt.drain, "it trains, and saves before it goes"
+    assert after(state, void(request)).attempts == state.attempts
+
+
+def test_what_a_machine_may_spend_longer_stands_where_its_request_is_void() -> None:
+    moved = ev.StopAtMoved(at=NOW, attempt=1, stop_at=NOW + 2 * HOUR)
+    assert (
+        after(new_run(), started(1), moved, void(requested(new_run(), stop_at=NOW + HOUR))).attempts[1].stop_at == NOW + 2 * HOUR
+    )
+
+
+def test_an_attempt_that_only_its_void_request_tells_of_is_stopped_at_once_and_its_number_is_used_up() -> None:
+    state = after(new_run(), void(requested(new_run())))
+    invariants.check(state)
+    assert reconcile(state, NOW + HOUR) == (StopInstance(1),)
+    assert state.next_attempt == 2
+
+
+def test_a_request_that_proves_void_after_the_runs_end_wakes_nothing() -> None:
+    state = after(worked_run(), paused())
+    state = after(state, void(requested(state)))
+    invariants.check(state)
+    assert state.phase is Phase.PAUSED
+    assert reconcile(state, NOW + HOUR) == (StopInstance(1), StopInstance(2)), "neither is billed"
 
 
 def test_the_search_for_a_machine_has_begun_where_the_record_of_an_end_is_void() -> None:

@@ -122,13 +122,16 @@ class RunHistories(RuleBasedStateMachine):
                     self.market = update(self.market, sighting)
 
     @precondition(lambda self: len(self.journal) > 3)
-    @rule(chosen=st.lists(picks, min_size=1, max_size=3))
-    def records_rot_and_are_voided(self, chosen: list[int]) -> None:
+    @rule(chosen=st.lists(picks, min_size=1, max_size=3), are_told=st.booleans())
+    def records_rot_and_are_voided(self, chosen: list[int], are_told: bool) -> None:
         """Any but the first two, which are copied when a run is born, and voids, whose loss revives what they named."""
         mortal = [n for n, event in enumerate(self.journal, start=1) if n > 2 and not isinstance(event, ev.RecordVoided)]
         numbers = sorted(self.void | {mortal[pick % len(mortal)] for pick in chosen})
         if set(numbers) != self.void:
-            self.append(ev.RecordVoided(at=self.now, numbers=tuple(numbers), digests=("",) * len(numbers)))
+            lost = [self.journal[number - 1] for number in numbers if are_told]
+            requests = tuple(event for event in lost if isinstance(event, ev.AttemptRequested))
+            digests = ("",) * len(numbers)
+            self.append(ev.RecordVoided(at=self.now, numbers=tuple(numbers), digests=digests, requests=requests))
 
     # --- the supervisor -----------------------------------------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class RunHistories(RuleBasedStateMachine):
         if ending == "reports late":
             self.an_agent_gives_word(newest, step=1, trained=1.0, pace=2.0, skew=0.0, commits=False, reports=report)
         if rots is not None:
-            self.records_rot_and_are_voided([-back for back in rots])
+            self.records_rot_and_are_voided([-back for back in rots], are_told=True)
 
     @rule()
     def another_supervisor_takes_over(self) -> None:

@@ -10,11 +10,12 @@ from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, commit_key, heartbeat_key
+from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, commit_key, heartbeat_key, journal_key, requested_key
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import attempt_cost
+from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
@@ -27,7 +28,7 @@ from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
 from launcher.supervisor import seal
 from launcher.units import HOUR, MINUTE, Seconds
 from tests.builders import after, lost, training_run
-from tests.simulation.worlds import FixedTrace, Sim
+from tests.simulation.worlds import FixedTrace, Sim, recipe
 
 CENT = 0.01
 
@@ -120,6 +121,109 @@ def test_the_heartbeat_of_a_machine_that_the_cloud_no_longer_lists_is_no_proof_t
 def killed_when_it_missed_a_machine(event: ev.Event, state: RunState) -> None:
     if isinstance(event, ev.InstanceMissed):
         raise Dismissed("its process was killed")
+
+
+@dataclass(slots=True)
+class DeadlyCloud:
+    """Who has it start a machine is killed, once."""
+
+    inner: Cloud
+    is_deadly: bool = True
+
+    def start(self, name: InstanceName, spec: AttemptSpec) -> None:
+        self.inner.start(name, spec)
+        if self.is_deadly:
+            raise Dismissed("its process was killed")
+
+    def stop(self, name: InstanceName) -> None:
+        self.inner.stop(name)
+
+    def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
+        return self.inner.poll(run, incarnation)
+
+
+class KilledAtStart(ForgetfulSim):
+    """The first supervisor is, and the record of its request rots. What has ended is not listed."""
+
+    def cloud_of(self, supervisor: Supervisor) -> Cloud:
+        return DeadlyCloud(super().cloud_of(supervisor), is_deadly=supervisor.number == 1)
+
+    def after_the_blow(self, passed: Seconds) -> RunState:
+        with pytest.raises(Dismissed):
+            self.run()
+        rot_the_request(self)
+        self.timeline.pass_until(self.timeline.now + passed)
+        return self.run()
+
+
+def rot_the_request(sim: Sim) -> None:
+    key = journal_key(next(r.number for r in sim.history.records if isinstance(r.event, ev.AttemptRequested)))
+    sim.store.damage(key, sim.store.get(key)[:40])
+
+
+def killed_in_training(event: ev.Event, state: RunState) -> None:
+    if isinstance(event, ev.CheckpointSeen) and event.ref.commit > 3:
+        raise Dismissed("its process was killed")
+
+
+def test_what_a_machine_cost_whose_request_rotted_is_spent_all_the_same():
+    """Seed 1183: it trained, the record of its request rotted, its hours were free, and the budget was spent twice."""
+    sim = Sim(recipe=recipe(budget=1.2, steps=7200), trace=FixedTrace(up=100 * HOUR))
+    with pytest.raises(Dismissed):
+        sim.run(killed_in_training)
+    rot_the_request(sim)
+    sim.timeline.pass_until(sim.timeline.now + 100 * HOUR)
+    state = sim.run()
+    assert len(state.voided) == 1
+    assert sim.cloud.dollars() <= 1.2
+    assert_the_books_hold(sim, state)
+
+
+def test_a_machine_that_nobody_saw_before_its_request_rotted_is_stopped_at_once_and_billed():
+    """It was a stranger: nobody knew what it cost."""
+    sim = KilledAtStart(trace=FixedTrace(up=100 * HOUR))
+    state = sim.after_the_blow(20 * MINUTE)
+    first = sim.cloud.instances["r-inc-1"]
+    assert first.ended_at - first.billed_from < 21 * MINUTE
+    assert sim.cloud.bill_of(first) > CENT
+    assert_the_books_hold(sim, state)
+
+
+def test_a_machine_that_was_gone_before_anybody_knew_of_it_may_have_cost_something():
+    """It booted, waited for its grant in vain and was deleted, and neither the journal nor the cloud told of it."""
+    sim = KilledAtStart(trace=FixedTrace(up=100 * HOUR))
+    state = sim.after_the_blow(2 * HOUR)
+    assert sim.cloud.bill_of(sim.cloud.instances["r-inc-1"]) > CENT
+    assert_the_books_hold(sim, state)
+
+
+def test_a_machine_that_was_started_after_its_request_was_void_is_billed(monkeypatch):
+    """Who had requested it slept meanwhile, and woke just before its start."""
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    create, asleep = sim.store.create, []
+
+    def sleep_once(key: str, data: Chunks) -> None:
+        if key == requested_key(1) and not asleep:
+            asleep.append(data)
+            raise Dismissed("it sleeps")
+        create(key, data)
+
+    monkeypatch.setattr(sim.store, "create", sleep_once)
+    with pytest.raises(Dismissed):
+        sim.run()
+    state = sim.history.state
+    rot_the_request(sim)
+
+    def wakes(event: ev.Event, _: RunState) -> None:
+        if not sim.cloud.instances:
+            create(requested_key(1), asleep[0])
+            sim.cloud.start("r-inc-1", attempt_spec(state, state.attempts[1], sim.store.url))
+            sim.timeline.sleep_until(sim.timeline.now + 5 * MINUTE)
+
+    assert_the_books_hold(sim, sim.run(wakes))
+    first = sim.cloud.instances["r-inc-1"]
+    assert sim.cloud.bill_of(first) > CENT
+    assert first.ended_at - first.billed_from < 6 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,9 +109,9 @@ def test_other_bytes_after_a_create_without_an_answer_lose_against_it() -> None:
 def test_a_record_that_is_bent_on_its_way_stands_bent_as_does_a_commit_and_nothing_else() -> None:
     scene = Scene(Fault.WRITE_CORRUPTED)
     scene.store.create(journal_key(5), b"record")
-    scene.store.create("attempts/0001/spec.json", b"no record")
+    scene.store.create("attempts/0001/requested.json", b"no record")
     assert sum(a != b for a, b in zip(scene.inside.get(journal_key(5)), b"record", strict=True)) == 1
-    assert scene.inside.get("attempts/0001/spec.json") == b"no record"
+    assert scene.inside.get("attempts/0001/requested.json") == b"no record"
     assert scene.fired(Fault.WRITE_CORRUPTED) == 1
     scene.store.create(commit_key(CommitRef(1, 2)), b"commit")
     assert scene.inside.get(commit_key(CommitRef(1, 2))) != b"commit"
@@ -294,7 +294,7 @@ def test_a_stale_feed_shows_no_prices() -> None:
 
 def test_a_crash_at_an_append_comes_before_the_record_stands_or_after() -> None:
     scene = Scene(Fault.CRASH_AT_APPEND)
-    scene.store.create("attempts/0001/spec.json", b"no record: no crash")
+    scene.store.create("attempts/0001/requested.json", b"no record: no crash")
     with pytest.raises(Dismissed):
         scene.store.create(journal_key(1), b"x")
     assert keys(scene.inside, "journal/") == [], "at rate 1 the first chance is taken"

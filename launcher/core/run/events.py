@@ -89,11 +89,15 @@ class RequestSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordVoided:
-    """Journal numbers that nobody can read, all that are void so far: once void, void for ever. `digests` of the bytes seen."""
+    """Journal numbers that nobody can read, all that are void so far: once void, void for ever. `digests` of the bytes seen.
+
+    `requests`: those among them for which a machine may have been started, as they were told a second time before that.
+    """
 
     at: Utc
     numbers: tuple[int, ...]
     digests: tuple[str, ...]
+    requests: "tuple[AttemptRequested, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

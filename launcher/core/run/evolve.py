@@ -84,8 +84,8 @@ def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
         case ev.RequestSeen(request=request):
             hardest = max(state.request or request.request, request.request, key=HARDNESS.index)
             return replace(state, request=hardest, requests_seen=state.requests_seen | {request.uuid})
-        case ev.RecordVoided(numbers=numbers):
-            return _void(state, frozenset(numbers))
+        case ev.RecordVoided():
+            return _void(state, event)
         case ev.RunSucceeded(at=at, commit=commit, step=step):
             return _end_run(state, Terminal(phase=Phase.SUCCEEDED, at=at, reason="", exit_code=0, commit=commit, step=step))
         case ev.RunPaused(at=at, exit_code=code, reason=reason, needs=needs):
@@ -100,7 +100,7 @@ def _evolve_run(state: RunState, event: ev.RunEvent) -> RunState:
 
 
 def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
-    old = state.attempts.get(event.attempt) or _ghost(event)
+    old = state.attempts.get(event.attempt) or _ghost(event.attempt, event.at)
     match event:
         case ev.AttemptRequested():
             raise AssertionError("requests are folded by evolve")
@@ -166,14 +166,14 @@ def _with(state: RunState, attempt: Attempt, **changes: Any) -> RunState:
     return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1), **changes)
 
 
-def _ghost(event: ev.AttemptEvent) -> Attempt:
+def _ghost(number: int, at: Utc) -> Attempt:
     """An attempt whose request is in a voided record: unwanted, but kept, since its grant and commits may be history."""
     return Attempt(
-        number=event.attempt,
+        number=number,
         offer=UNKNOWN_OFFER,
-        requested_at=event.at,
+        requested_at=at,
         reason="the record of its request was voided",
-        unwanted_at=event.at,
+        unwanted_at=at,
         unwanted_reason="the record of its request was voided",
     )
 
@@ -352,16 +352,28 @@ def _end_of_loss(old: Attempt, cause: EndCause) -> EndKind:
     return EndKind.KILLED  # EXITED too: an agent that ends without a word was ended by something
 
 
-def _void(state: RunState, numbers: frozenset[int]) -> RunState:
+def _void(state: RunState, event: ev.RecordVoided) -> RunState:
     """Each newly voided record may have been a request, so it uses up an attempt number."""
-    new = numbers - state.voided
+    new = frozenset(event.numbers) - state.voided
     waiting = frozenset(a.number for a in state.living if not a.is_granted) if new else frozenset()
-    return replace(
+    state = replace(
         state,
-        voided=state.voided | numbers,
+        voided=state.voided | new,
         doubtful=state.doubtful | waiting,
         next_attempt=state.next_attempt + len(new),
     )
+    for request in event.requests:
+        state = _recall(state, request, event.at)
+    return state
+
+
+def _recall(state: RunState, request: ev.AttemptRequested, at: Utc) -> RunState:
+    """The machine of a void request is no more wanted for that, and costs what it costs."""
+    known = state.attempts.get(request.attempt)
+    ghost = known or replace(_ghost(request.attempt, at), drain=False)  # no record tells of it: it has nothing to save
+    stop_at = request.stop_at if ghost.stop_at is None else ghost.stop_at
+    state = _with(state, replace(ghost, offer=request.offer, requested_at=request.at, stop_at=stop_at))
+    return _imply_ends(state, at, [state.attempts[ghost.number]]) if known is None and state.terminal else state
 
 
 def _resume(state: RunState, event: ev.RunResumed) -> RunState:

@@ -122,7 +122,7 @@ def progress(world: FaultyWorld) -> Iterator[str]:
             )
 
 
-CREATED_ONCE = ("/commits/", "/claim.json", "/exit.json", "/notices/", "/spec.json")
+CREATED_ONCE = ("/commits/", "/claim.json", "/exit.json", "/notices/", "/requested.json")
 
 
 def numbers(world: FaultyWorld) -> Iterator[str]:

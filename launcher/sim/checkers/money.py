@@ -7,8 +7,7 @@ that it equals the truth to the cent wherever it claims to know.
 from collections.abc import Iterator
 
 from launcher.core.market.offer import Capacity
-from launcher.core.run.ledger import attempt_cost, spent
-from launcher.core.run.state import UNKNOWN_OFFER
+from launcher.core.run.ledger import NOTHING, attempt_cost, spent
 from launcher.sim.checkers.evidence import evidence_of
 from launcher.sim.cloud import Instance
 from launcher.sim.disaster import FaultyWorld
@@ -28,20 +27,16 @@ def bill(world: FaultyWorld) -> Iterator[str]:
     state = evidence_of(world).state
     if state is None:
         return
-    unknown: Usd = 0.0
     slack: Usd = 0.0
     for name, instance in world.cloud.instances.items():
         true = world.cloud.bill_of(instance)
         attempt = state.attempts.get(instance.spec.attempt)
-        if attempt is None or attempt.offer == UNKNOWN_OFFER:
-            unknown += true  # the record that told of it is void
-            continue
-        told = attempt_cost(attempt, world.timeline.now, state.recipe.num_nodes)
+        told = NOTHING if attempt is None else attempt_cost(attempt, world.timeline.now, state.recipe.num_nodes)
         blur = _clock_error(world) / HOUR * instance.offer.price * state.recipe.num_nodes
         slack += blur
         if not told.low - blur - CENT / 2 <= true <= told.high + blur + CENT / 2:
             yield f"{name} cost {true:.4f}, and the ledger says {told.low:.4f} to {told.high:.4f}"
-    books, true = spent(state, world.timeline.now), world.cloud.dollars() - unknown
+    books, true = spent(state, world.timeline.now), world.cloud.dollars()
     if not books.low - slack - CENT <= true <= books.high + slack + CENT:
         yield f"all machines cost {true:.4f}, and the ledger says {books.low:.4f} to {books.high:.4f}"
 

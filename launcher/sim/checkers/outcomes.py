@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from launcher.core.contract import ExitKind, ExitReport, exit_key
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
-from launcher.core.run.state import UNKNOWN_OFFER, Attempt, EndKind
+from launcher.core.run.state import Attempt, EndKind
 from launcher.errors import StoreError
 from launcher.sim.checkers.evidence import Evidence, evidence_of
 from launcher.sim.cloud import Instance
@@ -67,7 +67,7 @@ def _contradictions(seen: Evidence, attempt: Attempt, instance: Instance, report
             if not was_warned and instance.cause in (EndCause.STOPPED, EndCause.EXITED) and _was_told(attempt):
                 yield f"the cloud told that it ended otherwise ({instance.cause.value})"
         case EndKind.STOPPED:
-            is_told = any(seen.of(ev.AttemptUnwanted, attempt.number)) or attempt.offer == UNKNOWN_OFFER  # its request is void
+            is_told = any(seen.of(ev.AttemptUnwanted, attempt.number)) or attempt.unwanted_at is not None  # its request is void
             if not is_told and outcome is not ExitKind.DRAINED and not _stopped(attempt):
                 yield "nobody wanted it to end"
         case EndKind.KILLED:
