@@ -4,10 +4,15 @@ from dataclasses import replace
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.instance import EndCause
+from launcher.core.market.belief import MarketView
 from launcher.core.policy.base import Phase
+from launcher.core.policy.catalog import POLICIES
+from launcher.core.recipe import Goal
 from launcher.core.run import events as ev
 from launcher.core.run import invariants
+from launcher.core.run.deliberate import deliberate
 from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.observation import Watch
 from launcher.core.run.reconcile import StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
 from launcher.units import HOUR, Utc
@@ -145,6 +150,15 @@ def test_a_request_that_proves_void_after_the_runs_end_wakes_nothing() -> None:
     invariants.check(state)
     assert state.phase is Phase.PAUSED
     assert reconcile(state, NOW + HOUR) == (StopInstance(1), StopInstance(2)), "neither is billed"
+
+
+def test_a_spent_budget_pauses_the_run_where_the_newest_request_is_void_and_no_price_is_known_of_it() -> None:
+    """What a resume needs was asked of a place that nobody knows, and the supervisor ended with a ValueError."""
+    state = training_run(recipe(policy=Goal(budget=1.0)))
+    state = after(state, lost(1), sealed(1), bill(1, NOW + HOUR, NOW + HOUR, NOW + HOUR), claimed(2), lost(2))
+    [pause] = deliberate(state, POLICIES["spot"](), MarketView(), Watch(), NOW + HOUR).events
+    assert isinstance(pause, ev.RunPaused)
+    assert pause.needs.startswith("policy.budget=")
 
 
 def test_the_search_for_a_machine_has_begun_where_the_record_of_an_end_is_void() -> None:

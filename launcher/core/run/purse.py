@@ -84,6 +84,12 @@ def enough(state: RunState, offer: Offer, now: Utc) -> str:
     return enough_money(paid, rest, least_usd(_rate(state, offer), restart_cost(state), reserve(state)))
 
 
+def enough_there(state: RunState, now: Utc) -> str:
+    """`enough` in the place of the newest attempt; empty where no price is known, since the records of all requests are void."""
+    offers = [attempt.offer for attempt in state.attempts.values() if attempt.offer.price_cap > 0]
+    return enough(state, offers[-1], now) if offers else ""
+
+
 def _done(state: RunState) -> float:
     """The part of the work that is saved; 0 where nobody knows."""
     total = total_steps(state)
@@ -113,8 +119,7 @@ def needed(state: RunState) -> str:
         return pause.needs if pause else ""
     if state.deadline_at is not None and pause.at >= state.deadline_at:
         return time_enough(state, pause.at)
-    offers = [attempt.offer for attempt in state.attempts.values() if attempt.offer.price_cap > 0]
-    return enough(state, offers[-1], pause.at) if offers else ""
+    return enough_there(state, pause.at)
 
 
 def _rate(state: RunState, offer: Offer) -> UsdPerHour:

@@ -8,7 +8,7 @@ from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
 from launcher.core.run import barren
 from launcher.core.run.ledger import spent
-from launcher.core.run.purse import enough, time_enough
+from launcher.core.run.purse import enough_there, time_enough
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.units import Utc, show_duration, show_usd
@@ -171,8 +171,7 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
         return _paused(4, late, needs=time_enough(state, now))
     budget = state.recipe.policy.budget
     if budget is not None and spent(state, now).high >= budget:
-        offer = state.attempts[max(state.attempts)].offer
-        return _paused(4, f"the budget of {show_usd(budget)} is spent", needs=enough(state, offer, now))
+        return _paused(4, f"the budget of {show_usd(budget)} is spent", needs=enough_there(state, now))
     # One that is up has been found, and a minute from training; one that never claims is let go soon enough.
     has_machine = any(a.nonce is not None or (a.is_wanted and a.billed_from is not None) for a in state.living)
     searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
