@@ -15,6 +15,7 @@ from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.market.recorded import read_recording, read_trace
 from launcher.adapters.store.base import ObjectStore
 from launcher.adapters.store.open import child, has_folder, is_remote, open_store
+from launcher.core.instance import instance_name
 from launcher.core.market.offer import Offer
 from launcher.core.market.recording import Recording
 from launcher.core.market.trace import GENERATED, Trace, generated
@@ -156,6 +157,7 @@ def _local_world(state: "RunState", store: ObjectStore, market_clock: clock.Cloc
 
 def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Clock, home: Path) -> "World":
     """SkyPilot's machines with the run's own agent on them, at the prices of this user's lists."""
+    from launcher.adapters.cloud.skypilot.aws import AwsProvider
     from launcher.adapters.cloud.skypilot.client import SkyClient
     from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
     from launcher.adapters.cloud.skypilot.order import AgentHome
@@ -169,10 +171,11 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     assert state.agent is not None, "frozen at the birth of a run on clouds"
     agent = AgentHome(package=thawed(store, state.agent, home / "cache/agents"), python=os.environ.get(AGENT_PYTHON))
     secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
+    placements = {instance_name(state.run, state.incarnation, a.number): a.offer.placement for a in state.unsettled}
     lives = experience(home, system_clock.utc_s()).lives
     return World(
         clock=system_clock,
-        cloud=SkypilotCloud(SkyClient(), agent, secrets),
+        cloud=SkypilotCloud(SkyClient(), agent, secrets, providers={"aws": AwsProvider()}, placements=placements),
         store=store,
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
     )

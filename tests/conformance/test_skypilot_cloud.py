@@ -4,12 +4,12 @@ Real SkyPilot is driven in tests/e2e/sky; what it was seen to answer there is wh
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Machine, Refused, TaskConfig
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
 from launcher.adapters.cloud.skypilot.failures import failure_of
 from launcher.adapters.cloud.skypilot.order import AgentHome, requirements, task_of
@@ -73,6 +73,9 @@ class FakeSky:
     def cancel(self, request: str) -> None:
         self.refusal = StartFailure(failure=FailureKind.UNREACHABLE, message="cancelled")
         self.launched.set()
+
+    def knows(self, name: str) -> bool:
+        return name in self.up
 
     def clusters(self, prefix: str) -> list[Cluster]:
         self._reach()
@@ -266,6 +269,112 @@ class Slow(FakeSky):
     def clusters(self, prefix: str) -> list[Cluster]:
         self._wait()
         return super().clusters(prefix)
+
+
+# --- where the cloud itself is asked -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeProvider:
+    listed: list[Machine] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        assert (run, incarnation) == (RUN, INCARNATION)
+        return [machine for machine in self.listed if machine.region in regions]
+
+    def end(self, machine: Machine) -> None:
+        self.ended.append(machine.id)
+        self.take(cause=EndCause.UNTOLD)
+
+    def bring_up(self) -> None:
+        self.listed.append(Machine(name=NAME, cloud="aws", region="us-east-1", id="i-1", is_up=True, billed_from=1010.0))
+
+    def take(self, *, cause: EndCause = EndCause.PREEMPTED) -> None:
+        self.listed = [replace(machine, is_up=False, ended_at=2000.0, cause=cause) for machine in self.listed]
+
+
+@pytest.fixture
+def provider() -> FakeProvider:
+    return FakeProvider()
+
+
+def asking(sky: FakeSky, provider: FakeProvider) -> SkypilotCloud:
+    return SkypilotCloud(
+        sky, AgentHome(), {"TOKEN": "s3cr3t", "OTHER": "kept"}, providers={"aws": provider}, placements={NAME: PLACE}
+    )
+
+
+def launched(sky: FakeSky, provider: FakeProvider) -> SkypilotCloud:
+    cloud = asking(sky, provider)
+    asked(cloud, sky)
+    provider.bring_up()
+    sky.let_up()
+    becomes(cloud, InstancePhase.RUNNING)
+    return cloud
+
+
+def test_the_cloud_tells_when_a_machine_began_and_ended_and_who_took_it(sky: FakeSky, provider: FakeProvider) -> None:
+    cloud = launched(sky, provider)
+    provider.take()
+    end = becomes(cloud, InstancePhase.GONE)
+    assert (end.billed_from, end.ended_at, end.cause) == (1010.0, 2000.0, EndCause.PREEMPTED)
+    cloud.start(NAME, SPEC)
+    assert polled(cloud) == end, "what has ended is never started again"
+
+
+def test_a_machine_that_its_cloud_does_not_list_any_more_is_absent_and_not_gone(sky: FakeSky, provider: FakeProvider) -> None:
+    """A list may lag behind; the loop sees absence twice, and asks the heartbeat."""
+    cloud = launched(sky, provider)
+    provider.listed.clear()
+    assert eventually(lambda: polled(cloud) is None)
+    provider.bring_up()
+    becomes(cloud, InstancePhase.RUNNING)
+
+
+def test_a_machine_that_is_up_without_its_task_is_launched_again_whatever_its_cloud_says(
+    sky: FakeSky, provider: FakeProvider
+) -> None:
+    sky.up[CLUSTER] = Cluster(name=CLUSTER, state=ClusterState.UP, launched_at=900.0)
+    provider.bring_up()
+    cloud = asking(sky, provider)
+    found = polled(cloud)
+    assert found is not None
+    assert (found.phase, found.billed_from) == (InstancePhase.STARTING, None)
+    asked(cloud, sky)
+    sky.let_up()
+    assert becomes(cloud, InstancePhase.RUNNING).billed_from == 1010.0
+
+
+def test_a_machine_that_another_skypilot_launched_is_seen_and_never_launched_twice(sky: FakeSky, provider: FakeProvider) -> None:
+    provider.bring_up()
+    cloud = asking(sky, provider)
+    cloud.start(NAME, SPEC)
+    found = becomes(cloud, InstancePhase.UNKNOWN)
+    assert found.billed_from == 1010.0, "it costs money"
+    becomes(cloud, InstancePhase.RUNNING, start=True)
+    assert sky.sent == []
+
+
+def test_a_machine_that_another_skypilot_launched_is_ended_by_its_label(sky: FakeSky, provider: FakeProvider) -> None:
+    provider.bring_up()
+    cloud = asking(sky, provider)
+    becomes(cloud, InstancePhase.UNKNOWN)
+    cloud.stop(NAME)
+    end = becomes(cloud, InstancePhase.GONE)
+    assert end.cause is EndCause.STOPPED
+    assert provider.ended == ["i-1"]
+
+
+def test_the_end_of_a_machine_whose_launch_is_under_way_is_no_end_of_the_attempt(sky: FakeSky, provider: FakeProvider) -> None:
+    """SkyPilot may be making another; it says itself when it gives up."""
+    cloud = asking(sky, provider)
+    asked(cloud, sky)
+    provider.bring_up()
+    provider.take()
+    becomes(cloud, InstancePhase.STARTING)
+    sky.refuse()
+    assert becomes(cloud, InstancePhase.FAILED).failure == FULL
 
 
 def test_only_secrets_that_the_recipe_names_travel(cloud: SkypilotCloud, sky: FakeSky) -> None:

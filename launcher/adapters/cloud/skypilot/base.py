@@ -5,18 +5,29 @@ Two launches of one name run two jobs on one machine, so whoever sends one looks
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.codec import Json
-from launcher.core.instance import StartFailure
+from launcher.core.instance import EndCause, InstanceName, StartFailure
 from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
 ClusterName = str
 RequestId = str
 TaskConfig = dict[str, Json]  # a task, in the keys of SkyPilot's YAML
+
+
+PREFIX = "launch-"  # SkyPilot's names begin with a letter, a run's need not
+
+
+def cluster_name(name: InstanceName) -> ClusterName:
+    return PREFIX + name
+
+
+def instance_of(cluster: ClusterName) -> InstanceName:
+    return cluster.removeprefix(PREFIX)
 
 
 class Refused(Exception):
@@ -76,6 +87,10 @@ class Sky(Protocol):
 
     def cancel(self, request: RequestId) -> None: ...
 
+    def knows(self, name: ClusterName) -> bool:
+        """Whether it was launched from this user's SkyPilot, as far as that remembers; no cloud is asked."""
+        ...
+
     def clusters(self, prefix: str) -> list[Cluster]:
         """Those whose names begin so, as their clouds say just now."""
         ...
@@ -87,3 +102,30 @@ class Sky(Protocol):
     def down(self, name: ClusterName) -> bool:
         """Ends its machines. False where there is no such cluster."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One of ours as its own cloud lists it, found by our labels, whoever launched it."""
+
+    name: InstanceName
+    cloud: str
+    region: str
+    id: str
+    is_up: bool  # or coming up: it costs money
+    billed_from: Utc
+    ended_at: Utc | None = None  # where the cloud tells
+    cause: EndCause = EndCause.UNTOLD
+
+
+class Provider(Protocol):
+    """A cloud itself, asked beside SkyPilot: in a second, and also for what another user's SkyPilot has launched.
+
+    Every call may take seconds, and may raise CloudUnreachable.
+    """
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        """Those of a run; such as have ended for as long as the cloud lists them."""
+        ...
+
+    def end(self, machine: Machine) -> None: ...

@@ -84,6 +84,11 @@ class SkyClient:
         with _reaching():
             _sky().get(_sky().api_cancel([request], silent=True))
 
+    def knows(self, name: ClusterName) -> bool:
+        sky = _sky()
+        with _reaching():
+            return bool(sky.get(sky.status([name])))
+
     def clusters(self, prefix: str) -> list[Cluster]:
         sky = _sky()
         with _reaching():

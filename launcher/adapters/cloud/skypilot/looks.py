@@ -1,0 +1,117 @@
+"""One look at the machines of a run: by their own cloud where it can be asked, else by SkyPilot.
+
+A cloud answers in a second and positively, also of what another user's SkyPilot has launched. SkyPilot alone knows whether a task
+was ever sent to a machine: that one is up proves nothing until then.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+
+from launcher.adapters.cloud.skypilot.base import (
+    Cluster,
+    ClusterState,
+    LaunchState,
+    Machine,
+    Provider,
+    Sky,
+    cluster_name,
+    instance_of,
+)
+from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.market.offer import Placement
+from launcher.units import Utc
+
+Providers = Mapping[str, Provider]  # by the name of the cloud
+
+
+class Looks:
+    """`placements`: where machines of the run may be."""
+
+    def __init__(self, sky: Sky, providers: Providers, placements: Mapping[InstanceName, Placement]) -> None:
+        self._sky = sky
+        self._providers = providers
+        self._placements = dict(placements)
+
+    def expect(self, name: InstanceName, placement: Placement) -> None:
+        self._placements[name] = placement
+
+    def all(self, run: str, incarnation: str, sent: Mapping[InstanceName, Utc | None]) -> dict[InstanceName, InstanceStatus]:
+        """What is known of each that is there, or has ended and is still listed. `sent`: those that have their task for certain,
+        and since when they may cost money.
+        """
+        machines: dict[InstanceName, list[Machine]] = defaultdict(list)
+        for machine in self._listed(run, incarnation):
+            machines[machine.name].append(machine)
+        found = {name: self._of_cloud(name, those, sent) for name, those in machines.items()}
+        expected = tuple(self._placements)
+        if not expected or not all(map(self.is_covered, expected)):
+            for cluster in self._sky.clusters(cluster_name(f"{run}-{incarnation}-")):
+                name = instance_of(cluster.name)
+                found.setdefault(name, self._of_skypilot(cluster, sent.get(name)))
+        return found
+
+    def is_covered(self, name: InstanceName) -> bool:
+        """Whether its own cloud is asked, which lists what has ended as such: that it lists nothing proves little."""
+        return name in self._placements and self._placements[name].cloud in self._providers
+
+    def standing(self, name: InstanceName) -> list[Machine]:
+        """Those of that name that are up, where their cloud can be asked."""
+        run, incarnation, _ = name.rsplit("-", 2)
+        return [machine for machine in self._listed(run, incarnation) if machine.name == name and machine.is_up]
+
+    def end(self, name: InstanceName) -> bool:
+        """Has its cloud end what is up of that name. False where nothing is, or nobody can be asked."""
+        standing = self.standing(name)
+        for machine in standing:
+            self._providers[machine.cloud].end(machine)
+        return bool(standing)
+
+    def _listed(self, run: str, incarnation: str) -> Iterator[Machine]:
+        """By the clouds, in every region where a machine of the run may be."""
+        regions: dict[str, set[str]] = defaultdict(set)
+        for placement in tuple(self._placements.values()):
+            regions[placement.cloud].add(placement.region)
+        for cloud, provider in self._providers.items():
+            if cloud in regions:
+                yield from provider.machines(run, incarnation, sorted(regions[cloud]))
+
+    def _of_cloud(
+        self, name: InstanceName, machines: Collection[Machine], sent: Mapping[InstanceName, Utc | None]
+    ) -> InstanceStatus:
+        up = [machine for machine in machines if machine.is_up]
+        if not up:
+            last = max(machines, key=lambda machine: machine.billed_from)
+            return InstanceStatus(
+                phase=InstancePhase.GONE,
+                instance_id=name,
+                billed_from=last.billed_from,
+                ended_at=last.ended_at,
+                cause=last.cause,
+            )
+        phase = InstancePhase.RUNNING if name in sent else self._phase(name)
+        billed_from = None if phase is InstancePhase.STARTING else min(machine.billed_from for machine in up)
+        return InstanceStatus(phase=phase, instance_id=name, billed_from=billed_from)
+
+    def _phase(self, name: InstanceName) -> InstancePhase:
+        """Of a machine that is up: UNKNOWN where another SkyPilot has launched it, and this one cannot say what runs there."""
+        cluster = cluster_name(name)
+        asked = self._sky.newest_launch(cluster)
+        if asked is not None:
+            return InstancePhase.RUNNING if asked.state is LaunchState.SENT else InstancePhase.STARTING
+        if self._sky.has_job(cluster):
+            return InstancePhase.RUNNING
+        return InstancePhase.STARTING if self._sky.knows(cluster) else InstancePhase.UNKNOWN
+
+    def _of_skypilot(self, cluster: Cluster, sent_at: Utc | None) -> InstanceStatus:
+        sent_at = sent_at or self._sent_at(cluster)
+        if sent_at is None:
+            return InstanceStatus(phase=InstancePhase.STARTING)
+        phase = InstancePhase.RUNNING if cluster.state is ClusterState.UP else InstancePhase.UNKNOWN
+        return InstanceStatus(phase=phase, instance_id=instance_of(cluster.name), billed_from=sent_at)
+
+    def _sent_at(self, cluster: Cluster) -> Utc | None:
+        """When the launch that sent its task was asked for: from then on it may cost money. None where none was sent."""
+        asked = self._sky.newest_launch(cluster.name)
+        if asked is not None:
+            return asked.asked_at if asked.state is LaunchState.SENT else None
+        return cluster.launched_at if cluster.state is ClusterState.UP and self._sky.has_job(cluster.name) else None
