@@ -27,7 +27,7 @@ CATCH_ALL = (
     "train.py",
     "checkpoint/engine.py",
     "adapters/cloud/local_host.py",
-    "adapters/cloud/skypilot/cloud.py",  # an errand's thread: whoever sent it asks for the error
+    "adapters/cloud/skypilot/errand.py",  # an errand's thread: whoever sent it asks for the error
     "adapters/store/calls.py",  # what four libraries may raise is no closed set: what is not known is no answer
     "adapters/store/waiting.py",  # what was asked of one thread by another: that one is told
     "adapters/market/live_ask.py",  # likewise, in a thread: what came of it is told, and a listed price is there
