@@ -33,10 +33,15 @@ _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*(\[\d+\])*=")  # a store URL with "=" 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return answered(words, lambda: _run(words))
+
+
+def answered(words: list[str], work: Callable[[], int]) -> int:
+    """The exit code of `work`, which is done for the command that `words` are; what it raises is said as that command would."""
     for stream in (sys.stdout, sys.stderr):
         _write_anyhow(stream)
     try:
-        code = _run(words)
+        code = work()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

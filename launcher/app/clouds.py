@@ -5,15 +5,15 @@ A rehearsal measures first (rehearsal.py). Here nothing can be measured before m
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 
 from launcher.adapters.history import History
 from launcher.app.banner import first_line
 from launcher.app.cloud_plans import CloudPlan, cloud_plan
 from launcher.app.experience import experience
 from launcher.app.home import Home
-from launcher.app.live import Screen
 from launcher.app.plan_answer import plan_lines, telling
 from launcher.app.plans import OF_JOB
 from launcher.app.wiring import is_remote, open_store
@@ -55,36 +55,55 @@ def check(recipe: Recipe) -> None:
     open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
 
 
-def agreed(args: argparse.Namespace, recipe: Recipe, run: str) -> CloudPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What somebody has said yes to, as the records that a run begins with."""
+
+    times: ev.SpeedChosen
+    plan: ev.PlanMade
+
+
+def agreed(args: argparse.Namespace, recipe: Recipe, run: str) -> Agreed:
     """The plan, shown, and a yes to it. Raises UsageError where there is no yes, NoCapacity where nothing fits."""
     planned = plan_of(args, recipe)
     if not args.quiet:
         print("\n".join((first_line(recipe, run), *plan_lines(planned), "")), file=sys.stderr)
-    if args.yes:
-        return planned
+    if not args.yes:
+        _ask()
+    return records_of(planned, Path(args.home))
+
+
+def _ask() -> None:
+    """Raises UsageError where the answer is no, or nobody can be asked."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("this spends money, and there is no terminal to ask on; add -y to agree to the plan above")
     print("start it, and spend money from now on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("not started: nothing was made, and nothing was spent")
-    return planned
 
 
-def prepare(history: History, home: Home, planned: CloudPlan | None, screen: Screen) -> None:
+def records_of(planned: CloudPlan, home: Path) -> Agreed:
+    market = experience(home, planned.at).market
+    work_s = planned.made.task.work if planned.work.is_known else None
+    reason = "on clouds a second is a second; a start is assumed, the work is the plan's"
+    return Agreed(
+        times=ev.SpeedChosen(at=planned.at, speed=1.0, startup_s=RESTART_UNMEASURED_S, work_s=work_s, reason=reason),
+        plan=ev.PlanMade(at=planned.at, plan=_brief(planned.made), seed=market.places, quotas=market.quotas),
+    )
+
+
+def prepare(history: History, home: Home, begins_with: Agreed | None) -> None:
     """Whatever is still missing before the loop can run: the times to count with, and the plan."""
     state = history.state
     if state.startup_s is not None and history.plan is not None:
         return
-    planned = planned or plan_of(argparse.Namespace(home=str(home.path)), state.recipe)
+    if begins_with is None:
+        begins_with = records_of(plan_of(argparse.Namespace(home=str(home.path)), state.recipe), home.path)
     at = history.records[-1].at
     if state.startup_s is None:
-        task = planned.made.task
-        work_s = task.work if planned.work.is_known else None
-        reason = "on clouds a second is a second; a start is assumed, the work is the plan's"
-        history.append(ev.SpeedChosen(at=at, speed=1.0, startup_s=RESTART_UNMEASURED_S, work_s=work_s, reason=reason))
+        history.append(replace(begins_with.times, at=at))
     if history.plan is None:
-        market = experience(home.path, at).market
-        history.append(ev.PlanMade(at=at, plan=_brief(planned.made), seed=market.places, quotas=market.quotas))
+        history.append(replace(begins_with.plan, at=at))
 
 
 def _brief(made: Plan) -> Plan:

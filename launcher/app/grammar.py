@@ -72,7 +72,7 @@ RUN = Word("run", "RUN")
 ANY_RUN = Word("run", "RUN", is_optional=True)
 NAME = Flag(("-n", "--name"), "name of the run", "NAME")
 ENV = Flag(("-e", "--env"), "set a variable of the program", "KEY=VALUE", is_repeatable=True)
-DETACH = Flag(("-d", "--detach"), "supervise in the background", later=True)
+DETACH = Flag(("-d", "--detach"), "supervise in the background, whatever becomes of the terminal")
 SECRET = Flag(("--secret",), "name of a variable to pass on, kept out of all logs", "KEY", is_repeatable=True, later=True)
 
 COMMANDS = (

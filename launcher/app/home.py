@@ -219,7 +219,7 @@ def is_there(url: str) -> bool:
 
 def addressed(text: str, run: str, url: str) -> str:
     """`text`, its commands that take a RUN naming the one called `run` by its URL."""
-    command = rf"(launch (?:{'|'.join(map(_words_before_run, _TAKE_RUN))})(?: -w)?) {re.escape(run)}(?![\w/=-]|\.\w)"
+    command = rf"(launch (?:{'|'.join(map(_words_before_run, _TAKE_RUN))})(?: -[wf])?) {re.escape(run)}(?![\w/=-]|\.\w)"
     return re.sub(command, lambda found: f"{found[1]} {shlex.quote(url)}", text)
 
 

@@ -24,14 +24,15 @@ _STYLES = {"▶": "bold green", "⚠": "yellow", "✗": "red", "✓": "bold gree
 class Screen:
     """Use it in a `with` block: the moving line is taken away at its end."""
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
+    def __init__(self, *, is_quiet: bool = False, moves: bool = True) -> None:
         self._is_quiet = is_quiet
+        self._moves = moves and not is_quiet
         self._live: Live | None = None
         self._plain_at: Seconds = 0.0
         self._moving = ""
 
     def __enter__(self) -> "Screen":
-        if not self._is_quiet and sys.stderr.isatty():
+        if self._moves and sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
 
@@ -62,7 +63,7 @@ class Screen:
 
     def move(self, text: str, *, is_progress: bool = True) -> None:
         """The moving line. In a pipe it is printed when it tells of progress and the last is some time ago."""
-        if self._is_quiet or text == self._moving:
+        if not self._moves or text == self._moving:
             return
         self._moving = text
         if self._live is not None:

@@ -32,7 +32,7 @@ from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
 
 if TYPE_CHECKING:
-    from launcher.app.cloud_plans import CloudPlan
+    from launcher.app.clouds import Agreed
 
 REFERENCE_WAIT_MOST_S: Seconds = 600.0  # real; it began before the run and is not taken away, so it is done or stuck by then
 
@@ -46,7 +46,8 @@ class Session:
     screen: Screen
     insist: bool = False
     is_verbose: bool = False
-    planned: "CloudPlan | None" = None  # what somebody has just said yes to
+    agreed: "Agreed | None" = None  # on clouds: what somebody has just said yes to
+    opened: Callable[[], None] = lambda: None  # called once it drives the run: the journal is open, the beacon burns
 
     def run(self, change: Change = lambda history: None) -> Result:
         """Supervise until the run ends; `change` is journaled first. Raises Overtaken, Detached, KeyboardInterrupt."""
@@ -76,12 +77,13 @@ class Session:
         lamp = Lamp(history.store, SystemClock(), supervisor)
         lamp.burn(Tempo(), wake_at=0.0)
         try:
+            self.opened()
             if history.state.recipe.is_local:
                 rehearsal.prepare(history, self.screen, signals)
             else:
                 from launcher.app import clouds  # only here: a rehearsal needs no price lists
 
-                clouds.prepare(history, self.home, self.planned, self.screen)
+                clouds.prepare(history, self.home, self.agreed)
         except Overtaken:
             raise  # the beacon is another's now
         except BaseException:

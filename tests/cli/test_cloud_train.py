@@ -17,7 +17,6 @@ from launcher.app import clouds
 from launcher.app.cli import main
 from launcher.app.code import frozen_agent, thawed
 from launcher.app.home import Home
-from launcher.app.live import Screen
 from launcher.app.remembering import memory_path
 from launcher.core.market.lives import Lesson, Outcome
 from launcher.core.market.offer import Capacity, Placement
@@ -111,7 +110,7 @@ def test_a_run_begins_with_the_quotas_that_its_plan_left_out(recipe: Path, tmp_p
     Memory(memory_path(tmp_path / "home")).add([refused_before])
     planned = clouds.plan_of(argparse.Namespace(home=str(tmp_path / "home")), recipe_file.load(str(recipe)).recipe)
     history = Sim().open()
-    clouds.prepare(history, Home(tmp_path / "home"), planned, Screen())
+    clouds.prepare(history, Home(tmp_path / "home"), clouds.records_of(planned, tmp_path / "home"))
     (kept,) = planned.made.withheld
     assert history.market.quotas == (kept.refusal,)
 

@@ -120,7 +120,6 @@ WRONG = [
     (["train", "r", "oops"], "'oops' is not key=value"),
     (["train", "r", "-e", "NOVALUE"], "is not KEY=VALUE"),
     (["train", "r", "--detch"], "did you mean --detach?"),
-    (["train", "r", "-d"], "--detach comes in a later version"),
     (["train", "r", "--secret", "K"], "--secret comes in a later version"),
     (["train", "r", "--name"], "expected one argument"),
     (["runs", "-o", "html"], "it has table, json, yaml"),

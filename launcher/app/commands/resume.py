@@ -9,6 +9,7 @@ from launcher.adapters.history import History
 from launcher.adapters.store.probe import check_create
 from launcher.app.alone import saved_alone
 from launcher.app.answer import print_answer
+from launcher.app.background import supervise_detached
 from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
 from launcher.app.holding import refuse_if_held
@@ -65,6 +66,8 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     with screen_for(args) as screen:
         screen.say(first_line(recipe, found.head.run))
         screen.say(f"will {intention}")
+        if args.detach:
+            return supervise_detached(args, screen, found, resumed=resumed)
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
         return finish(args, screen, found, lambda: session.run(lambda opened: go_on(opened, resumed)))
 

@@ -1,4 +1,4 @@
-"""`launch train RECIPE [key=value …]`: plan, and train under supervision in the foreground."""
+"""`launch train RECIPE [key=value …]`: plan, and train under supervision, with `-d` in the background."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
-    from launcher.app.cloud_plans import CloudPlan
+    from launcher.app.clouds import Agreed
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,9 +39,9 @@ def _on_clouds(args: argparse.Namespace, recipe: Recipe) -> int:
 
     clouds.check(recipe)
     name = _name(args, recipe)
-    planned = clouds.agreed(args, recipe, name)
+    agreed = clouds.agreed(args, recipe, name)
     with Screen(is_quiet=args.quiet) as screen:
-        return _train(args, recipe, name, screen, planned)
+        return _train(args, recipe, name, screen, agreed)
 
 
 def _name(args: argparse.Namespace, recipe: Recipe) -> str:
@@ -72,7 +72,7 @@ def _refuse_taken(home: str, recipe: Recipe, name: str) -> None:
     refuse_taken(Home(Path(home)), recipe, name)
 
 
-def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen, planned: "CloudPlan | None" = None) -> int:
+def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen, agreed: "Agreed | None" = None) -> int:
     # Imported behind the first line, which is to stand there within half a second.
     from launcher.app.home import Home
     from launcher.app.opening import create
@@ -81,5 +81,9 @@ def _train(args: argparse.Namespace, recipe: Recipe, name: str, screen: Screen, 
 
     home = Home(Path(args.home))
     found = home.called(create(home, recipe, name))
-    session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0, planned=planned)
+    if args.detach:
+        from launcher.app.background import supervise_detached
+
+        return supervise_detached(args, screen, found, agreed=agreed)
+    session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0, agreed=agreed)
     return finish(args, screen, found, session.run)
