@@ -34,6 +34,8 @@ from launcher.units import Utc
 
 T = TypeVar("T")
 
+_READS = 2  # a byte may flip on its way, and an end is judged by one look: a report that is there must be found
+
 
 class Observer:
     """Reads the world for one run. Holds only cursors: what it read of numbered things, so that each is read once."""
@@ -101,19 +103,23 @@ class Observer:
 
     def _decoded(self, kind: type[T], key: str) -> T | None:
         """None where there is nothing, or nothing that can be read: one rotten or foreign object must not end the loop."""
-        try:
-            data = self._store.get(key)
-            before = self._letters.get(key)
-            value: T = before[1] if before is not None and before[0] == data else codec.loads_digested(kind, data)
-        except KeyMissing:
-            return None
-        except ValueError as error:
-            if key not in self._complained:
-                self._complained.add(key)
-                log.warning("object_unreadable", key=key, error=str(error))
-            return None
-        self._letters[key] = (data, value)
-        return value
+        unreadable = ""
+        for _ in range(_READS):
+            try:
+                data = self._store.get(key)
+                before = self._letters.get(key)
+                value: T = before[1] if before is not None and before[0] == data else codec.loads_digested(kind, data)
+            except KeyMissing:
+                return None
+            except ValueError as error:
+                unreadable = str(error)
+            else:
+                self._letters[key] = (data, value)
+                return value
+        if key not in self._complained:
+            self._complained.add(key)
+            log.warning("object_unreadable", key=key, error=unreadable)
+        return None
 
     def _exits(self, watched: Iterable[Attempt]) -> dict[int, ExitReport]:
         """Reports by the agent that holds the claim; nobody else's word counts."""

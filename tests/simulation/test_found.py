@@ -10,13 +10,22 @@ from launcher.adapters.cloud.base import Cloud
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
-from launcher.core.contract import JOURNAL_PREFIX, AttemptSpec, Heartbeat, commit_key, heartbeat_key, journal_key, requested_key
+from launcher.core.contract import (
+    JOURNAL_PREFIX,
+    AttemptSpec,
+    Heartbeat,
+    commit_key,
+    exit_key,
+    heartbeat_key,
+    journal_key,
+    requested_key,
+)
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.ledger import attempt_cost
 from launcher.core.run.spec import attempt_spec
-from launcher.core.run.state import RunState
+from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
 from launcher.observe import Observer
@@ -224,6 +233,25 @@ def test_a_machine_that_was_started_after_its_request_was_void_is_billed(monkeyp
     first = sim.cloud.instances["r-inc-1"]
     assert sim.cloud.bill_of(first) > CENT
     assert first.ended_at - first.billed_from < 6 * MINUTE
+
+
+def test_a_report_that_arrives_damaged_is_read_again_before_its_attempt_is_taken_for_lost(monkeypatch):
+    """Seed 40286: in the look that found the machine gone, its report was cut short, and the end taken for a preemption."""
+    sim = Sim(trace=FixedTrace(up=100 * HOUR))
+    sim.cloud.reports_ends = False
+    get, damaged = sim.store.get, []
+
+    def cut_short_once(key: str, span: Span | None = None) -> bytes:
+        data = get(key, span)
+        if key == exit_key(1) and not damaged:
+            damaged.append(key)
+            return data[:40]
+        return data
+
+    monkeypatch.setattr(sim.store, "get", cut_short_once)
+    state = sim.run()
+    assert damaged
+    assert state.attempts[1].end.end is EndKind.FINISHED
 
 
 @dataclass(frozen=True, slots=True)
