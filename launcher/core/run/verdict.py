@@ -6,7 +6,7 @@ from launcher.core.contract import Heartbeat, RequestKind
 from launcher.core.instance import FailureKind
 from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
-from launcher.core.run import barren
+from launcher.core.run import barren, refusals
 from launcher.core.run.ledger import spent
 from launcher.core.run.purse import enough_there, time_enough
 from launcher.core.run.state import Attempt, EndKind, RunState
@@ -157,10 +157,11 @@ def _refused(state: RunState, now: Utc) -> Verdict | None:
     if state.living or newest is None or newest.end is None or newest.end.failure is None:
         return None
     failure = newest.end.failure
+    reason = refusals.told(failure, newest.offer.placement.cloud)
     if failure.failure in (FailureKind.CREDENTIALS, FailureKind.PERMISSION):
-        return _paused(5, failure.message)
+        return _paused(5, reason)
     if failure.failure is FailureKind.RECIPE:
-        return Verdict(phase=Phase.FAILED, reason=failure.message, exit_code=2)
+        return Verdict(phase=Phase.FAILED, reason=reason, exit_code=2)
     return None
 
 
@@ -177,9 +178,11 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
     searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
     if searching > state.recipe.retry.capacity:
         newest = _last_end(state)
-        kind = newest.end.failure.failure if newest and newest.end and newest.end.failure else None
+        failure = newest.end.failure if newest and newest.end else None
         reason = f"no machine within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
-        return _paused(5 if kind is FailureKind.QUOTA else 3, reason)
+        if newest is not None and failure is not None:
+            reason = f"{reason}; the last refusal: {refusals.told(failure, newest.offer.placement.cloud)}"
+        return _paused(5 if failure is not None and failure.failure is FailureKind.QUOTA else 3, reason)
     return None
 
 

@@ -1,0 +1,49 @@
+"""How a run ends that no cloud gives a machine to, and what its end says to do."""
+
+import pytest
+
+from launcher.core.instance import FailureKind, StartFailure
+from launcher.core.recipe import Resources, RetrySpec
+from launcher.core.run import events as ev
+from launcher.core.run.state import RunState
+from launcher.core.run.verdict import judge
+from launcher.units import HOUR
+from tests import builders as b
+
+AN_HOUR = b.recipe(resources=Resources(infra=("aws",)), retry=RetrySpec(capacity=HOUR))
+
+
+def refused(kind: FailureKind) -> RunState:
+    state = b.new_run(AN_HOUR)
+    failure = StartFailure(failure=kind, message="what the cloud said")
+    return b.after(state, b.requested(state), ev.AttemptRefused(at=b.NOW, attempt=1, failure=failure))
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "helps"),
+    [
+        (FailureKind.CREDENTIALS, 5, "renew the credentials for aws"),
+        (FailureKind.PERMISSION, 5, "`launch doctor`"),
+        (FailureKind.RECIPE, 2, "resources"),
+    ],
+)
+def test_what_asking_again_does_not_change_ends_the_run_at_once(kind: FailureKind, exit_code: int, helps: str) -> None:
+    verdict = judge(refused(kind), b.NOW + 1)
+    assert verdict is not None
+    assert verdict.exit_code == exit_code
+    assert "what the cloud said; " in verdict.reason
+    assert helps in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "helps"),
+    [(FailureKind.QUOTA, 5, "servicequotas"), (FailureKind.CAPACITY, 3, "use_spot=auto"), (FailureKind.UNREACHABLE, 3, "places")],
+)
+def test_a_search_in_vain_ends_with_the_last_refusal_and_what_helps(kind: FailureKind, exit_code: int, helps: str) -> None:
+    state = refused(kind)
+    assert judge(state, b.NOW + 1) is None, "another place may have one"
+    verdict = judge(state, b.NOW + 2 * HOUR)
+    assert verdict is not None
+    assert verdict.exit_code == exit_code
+    assert "(retry.capacity); the last refusal: what the cloud said; " in verdict.reason
+    assert helps in verdict.reason
