@@ -109,6 +109,14 @@ def test_the_plan_tells_all_that_a_yes_would_mean(capsys: pytest.CaptureFixture[
         assert part in said, part
 
 
+def test_saves_that_are_counted_in_steps_are_told_as_such(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    every = "checkpoint.every=500 steps"
+    assert "500 steps; how long a step takes is not known" in " ".join(answer(capsys, recipe, *JOB, every).split())
+    recipe.write_text(recipe.read_text().replace("run: python train.py", "trainer: {kind: launcher.trainers.gpt, steps: 90000}"))
+    said = " ".join(answer(capsys, recipe, every).split())
+    assert "(as checkpoint.every says, 500 steps)" in said
+
+
 def test_the_document_holds_what_the_table_does(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
     found = document(capsys, recipe, *JOB, "policy.budget=40")
     ranked = found["plan"]["candidates"]

@@ -277,8 +277,9 @@ def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
         return "checkpoint.every is never: a preemption loses everything"
     if rule.seconds is not None:
         return "as checkpoint.every says"
-    if rule.steps is not None and task.step is not None:
-        return f"as checkpoint.every says, {rule.steps} steps"
+    if rule.steps is not None:
+        is_known = "" if task.step is not None else "; how long a step takes is not known, so the time is a guess"
+        return f"as checkpoint.every says, {rule.steps} steps{is_known}"
     here = " here" if task.speed != 1 else ""
     measured = f"stall {_digits(task.stall / task.speed)} s, durable {_digits(task.durable / task.speed)} s{here}"
     bound = ""

@@ -93,8 +93,10 @@ def times(recipe: Recipe, work: Work, haul: Haul, measured: Mapping[str, Seconds
         gpus = accelerators_needed(recipe, placement) or placement.accelerators
         used = 1 if is_ours(recipe) else gpus * recipe.num_nodes  # our trainer works on one GPU
         seen = (measured or {}).get(f"{placement.accelerator}:{gpus}")
+        work_s, steps = seen or time_on(CHIPS[placement.accelerator], used, work), _steps(recipe)
         return Task(
-            work=seen or time_on(CHIPS[placement.accelerator], used, work),
+            work=work_s,
+            step=work_s / steps if steps else None,
             restart_cost=RESTART_UNMEASURED_S + (moved_s or 0.0),
             stall=STALL_S,
             durable=DURABLE_S if moved_s is None else max(DURABLE_LEAST_S, moved_s),
@@ -133,8 +135,13 @@ def haul_of(
 
 def _milestones(recipe: Recipe) -> int:
     """What `keep.every` keeps to the end; none where nobody knows how many steps there are."""
-    steps, every = (recipe.trainer or {}).get("steps"), keep_rule(recipe.checkpoint.keep).every_steps
-    return int(steps) // every if isinstance(steps, int) and every else 0
+    every = keep_rule(recipe.checkpoint.keep).every_steps
+    return (_steps(recipe) or 0) // every if every else 0
+
+
+def _steps(recipe: Recipe) -> int | None:
+    steps = (recipe.trainer or {}).get("steps")
+    return steps if isinstance(steps, int) else None
 
 
 def _site(url: str) -> Site | None:
