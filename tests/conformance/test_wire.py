@@ -150,8 +150,9 @@ def test_an_answer_goes_into_the_buffer_however_it_is_told(answer: bytes, served
 
 
 @pytest.mark.parametrize("served", ["http"], indirect=True)
-def test_an_answer_arrives_whole_with_the_word_that_it_was_the_last(served: Callable[[Serve], Server]) -> None:
-    """In one piece, however the socket cuts."""
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_an_answer_arrives_whole_with_the_word_that_it_was_the_last(more: str, served: Callable[[Serve], Server]) -> None:
+    """In one piece, however the socket cuts. The word is heard before anything is asked over the same connection."""
 
     def serve(sock: socket.socket) -> None:
         come, going = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -164,14 +165,18 @@ def test_an_answer_arrives_whole_with_the_word_that_it_was_the_last(served: Call
             if not head:
                 sock.sendall(going.read())
                 come.write(sock.recv(65536))
-        tls.write(said(b"0123456", more="Connection: close\r\n"))
+        tls.write(said(b"0123456", more=more))
         with contextlib.suppress(ssl.SSLWantReadError):
             tls.unwrap()
         sock.sendall(going.read())
+        sock.recv(65536)  # until the client goes
 
-    into = slot()
-    get(served(serve).url.replace("http:", "https:"), into)
-    assert bytes(into) == b"0123456\0\0\0"
+    server, over = served(serve), Wire()
+    for _ in range(2):
+        into = slot()
+        get(server.url.replace("http:", "https:"), into, over)
+        assert bytes(into) == b"0123456\0\0\0"
+    assert server.num_connections == 2
 
 
 @pytest.mark.parametrize("more", ["", "Connection: close\r\n"])

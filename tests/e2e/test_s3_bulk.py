@@ -1,6 +1,7 @@
 """Parts and ranges that the library has written once: what follows is as it would have written it, and a refusal is its own."""
 
 import datetime
+import gc
 from collections.abc import Callable, Coroutine
 from functools import partial
 from http.client import HTTPMessage
@@ -128,3 +129,13 @@ def test_credentials_that_changed_meanwhile_are_used(client: Callable[[], Client
     first.do(sent(first, 2))
     assert first.num_written == 1
     assert "Credential=renewed/" in first.sent[1].headers["Authorization"]
+
+
+def test_nobody_holds_a_part_that_was_sent(client: Callable[[], Client]) -> None:
+    first, data = client(), bytearray(b"part")
+    parts = [Part(number=number, start=0, data=memoryview(data), total=None) for number in (1, 2)]
+    first.do(*(first.provider.send(first.fs, PLACE, UPLOAD, part) for part in parts))
+    parts.clear()
+    first.sent.clear()
+    gc.collect()
+    data.clear()  # a BufferError where somebody does

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from launcher.adapters.store.tls import Tls
 from launcher.adapters.store.waiting import by_caller, time_left
 from launcher.units import Bytes, Seconds
 
@@ -66,7 +65,7 @@ class Wire:
 
     def carried(self, request: Request, cut: "_Cut", connect_s: Seconds) -> Answer:
         url = urlsplit(request.url)
-        server = f"{url.scheme}://{url.netloc} {request.trusted} {_reads(request)}"
+        server = f"{url.scheme}://{url.netloc} {request.trusted}"
         connection = self._taken(server) or _connected(url, request, connect_s)
         try:
             with cut.ending(connection.sock):
@@ -122,10 +121,6 @@ class _Cut:
 # --- one request --------------------------------------------------------------------------------------------------------------
 
 
-def _reads(request: Request) -> bool:
-    return request.into is not None
-
-
 def _connected(url: SplitResult, request: Request, seconds: Seconds) -> HTTPConnection:
     host, is_tls = url.hostname or "", url.scheme == "https"
     proxy = _proxy(url)
@@ -135,18 +130,13 @@ def _connected(url: SplitResult, request: Request, seconds: Seconds) -> HTTPConn
         made.set_tunnel(host, url.port, headers=_known_to(proxy))
     made.connect()
     if is_tls:
-        shield = Tls if _reads(request) else _ssl
-        made.sock = shield(made.sock, _trusting(request.trusted), host)
+        made.sock = _trusting(request.trusted).wrap_socket(made.sock, server_hostname=host)
     made.sock.settimeout(_SILENCE_S)
     return made
 
 
 class _HTTPSConnection(HTTPConnection):
     default_port = HTTPS_PORT
-
-
-def _ssl(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    return context.wrap_socket(sock, server_hostname=host)
 
 
 @functools.cache

@@ -28,3 +28,8 @@ class Body(io.BytesIO):
 
     def getbuffer(self) -> memoryview:
         return self._data[:]
+
+    def close(self) -> None:
+        """Lets go of the part, since what is known of a request holds its file."""
+        self._data = memoryview(b"")
+        super().close()

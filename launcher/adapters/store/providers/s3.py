@@ -122,11 +122,11 @@ class S3:
         if _wants_checksums(s3):  # ours, since the library would take it on the thread that all requests share
             told["ChecksumCRC32"] = headers["x-amz-checksum-crc32"] = await by_caller(lambda _: _crc32(part.data))
         where = {"Bucket": place.bucket, "Key": place.name, "UploadId": upload}
-        file = Body(part.data)
         of = tuple(where.values())
-        job = Job(operation="UploadPart", of=of, headers=headers, number=part.number, file=file, body=part.data)
         asked = fs._get_s3_method_kwargs(s3.upload_part, **where, **told)
-        answer = await self._bulk.carried(fs, job, lambda: s3.upload_part(Body=file, **asked))
+        with Body(part.data) as file:
+            job = Job(operation="UploadPart", of=of, headers=headers, number=part.number, file=file, body=part.data)
+            answer = await self._bulk.carried(fs, job, lambda: s3.upload_part(Body=file, **asked))
         return {**told, "ETag": answer.headers["ETag"]}
 
     async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
