@@ -1,8 +1,9 @@
-"""Questions to EC2, with whatever credentials botocore's own chain finds, in bounded time.
+"""Questions to EC2 and what belongs to it, with whatever credentials botocore's own chain finds, in bounded time.
 
 botocore is what boto3 is made of; the extras `s3` and `aws` bring it along.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from launcher.units import Seconds
@@ -43,12 +44,14 @@ def session() -> Any:
 
 
 class Region:
-    """EC2 in one region; methods are asked as `region.ask("describe_instances", MaxResults=5)`."""
+    """EC2, or another service, in one region; methods are asked as `region.ask("describe_instances", MaxResults=5)`."""
 
-    def __init__(self, asking: Any, name: str) -> None:
+    def __init__(self, asking: Any, name: str, service: str = "ec2") -> None:
         self._asking = asking
         self._name = name
+        self._service = service
         self._client: Any = None
+        self.date: str | None = None  # when the newest answer was given, as an HTTP header says it
 
     def ask(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Raises Unanswered."""
@@ -59,14 +62,19 @@ class Region:
         config = Config(connect_timeout=CONNECT_MOST_S, read_timeout=READ_MOST_S, retries=retries)
         try:
             if self._client is None:
-                self._client = self._asking.create_client("ec2", region_name=self._name, config=config)
+                self._client = self._asking.create_client(self._service, region_name=self._name, config=config)
             found: dict[str, Any] = getattr(self._client, method)(**arguments)
         except ClientError as error:
+            self._note_date(error.response)
             code = error.response.get("Error", {}).get("Code", "")
             raise Unanswered(f"answers {code}", code) from None
         except BotoCoreError as error:
             raise Unanswered(str(error)) from None
+        self._note_date(found)
         return found
+
+    def _note_date(self, answer: Mapping[str, Any]) -> None:
+        self.date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", self.date)
 
     def zone_ids(self) -> dict[str, str]:
         """By this account's names for the zones, since a name such as us-east-1a means another zone in each account.

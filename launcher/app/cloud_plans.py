@@ -21,6 +21,7 @@ from launcher.core.market.chips import CHIPS
 from launcher.core.market.gpus import nearest
 from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
+from launcher.core.plan.access import locked_out
 from launcher.core.plan.limits import lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
@@ -112,6 +113,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
             *size_lines(wanted, (found.quote.accelerator for found in listings)),
             *([f"left out: {', '.join(unrated)}, since nobody has looked up how fast they are"] if unrated else []),
             *_notes(recipe, haul, state_from, bool(measured)),
+            *filter(None, [locked_out(recipe, {c.offer.placement.cloud for c in made.candidates})]),
         ),
         at=now,
         doubts=_doubts(found.quote for found in listings),

@@ -182,7 +182,13 @@ COMMANDS = (
     ),
     Command("ssh", "a shell on the live machine", later=True),
     Command("gc", "machines and uploads that nobody wants any more", later=True),
-    Command("doctor", "whether a store will carry a run", (), (Flag(("--store",), "its URL or folder", "URL"),)),
+    Command(
+        "doctor",
+        "what works here: this machine, clouds, and the store of a recipe",
+        (ANY_RECIPE,),
+        (Flag(("--store",), "the store to try out, by its URL or folder", "URL"), ENV),
+        takes_overrides=True,
+    ),
     Command(
         "recipes",
         "the packaged recipes",

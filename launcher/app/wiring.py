@@ -6,7 +6,7 @@ What only a run that really starts needs is imported then: the first line of `la
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from launcher.units import Seconds, Step, Utc
 
 if TYPE_CHECKING:
     from launcher.adapters.cloud.local_reference import Measured
+    from launcher.adapters.cloud.skypilot.check import CloudCheck
     from launcher.adapters.history import History
     from launcher.core.run.state import RunState
     from launcher.supervisor import World
@@ -179,6 +180,21 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
         store=store,
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
     )
+
+
+def skypilot_check(clouds: Sequence[str], within: Seconds) -> "Iterator[CloudCheck]":
+    """Which of them SkyPilot can use, as the answers come."""
+    from launcher.adapters.cloud.skypilot.check import check
+
+    os.environ.setdefault(SKYPILOT_TELEMETRY_OFF, "1")
+    return check(clouds, within)
+
+
+def skypilot_tested() -> tuple[str, ...]:
+    """Its versions that we were tested with."""
+    from launcher.adapters.cloud.skypilot.client import TESTED
+
+    return TESTED
 
 
 # --- the uninterrupted run beside it -------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ NUM_LINES_MAX = 500
 # A loop's or a process's top, where whatever happened is recorded; everywhere else the narrowest type is caught.
 CATCH_ALL = (
     "app/cli.py",
+    "app/checkup.py",  # each look on a thread of its own: what breaks one is a finding
     "supervisor.py",
     "node/__main__.py",
     "node/agent.py",
@@ -27,6 +28,7 @@ CATCH_ALL = (
     "train.py",
     "checkpoint/engine.py",
     "adapters/cloud/local_host.py",
+    "adapters/cloud/skypilot/check.py",  # a process that tells of each cloud in turn, whatever the library of one raises
     "adapters/cloud/skypilot/errand.py",  # an errand's thread: whoever sent it asks for the error
     "adapters/store/calls.py",  # what four libraries may raise is no closed set: what is not known is no answer
     "adapters/store/waiting.py",  # what was asked of one thread by another: that one is told

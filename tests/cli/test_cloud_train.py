@@ -1,6 +1,7 @@
 """`launch train` for clouds, up to the first machine: what it needs, what it asks, and that a no leaves nothing."""
 
 import argparse
+import json
 import os
 import pty
 import subprocess
@@ -75,6 +76,19 @@ class TestWhatItNeeds:
         said = refused(capsys, recipe)
         assert "aws use1-az1" in said, "the plan that a yes would be to"
         assert "add -y" in said
+
+
+def test_machines_that_the_bucket_would_keep_out_are_told_before_a_yes(
+    capsys: pytest.CaptureFixture[str], recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_google = ("plan", str(recipe), "checkpoint.dir=gs://corp/ckpt")
+    assert main([*in_google, "-o", "json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert any("a machine of aws has no role at gcp" in note and "secrets: [GOOGLE_CREDENTIALS]" in note for note in notes)
+    monkeypatch.setenv("GOOGLE_CREDENTIALS", "{}")
+    assert main([*in_google, "secrets=[GOOGLE_CREDENTIALS]"]) == 0
+    assert main(["plan", str(recipe)]) == 0
+    assert "has no role" not in capsys.readouterr().out, "with its key, or on its own cloud"
 
 
 def test_a_no_on_a_terminal_starts_nothing(recipe: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 import io
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from launcher import log
 from launcher.adapters.store.credentials import secrets_in
+from launcher.adapters.store.providers.gcs import Gcs
 from launcher.adapters.store.remote import RemoteStore
-from launcher.errors import StoreUnknown
+from launcher.errors import StoreDenied, StoreUnknown
 from tests.cli.past import launch
 from tests.conformance.provider import MemoryProvider, failing, times
 
@@ -26,6 +29,19 @@ def test_the_secret_parts_of_an_environment_are_known() -> None:
 
 def test_what_is_too_short_to_be_a_secret_is_not_hidden_everywhere() -> None:
     assert secrets_in({"AWS_SECRET_ACCESS_KEY": "test"}) == {}
+
+
+def test_googles_key_travels_as_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = SimpleNamespace(GCSFileSystem=lambda **how: how)
+    monkeypatch.setitem(sys.modules, "gcsfs", SimpleNamespace(core=library))
+    monkeypatch.setitem(sys.modules, "gcsfs.core", library)
+    assert Gcs().connect("b")["token"] is None, "Google's own chain"
+    monkeypatch.setenv("GOOGLE_CREDENTIALS", '{"type": "service_account", "private_key": "hunter2"}')
+    assert Gcs().connect("b")["token"] == {"type": "service_account", "private_key": "hunter2"}
+    monkeypatch.setenv("GOOGLE_CREDENTIALS", "keys/hunter2.json")
+    with pytest.raises(StoreDenied, match="the content of a service account's key file") as told:
+        Gcs().connect("b")
+    assert "hunter2" not in str(told.value)
 
 
 def test_a_secret_that_a_library_repeats_in_its_error_is_not_repeated_by_us(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ SECRET_VARIABLES = (
     "AZURE_CLIENT_SECRET",
     "AZURE_CLIENT_CERTIFICATE_PASSWORD",
     "AZURE_PASSWORD",
+    "GOOGLE_CREDENTIALS",
 )
 _SECRET_PARTS = ("accountkey", "sharedaccesssignature")  # of a connection string, "Name=value;Name=value"
 

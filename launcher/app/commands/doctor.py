@@ -1,41 +1,62 @@
-"""`launch doctor --store URL`: whether a store will carry a run, each finding with its remedy."""
+"""`launch doctor [RECIPE] [--store URL]`: what works here, each finding with its remedy. Starts nothing, leaves nothing."""
 
 import argparse
 import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
-from launcher.app.answer import print_answer, table
-from launcher.app.checkup import Checkup, Finding, Verdict
+from launcher.adapters.store.base import ObjectStore
+from launcher.app.answer import print_answer
+from launcher.app.checkup import Finding, Verdict
+from launcher.app.checkup_here import here
+from launcher.app.checkup_store import StoreCheckup
+from launcher.app.plans import is_for_clouds, loaded
 from launcher.app.wiring import open_store
 from launcher.codec import Json
-from launcher.errors import UsageError
+from launcher.core.recipe import Recipe
 
 _SIGN = {Verdict.GOOD: "✓", Verdict.POOR: "⚠", Verdict.BAD: "✗", Verdict.UNTOLD: "?"}
+_CHECK_CHARS = 12  # the longest name of a check, and a blank
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.store is None:
-        raise UsageError("this version's doctor looks at stores: launch doctor --store URL, as in checkpoint.dir")
-    store = open_store(args.store)
-    if not args.quiet:
-        print(f"trying out {store.url} with a few objects", file=sys.stderr)
-    findings = list(Checkup(store).findings())
-    exit_code = next((finding.exit_code for finding in findings if finding.exit_code), 0)
+    recipe = loaded(args) if args.recipe else None
+    url = args.store or (recipe.checkpoint.dir if recipe else None)
+    store = None if url is None else open_store(url)
+    found = []
+    for finding in _findings(args, recipe, store):
+        found.append(finding)
+        if args.output == "table":
+            print("\n".join(_lines(finding)), flush=True)
+    exit_code = next((finding.exit_code for finding in found if finding.exit_code), 0)
     document: dict[str, Json] = {
-        "store": store.url,
+        "store": store.url if store else None,
         "ok": exit_code == 0,
         "exit_code": exit_code,
-        "checks": [_json(finding) for finding in findings],
+        "checks": [_json(finding) for finding in found],
     }
-    print_answer(args, document, _lines(findings))
+    print_answer(args, document, ())
     return exit_code
 
 
-def _lines(findings: list[Finding]) -> list[str]:
-    rows = table([(_SIGN[found.verdict], found.check, found.text) for found in findings])
-    indent = 3 * " "
-    remedies = [[f"{indent}{found.check}: {found.remedy}"] if found.remedy else [] for found in findings]
-    told = [line for lines in remedies for line in lines]
-    return [*rows, *(["", "what to do", *told] if told else [])]
+def _findings(args: argparse.Namespace, recipe: Recipe | None, store: ObjectStore | None) -> Iterator[Finding]:
+    """A store that is named alone is looked at alone."""
+    if recipe is not None or store is None:
+        yield from here(Path(args.home))
+    if (recipe is None and store is None) or (recipe is not None and is_for_clouds(recipe)):
+        from launcher.app.checkup_clouds import clouds  # only here: a rehearsal needs none
+
+        yield from clouds(recipe)
+    if store is not None:
+        if not args.quiet:
+            print(f"trying out {store.url} with a few objects", file=sys.stderr)
+        yield from StoreCheckup(store).findings()
+
+
+def _lines(finding: Finding) -> list[str]:
+    remedy = textwrap.indent(f"→ {finding.remedy}", " " * (_CHECK_CHARS + 4)).splitlines() if finding.remedy else []
+    return [f"{_SIGN[finding.verdict]} {finding.check:<{_CHECK_CHARS}} {finding.text}", *remedy]
 
 
 def _json(finding: Finding) -> Json:

@@ -19,10 +19,11 @@ from launcher.adapters.store import wire
 from launcher.adapters.store.base import LifecycleRule
 from launcher.adapters.store.providers.base import IGNORES_CREATE, MARK, Abandoned, Part, Place, Receipt, Stamp
 from launcher.adapters.store.wire import Answer, Request
-from launcher.errors import StoreUnusable
+from launcher.errors import StoreDenied, StoreUnusable
 from launcher.units import Bytes, Seconds
 
 _EMULATOR = "STORAGE_EMULATOR_HOST"
+_KEY = "GOOGLE_CREDENTIALS"  # a key file's content, as Terraform reads it: a machine elsewhere is given secrets, no files
 _LOGIN = "run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
 _NONE = f"no credentials for Google Cloud ({{said}}); {_LOGIN}"
 _EXPIRED = f"the credentials have expired or are not valid ({{said}}); {_LOGIN}"
@@ -44,6 +45,7 @@ class Gcs:
     denials: Mapping[str, str] = {
         "DefaultCredentialsError": _NONE,
         "GoogleAuthError": _NONE,
+        "MalformedError": _NONE,  # a key without one of its fields
         "RefreshError": _EXPIRED,
         "401": _EXPIRED,
         "403": "access denied ({said}); the account needs Storage Object Admin on {bucket}",
@@ -59,8 +61,12 @@ class Gcs:
         except ImportError as error:
             raise StoreUnusable("gs:// needs another package; pip install 'spot-launch[gcs]'") from error
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints the trace of errors that it raises as well
-        token = "anon" if os.environ.get(_EMULATOR) else None
-        return GCSFileSystem(token=token, requests_timeout=15, use_listings_cache=False, skip_instance_cache=True)
+        return GCSFileSystem(
+            token="anon" if os.environ.get(_EMULATOR) else _key(),
+            requests_timeout=15,
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
 
     async def create(self, fs: Any, place: Place, data: bytes, mark: str) -> None:
         await _upload(fs, place, data, {"metadata": {MARK: mark}}, ifGenerationMatch="0")
@@ -144,6 +150,20 @@ class Gcs:
         if name == "HttpError":
             return str(getattr(error, "code", ""))
         return "403" if isinstance(error, OSError) and text.startswith("Forbidden") else name
+
+
+def _key() -> dict[str, Any] | None:
+    """None: Google's own chain tells who we are."""
+    told = os.environ.get(_KEY)
+    if not told:
+        return None
+    try:
+        key = json.loads(told)
+    except ValueError:
+        key = None
+    if not isinstance(key, dict):
+        raise StoreDenied(f"{_KEY} is no key; write the content of a service account's key file into it, or unset it")
+    return key
 
 
 class NoBucket(Exception):
