@@ -13,6 +13,7 @@ from launcher.core.instance import EndCause
 from launcher.core.market.offer import Capacity, Offer
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
+from launcher.errors import StoreDenied, StoreError
 from launcher.units import show_duration, show_rate, show_size, show_usd
 
 
@@ -23,12 +24,16 @@ def sentence(event: ev.Event, unit: str = "step") -> str:
 
 
 def ended_by(wait_status: str) -> str:
-    """A wait status in words: "signal 9" is "killed by SIGKILL"."""
+    """An agent's wait status in words: "signal 9" is "killed by SIGKILL"; the codes of an exit are those of our errors.
+
+    To an agent that may write nothing its exit is the only word left.
+    """
     kind, _, number = wait_status.partition(" ")
     if kind == "signal" and number.isdigit():
         known = {s.value: s.name for s in signal.Signals}
         return f"killed by {known.get(int(number), f'signal {number}')}"
-    return f"exited with code {number}" if kind == "exit" else wait_status
+    meaning = _EXITS.get(wait_status, "")
+    return f"exited with code {number}{meaning}" if kind == "exit" else wait_status
 
 
 def _of_run(event: ev.RunEvent, unit: str) -> str:
@@ -114,6 +119,10 @@ _CAUSES = {
     EndCause.EXITED: "its agent exited",
     EndCause.KILLED: "killed by somebody else",
     EndCause.UNTOLD: "the cloud does not tell why",
+}
+_EXITS = {
+    f"exit {StoreDenied.exit_code}": ": the checkpoint store refuses this machine; mend its role or its credentials",
+    f"exit {StoreError.exit_code}": ": the checkpoint store was of no use to this machine",
 }
 
 

@@ -70,7 +70,14 @@ def test_every_kind_of_event_has_a_sentence():
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [("signal 9", "killed by SIGKILL"), ("signal 15", "killed by SIGTERM"), ("exit 0", "exited with code 0"), ("gone", "gone")],
+    [
+        ("signal 9", "killed by SIGKILL"),
+        ("signal 15", "killed by SIGTERM"),
+        ("exit 0", "exited with code 0"),
+        ("exit 5", "exited with code 5: the checkpoint store refuses this machine; mend its role or its credentials"),
+        ("exit 6", "exited with code 6: the checkpoint store was of no use to this machine"),
+        ("gone", "gone"),
+    ],
 )
 def test_a_wait_status_is_told_in_words(status: str, words: str):
     assert ended_by(status) == words

@@ -2,17 +2,22 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher import codec
 from launcher.adapters.store.base import Span
 from launcher.adapters.store.open import open_store
 from launcher.adapters.store.providers.s3 import S3
 from launcher.adapters.store.remote import RemoteStore
 from launcher.errors import NoSuchHost, StoreDenied, StoreError, StoreUnknown, StoreUnusable
+from tests.conformance.test_skypilot_cloud import SPEC
 from tests.e2e.conftest import PROVIDERS, Faulty, Remote
 
 AT_ONCE_S = 30.0  # half the deadline: what is tried until then is not told at once; two busy cores
@@ -68,6 +73,18 @@ def test_a_refusal_is_told_at_once_with_its_remedy(refusal: Refusal, faulty: Fau
         assert time.monotonic() - begun < AT_ONCE_S
         assert told.value.exit_code == (5 if refusal.kind is StoreDenied else 6)
         assert faulty.url in str(told.value)
+
+
+@pytest.mark.parametrize("faulty", ["moto"], indirect=True)
+def test_a_machine_that_may_write_nothing_says_so_by_its_exit(faulty: Faulty, tmp_path: Path) -> None:
+    refusal = REFUSALS[0]
+    faulty.proxy.add("^PUT ", "status", status=refusal.status, body=body_of(refusal, faulty), count=None)
+    (tmp_path / "spec").write_bytes(codec.dumps(replace(SPEC, store=faulty.url)))
+    here = os.environ | {"LAUNCH_NOTICE_SOURCE": str(tmp_path / "notice")}
+    command = [sys.executable, "-m", "launcher.node", str(tmp_path / "spec")]
+    agent = subprocess.run(command, cwd=tmp_path, env=here, stderr=subprocess.PIPE, text=True)
+    assert (agent.returncode, list(open_store(faulty.url).list(""))) == (StoreDenied.exit_code, [])
+    assert refusal.says in agent.stderr
 
 
 def body_of(refusal: Refusal, faulty: Faulty) -> bytes:

@@ -11,7 +11,7 @@ its end and providers bound the number of its parts, hence parts grow with their
 The providers' libraries (s3fs and its like) sign each request and read what its answer says. The bytes go over connections of
 our own, on a thread for each request (`wire`), since a library's one thread would encrypt and decrypt all that passes. Measured
 with 1 GB on two cores by `scripts/bench store`, over TLS, to a server that costs nothing, as ratios to a bare HTTP client's
-time and CPU (2026-11-29): up 1.09 and 1.16, down and verified 1.13 and 0.99, with 88 MB of memory. s3fs's own `put` and `get`
+time and CPU (2026-11-29): up 1.06 and 1.13, down and verified 1.05 and 1.04, with 85 MB of memory. s3fs's own `put` and `get`
 take more than twice our time, and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload
 create-only, and hangs after a fork.
 """
