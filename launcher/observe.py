@@ -35,6 +35,7 @@ from launcher.units import Utc
 T = TypeVar("T")
 
 _READS = 2  # a byte may flip on its way, and an end is judged by one look: a report that is there must be found
+_UP = (InstancePhase.STARTING, InstancePhase.RUNNING, InstancePhase.BROKEN)
 
 
 class Observer:
@@ -173,8 +174,8 @@ def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:
     """Up, though its attempt is unknown (its request was in a voided record) or its bill was closed (it came up too late)."""
     known = state.attempts.get(number)
     if known is None:
-        return status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING, InstancePhase.UNKNOWN)
-    return known.bill is not None and status.phase in (InstancePhase.STARTING, InstancePhase.RUNNING)
+        return status.phase in (*_UP, InstancePhase.UNKNOWN)
+    return known.bill is not None and status.phase in _UP
 
 
 def _as_manifest(commit: Commit | UnreadableCommit | None) -> Manifest | None:

@@ -88,8 +88,12 @@ class Checkpointer:
         self._saving_s: Seconds = 0.0
         self._warnings: tuple[str, ...] = ()
         self.num_skipped = 0  # saves asked for while one was under way
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise LaunchError("launcher.train works in one process for now; start the script without torchrun, or under `run:`")
+        num_nodes = self._around.spec.num_nodes if self._around.spec else 1
+        if num_nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise LaunchError(
+                "launcher.train works in one process for now; start the script alone on one machine, "
+                "or leave launcher.train out and save into $LAUNCH_CHECKPOINT_DIR"
+            )
         if self._around.spec or self._around.folder:
             processes.die_with_parent()
             signal.signal(signal.SIGTERM, self._on_sigterm)

@@ -48,9 +48,10 @@ def check(recipe: Recipe) -> None:
             f"checkpoint.dir is {recipe.checkpoint.dir}, which a machine on a cloud cannot reach; "
             f"write s3://…, gs://… or az://…, or {rehearse}"
         )
-    if recipe.num_nodes > 1:
+    if recipe.num_nodes > 1 and recipe.trainer is not None:
         raise RecipeError(
-            f"num_nodes is {recipe.num_nodes}, and this version of launch trains on one machine; write num_nodes: 1"
+            f"num_nodes is {recipe.num_nodes}, and the trainer {recipe.trainer['kind']} works on one machine; "
+            "write num_nodes: 1, or a program of yours under `run`, such as torchrun"
         )
     open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
 

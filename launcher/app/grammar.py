@@ -144,6 +144,7 @@ COMMANDS = (
         (
             Flag(("-f", "--follow"), "go on as lines come"),
             Flag(("--attempt",), "only attempt N", "N", is_number=True),
+            Flag(("--node",), "of several machines not node 0, but N", "N", is_number=True),
             Flag(("--supervisor",), "the supervisor's log instead"),
             Flag(("--tail",), "only the last N lines", "N", is_number=True),
         ),

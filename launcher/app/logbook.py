@@ -22,9 +22,10 @@ class Piece:
 
 @dataclass
 class Logbook:
-    """A cursor over the output of a run's attempts."""
+    """A cursor over the output of a run's attempts, of one node each."""
 
     store: ObjectStore
+    node: int = 0
     _read: dict[int, int] = field(default_factory=dict)  # attempt -> chunks read
 
     def fresh(self, attempts: Iterable[int]) -> Iterator[Piece]:
@@ -36,14 +37,14 @@ class Logbook:
 
     def _chunk(self, attempt: int, number: int) -> bytes | None:
         try:
-            return self.store.get(log_key(attempt, number))
+            return self.store.get(log_key(attempt, number, self.node))
         except KeyMissing:
             return None
 
     def tail(self, attempts: Iterable[int], num_lines: int) -> list[Piece]:
         """The last lines of all output so far; `fresh` goes on behind them. Reads no more chunks than they fill."""
         numbers = list(attempts)
-        counts = {n: sum(1 for _ in self.store.list(log_prefix(n))) for n in numbers}
+        counts = {n: sum(1 for _ in self.store.list(log_prefix(n, self.node))) for n in numbers}
         self._read.update(counts)
         found: list[Piece] = []
         wanted = num_lines

@@ -176,7 +176,14 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     lives = experience(home, system_clock.utc_s()).lives
     return World(
         clock=system_clock,
-        cloud=SkypilotCloud(SkyClient(), agent, secrets, providers={"aws": AwsProvider()}, placements=placements),
+        cloud=SkypilotCloud(
+            SkyClient(),
+            agent,
+            secrets,
+            providers={"aws": AwsProvider()},
+            placements=placements,
+            num_nodes=state.recipe.num_nodes,
+        ),
         store=store,
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
     )

@@ -34,8 +34,9 @@ def journal_key(number: int) -> str:
 
 
 @functools.cache  # part of nearly every key
-def attempt_prefix(attempt: int) -> str:
-    return f"attempts/{attempt:04d}/"
+def attempt_prefix(attempt: int, node: int = 0) -> str:
+    """Node 0 of a gang speaks for the attempt; the agent of each other one writes into a folder of its own."""
+    return f"attempts/{attempt:04d}/" + (f"nodes/{node:02d}/" if node else "")
 
 
 def requested_key(attempt: int) -> str:
@@ -43,28 +44,28 @@ def requested_key(attempt: int) -> str:
     return f"{attempt_prefix(attempt)}requested.json"
 
 
-def claim_key(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}claim.json"
+def claim_key(attempt: int, node: int = 0) -> str:
+    return f"{attempt_prefix(attempt, node)}claim.json"
 
 
-def heartbeat_key(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}heartbeat.json"
+def heartbeat_key(attempt: int, node: int = 0) -> str:
+    return f"{attempt_prefix(attempt, node)}heartbeat.json"
 
 
-def exit_key(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}exit.json"
+def exit_key(attempt: int, node: int = 0) -> str:
+    return f"{attempt_prefix(attempt, node)}exit.json"
 
 
-def notice_key(attempt: int, number: int) -> str:
-    return f"{attempt_prefix(attempt)}notices/{number:02d}.json"
+def notice_key(attempt: int, number: int, node: int = 0) -> str:
+    return f"{attempt_prefix(attempt, node)}notices/{number:02d}.json"
 
 
-def log_prefix(attempt: int) -> str:
-    return f"{attempt_prefix(attempt)}log/"
+def log_prefix(attempt: int, node: int = 0) -> str:
+    return f"{attempt_prefix(attempt, node)}log/"
 
 
-def log_key(attempt: int, number: int) -> str:
-    return f"{log_prefix(attempt)}{number:06d}"
+def log_key(attempt: int, number: int, node: int = 0) -> str:
+    return f"{log_prefix(attempt, node)}{number:06d}"
 
 
 def save_prefix(attempt: int, save: int) -> str:
@@ -193,9 +194,10 @@ class AttemptSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """`claim.json`: this agent process, on this instance, is the attempt. Whoever created it is; others exit."""
+    """`claim.json`: this agent process, on this instance, is the attempt, or its node. Whoever created it is; others exit."""
 
     attempt: int
+    node: int = 0
     instance_id: str
     nonce: str
     host: str
@@ -269,6 +271,7 @@ class ExitKind(enum.Enum):
     SETUP_FAILED = "setup-failed"  # the recipe's `setup` exited non-zero
     NOTHING_VALID = "nothing-valid"  # the grant named a parent, and neither it nor an ancestor is whole
     STORE_FAILED = "store-failed"  # `retry.error` saves in a row failed, or restore could not read
+    NODE_LOST = "node-lost"  # another machine of the gang is silent, and the program fails or waits without it
     SEALED = "sealed"  # met `Sealed` or a voided grant: no longer the writer
 
 

@@ -22,6 +22,7 @@ class InstancePhase(enum.Enum):
     RUNNING = "running"
     FAILED = "failed"  # the start failed; `failure` says why
     STOPPING = "stopping"
+    BROKEN = "broken"  # of a gang: some of its machines are gone, the others are up and billed
     GONE = "gone"  # positively ended; `ended_at` where the cloud tells
     UNKNOWN = "unknown"  # this machine cannot judge; ask the store
 

@@ -55,7 +55,13 @@ def _machine(arguments: list[str], host_pid: int | None) -> Machine:
         store=open_store(spec.store),
         clock=clock,
         sources=_sources(spec, clock),
+        node=_node(spec),
     )
+
+
+def _node(spec: AttemptSpec) -> int:
+    """SkyPilot's rank of this machine, where several are one attempt (SkyPilot docs, "Distributed multi-node jobs")."""
+    return int(os.environ["SKYPILOT_NODE_RANK"]) if spec.num_nodes > 1 else 0
 
 
 def _clock() -> Clock:

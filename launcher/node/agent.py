@@ -9,6 +9,7 @@ program is started once; its end, however it comes, is the attempt's.
 
 import contextlib
 import json
+import math
 import os
 import time
 import uuid
@@ -39,6 +40,7 @@ from launcher.core.run.events import Event
 from launcher.core.tempo import Tempo
 from launcher.errors import KeyExists, StoreError
 from launcher.node.endings import Ending, classify, meaning
+from launcher.node.gang import Gang
 from launcher.node.logs import LogPump
 from launcher.node.lookout import Lookout
 from launcher.node.notices.base import NoticeSource
@@ -63,7 +65,10 @@ LINGER_BEYOND_S: Seconds = 60.0  # past the announced end: then the cloud forgot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What the agent is given of the world. `env` is for programs; `secrets` among it are kept out of the log."""
+    """What the agent is given of the world. `env` is for programs; `secrets` among it are kept out of the log.
+
+    `node` is which of the attempt's machines this is. Node 0 is the attempt; the others write nothing that is its.
+    """
 
     spec: AttemptSpec
     spec_path: Path
@@ -75,6 +80,7 @@ class Machine:
     store: ObjectStore
     clock: Clock
     sources: tuple[NoticeSource, ...]
+    node: int = 0
 
 
 class _EndsEarly(Exception):
@@ -86,9 +92,10 @@ class _EndsEarly(Exception):
 
 
 def attend(machine: Machine) -> None:
-    """Be the attempt's agent until its end. Returns at once, having written nothing, where another agent is."""
+    """Be the attempt's agent, or its node's, until its end. Returns at once, having written nothing, where another agent is."""
     mine = Claim(
         attempt=machine.spec.attempt,
+        node=machine.node,
         instance_id=machine.instance_id,
         nonce=uuid.uuid4().hex,
         host=machine.host,
@@ -100,7 +107,7 @@ def attend(machine: Machine) -> None:
 
 class _Agent:
     def __init__(self, machine: Machine, nonce: str) -> None:
-        spec = machine.spec
+        spec, node, tempo = machine.spec, machine.node, Tempo(machine.spec.speed)
         self._machine = machine
         self._spec = spec
         self._nonce = nonce
@@ -108,11 +115,12 @@ class _Agent:
         self._place.make()
         self._vitals = Vitals(spec=spec, nonce=nonce, utc=machine.clock.utc_s)
         journal = Journal(machine.store, incarnation=spec.incarnation, event_type=Event)
-        self._post = Post(machine.store, journal, spec.attempt, Tempo(spec.speed), self._vitals.compose)
+        self._post = Post(machine.store, journal, spec.attempt, tempo, self._vitals.compose, node=node)
         reasons = Reasons(spec, machine.host_pid, machine.clock.utc_s)
-        self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons)
+        self._gang = Gang(machine.store, spec.attempt, node=node, num_nodes=spec.num_nodes, tempo=tempo)
+        self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons, self._gang)
         secrets = secrets_in(machine.env) | {name: machine.env[name] for name in spec.secrets if name in machine.env}
-        self._logs = LogPump(machine.store, spec.attempt, secrets, speed=spec.speed)
+        self._logs = LogPump(machine.store, spec.attempt, secrets, speed=spec.speed, node=node)
         self._progress = ProgressFile(self._place.trainer)
         self._publisher = Publisher(machine.store, spec, self._place, nonce)
         self._program: Program | None = None
@@ -120,6 +128,7 @@ class _Agent:
 
     def attend(self) -> None:
         self._post.start()
+        self._gang.start()
         try:
             ending = self._live()
         except _EndsEarly as early:
@@ -218,7 +227,10 @@ class _Agent:
             self._program.tell(json.dumps(granted))
             return self._program
         program = self._start((SHELL, "-c", self._spec.program.command), {**self._program_env(), **granted})
-        self._publisher.begin()
+        if self._gang.is_led:
+            self._turn(AgentPhase.TRAINING)
+        else:
+            self._publisher.begin()
         return program
 
     def _program_env(self) -> dict[str, str]:
@@ -239,7 +251,20 @@ class _Agent:
         self._take_progress()
         self._vitals.ended_at = time.monotonic()
         told = told or self._last_look()
+        if told is None and hang is None and ended.exit_code != 0:
+            told = self._hear_others()
         return self._wind_up(ended, told, hang)
+
+    def _hear_others(self) -> Told | None:
+        """The program failed, perhaps for want of another machine: each that lives has a moment to say so."""
+        if self._gang.is_led:
+            return None
+        looks_before, until = self._gang.num_looks, time.monotonic() + self._gang.word_s
+        while time.monotonic() < until and not self._gang.have_spoken(looks_before):
+            if self._post.orders.dismissed is not None:
+                return self._look_around()
+            time.sleep(TICK_S)
+        return self._gang.cause(looks_before)
 
     def _start(self, command: tuple[str, ...], env: Mapping[str, str], *, listens: bool = False) -> Program:
         self._program = Program(command, env, self._place.code, self._logs.write_fd, listens=listens)
@@ -293,9 +318,11 @@ class _Agent:
     # --- the end ----------------------------------------------------------------------------------------------------------
 
     def _wind_up(self, ended: Ended, told: Told | None, hang: str | None) -> Ending:
+        self._gang.part()
         ending = classify(ended, self._vitals.progress, told, hang)
         self._turn(AgentPhase.DRAINING)
-        is_ours_to_save = isinstance(self._spec.program, CommandProgram) and (told is None or told.drain)
+        is_commands = isinstance(self._spec.program, CommandProgram) and not self._gang.is_led
+        is_ours_to_save = is_commands and (told is None or told.drain)
         return self._publish_last(ended, ending) if is_ours_to_save else ending
 
     def _publish_last(self, ended: Ended, ending: Ending) -> Ending:
@@ -339,7 +366,8 @@ class _Agent:
             last=self._post.stop(POST_CLOSE_MAX_S),
         )
         with contextlib.suppress(KeyExists):  # ours, from a try whose answer was lost
-            store_calls()(self._machine.store.create, exit_key(self._spec.attempt), codec.dumps_digested(report))
+            key = exit_key(self._spec.attempt, self._machine.node)
+            store_calls()(self._machine.store.create, key, codec.dumps_digested(report))
 
     def _linger(self) -> None:
         """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""
@@ -364,6 +392,8 @@ class _Agent:
         return self._look_around() if self._lookout.is_called_off() else None
 
     def _last_save_needs(self) -> Seconds:
+        if self._gang.is_led:
+            return math.inf  # it saves nothing, and node 0 says when the gang ends
         own = self._progress.progress
         if own is not None:
             return last_save_needs(own)

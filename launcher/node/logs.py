@@ -28,9 +28,12 @@ SECRET_CHARS_MIN = 4  # a shorter "secret" would blot out ordinary text
 class LogPump:
     """Takes text through `write_fd` (give it to programs as stdout and stderr) and uploads it until `close`."""
 
-    def __init__(self, store: ObjectStore, attempt: int, secrets: Mapping[str, str], *, speed: float = 1.0) -> None:
+    def __init__(
+        self, store: ObjectStore, attempt: int, secrets: Mapping[str, str], *, speed: float = 1.0, node: int = 0
+    ) -> None:
         self._store = store
         self._attempt = attempt
+        self._node = node
         self._chunk_s = max(CHUNK_FLOOR_S, CHUNK_S / speed)
         self._secrets = {v.encode(): f"[{k}]".encode() for k, v in secrets.items() if len(v) >= SECRET_CHARS_MIN}
         self._number = 0
@@ -111,7 +114,7 @@ class LogPump:
     def _upload(self, chunk: bytes) -> bool:
         """False where it must be tried again. Only we write these numbers, so a taken one holds this chunk."""
         try:
-            self._store.create(log_key(self._attempt, self._number + 1), chunk)
+            self._store.create(log_key(self._attempt, self._number + 1, self._node), chunk)
         except KeyExists:
             pass
         except StoreError:

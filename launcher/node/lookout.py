@@ -10,6 +10,7 @@ from pathlib import Path
 from launcher.clock import Clock
 from launcher.core.contract import AttemptSpec
 from launcher.core.tempo import Tempo
+from launcher.node.gang import Gang
 from launcher.node.notices.base import Hint, NoticeSource, Warned, standing
 from launcher.node.notices.board import NoticeBoard
 from launcher.node.post import Post
@@ -31,6 +32,7 @@ class Lookout:
         notice_file: Path,
         post: Post,
         reasons: Reasons,
+        gang: Gang,
     ) -> None:
         self.warned_left: Seconds = 0.0
         self.lead: Seconds = 0.0
@@ -38,7 +40,8 @@ class Lookout:
         self.hints: list[Hint] = []
         self._hinted: set[Hint] = set()
         self._clock = clock
-        self._sources = sources
+        self._sources = (*sources, gang)
+        self._gang = gang
         self._tempo = Tempo(spec.speed)
         self._board = NoticeBoard(notice_file, spec.attempt)
         self._post = post
@@ -56,6 +59,7 @@ class Lookout:
             last_save_needs=last_save_needs,
             supervisor_moved_at=self._post.supervisor_moved_at,
             claimed_at=self._claimed_at,
+            others=self._gang.to_end(),
         )
         return self._reasons.to_end(situation)
 

@@ -38,11 +38,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dismissed:
-    """The attempt is to end: after a save if `drain`. With `sealed` a save would be refused: no longer the writer."""
+    """The attempt is to end: after a save if `drain`. With `sealed` a save would be refused: no longer the writer.
+
+    `lost`: it is taken to have ended already, which of a gang may be true of another machine.
+    """
 
     reason: str
     drain: bool
     sealed: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,7 @@ def _heed(orders: Orders, number: int, event: Event) -> Orders:
         case StopAtMoved(attempt=orders.attempt, stop_at=stop_at):
             return replace(orders, stop_at=stop_at)
         case AttemptLost(attempt=orders.attempt, evidence=evidence):
-            return _dismiss(orders, Dismissed(reason=f"given up for lost: {evidence}", drain=True))
+            return _dismiss(orders, Dismissed(reason=f"given up for lost: {evidence}", drain=True, lost=True))
         case AttemptRefused(attempt=orders.attempt) | AttemptExited(attempt=orders.attempt):
             return _dismiss(orders, Dismissed(reason="the journal shows this attempt ended", drain=False))
         case AttemptSealed(attempt=orders.attempt):

@@ -24,11 +24,19 @@ class Post:
     """Runs from `start` to `stop`. `orders` and `supervisor_moved_at` (monotonic, real) are what came in last."""
 
     def __init__(
-        self, store: ObjectStore, journal: Journal, attempt: int, tempo: Tempo, compose: Callable[[int], Heartbeat]
+        self,
+        store: ObjectStore,
+        journal: Journal,
+        attempt: int,
+        tempo: Tempo,
+        compose: Callable[[int], Heartbeat],
+        *,
+        node: int = 0,
     ) -> None:
         self._store = store
         self._journal = journal
         self._attempt = attempt
+        self._node = node
         self._tempo = tempo
         self._compose = compose
         self._outbox: deque[Notice] = deque()
@@ -72,8 +80,9 @@ class Post:
 
     def _send_notices(self) -> None:
         while self._outbox:
+            notice = self._outbox[0]
             try:
-                self._store.create(notice_key(self._attempt, self._outbox[0].number), codec.dumps_digested(self._outbox[0]))
+                self._store.create(notice_key(self._attempt, notice.number, self._node), codec.dumps_digested(notice))
             except KeyExists:
                 pass  # ours, from a try whose answer was lost: nobody else writes below this attempt
             except StoreError:
@@ -85,7 +94,7 @@ class Post:
             return
         self._heartbeat_due = time.monotonic() + self._tempo.real(self._tempo.heartbeat)
         try:
-            self._store.replace(heartbeat_key(self._attempt), codec.dumps_digested(self._next_heartbeat()))
+            self._store.replace(heartbeat_key(self._attempt, self._node), codec.dumps_digested(self._next_heartbeat()))
         except StoreError:
             return  # the next one is due soon, and says more
         self._read_beacon()

@@ -25,9 +25,9 @@ def claim(store: ObjectStore, mine: Claim) -> bool:
 
 def _claim_once(store: ObjectStore, mine: Claim) -> bool:
     with contextlib.suppress(KeyExists):  # perhaps by ourselves, in a try whose answer was lost: the nonce tells
-        store.create(claim_key(mine.attempt), codec.dumps_digested(mine))
+        store.create(claim_key(mine.attempt, mine.node), codec.dumps_digested(mine))
     try:
-        standing: Claim = codec.loads_digested(Claim, store.get(claim_key(mine.attempt)))
+        standing: Claim = codec.loads_digested(Claim, store.get(claim_key(mine.attempt, mine.node)))
     except ValueError as error:
         raise StoreUnknown(f"the claim arrived damaged: {error}") from error
     return standing.nonce == mine.nonce

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from launcher.core.contract import AttemptSpec, ExitKind
 from launcher.core.tempo import Tempo
 from launcher.node.notices.base import Warned
-from launcher.node.orders import Orders
+from launcher.node.orders import Dismissed, Orders
 from launcher.units import Seconds, Utc, show_duration
 
 
@@ -27,7 +27,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a reason can lie in. `supervisor_moved_at`, `claimed_at` are monotonic real; `last_save_needs` real."""
+    """All that a reason can lie in. `others`: why the gang ends this node.
+
+    `supervisor_moved_at`, `claimed_at` are monotonic real; `last_save_needs` real.
+    """
 
     orders: Orders
     warned: Warned | None
@@ -36,6 +39,7 @@ class Situation:
     last_save_needs: Seconds
     supervisor_moved_at: Seconds
     claimed_at: Seconds
+    others: Told | None = None
 
 
 class Reasons:
@@ -52,9 +56,13 @@ class Reasons:
             return Told(reason="the process that hosts this machine is gone", drain=False)
         if now.orders.dismissed is not None:
             order = now.orders.dismissed
-            outcome = ExitKind.SEALED if order.sealed else ExitKind.DRAINED
-            return Told(reason=order.reason, drain=order.drain, outcome=outcome)
-        return self._by_warning(now) or self._by_time(now)
+            return Told(reason=order.reason, drain=order.drain, outcome=self._outcome_of(order))
+        return now.others or self._by_warning(now) or self._by_time(now)
+
+    def _outcome_of(self, order: Dismissed) -> ExitKind:
+        if order.sealed:
+            return ExitKind.SEALED
+        return ExitKind.NODE_LOST if order.lost and self._spec.num_nodes > 1 else ExitKind.DRAINED
 
     def is_orphaned(self) -> bool:
         """Where the kernel cannot kill us with our host, we see it ourselves."""

@@ -69,8 +69,14 @@ class TestWhatItNeeds:
         assert "names no bucket" in refused(capsys, recipe, "-y", "checkpoint.dir=null")
         assert "cannot reach" in refused(capsys, recipe, "-y", f"checkpoint.dir={tmp_path}")
 
-    def test_one_machine(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
-        assert "num_nodes is 2" in refused(capsys, recipe, "-y", "num_nodes=2")
+    def test_one_machine_for_a_trainer_of_ours(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+        recipe.write_text(RECIPE.replace("run: python train.py", "trainer: {kind: launcher.trainers.gpt, steps: 9}"))
+        said = refused(capsys, recipe, "-y", "num_nodes=2")
+        assert "num_nodes is 2" in said
+        assert "torchrun" in said
+
+    def test_nothing_more_for_a_gang_of_a_program(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+        assert "add -y" in refused(capsys, recipe, "num_nodes=2")
 
     def test_a_yes_which_nobody_gives_without_a_terminal(self, capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
         said = refused(capsys, recipe)

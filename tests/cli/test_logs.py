@@ -1,5 +1,7 @@
 """What programs printed, over all attempts, in order and byte for byte."""
 
+from dataclasses import replace
+
 import pytest
 
 from launcher.app import cli, grammar
@@ -9,7 +11,8 @@ from launcher.clock import SystemClock
 from launcher.core.contract import log_key
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
-from tests.cli.past import cut, document, home, keep, launch, log, number_of, preempted
+from tests.cli.past import cut, document, home, keep, launch, local, log, number_of, preempted
+from tests.simulation.worlds import Sim
 
 
 def test_all_attempts_come_in_one_stream_each_behind_its_mark(capfdbinary: pytest.CaptureFixture[bytes]):
@@ -108,3 +111,17 @@ def test_without_a_name_the_newest_run_is_meant(command: str, capsys: pytest.Cap
     keep(preempted(), "old", age_s=60)
     keep(preempted(), "new")
     assert document(capsys, command)["run"] == "new"
+
+
+def test_another_node_of_a_gang_can_be_asked_for(capfd: pytest.CaptureFixture[str]):
+    sim = Sim(recipe=replace(local(), num_nodes=2))
+    sim.run()
+    store = keep(sim)
+    log(store, 1, "zero\n")
+    store.create(log_key(1, 1, 1), b"one\n")
+    assert launch("logs", "r", "--node", "1", "-q") == 0
+    assert launch("logs", "r", "--node", "1", "--tail", "5", "-q") == 0
+    assert launch("logs", "r", "-q") == 0
+    assert capfd.readouterr().out == "one\none\nzero\n"
+    assert launch("logs", "r", "--node", "2") == 2
+    assert "nodes 0 to 1" in capfd.readouterr().err

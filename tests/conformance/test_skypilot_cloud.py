@@ -287,8 +287,8 @@ class FakeProvider:
         self.ended.append(machine.id)
         self.take(cause=EndCause.UNTOLD)
 
-    def bring_up(self) -> None:
-        self.listed.append(Machine(name=NAME, cloud="aws", region="us-east-1", id="i-1", is_up=True, billed_from=1010.0))
+    def bring_up(self, machine: str = "i-1") -> None:
+        self.listed.append(Machine(name=NAME, cloud="aws", region="us-east-1", id=machine, is_up=True, billed_from=1010.0))
 
     def take(self, *, cause: EndCause = EndCause.PREEMPTED) -> None:
         self.listed = [replace(machine, is_up=False, ended_at=2000.0, cause=cause) for machine in self.listed]

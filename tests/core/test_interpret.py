@@ -10,6 +10,7 @@ from launcher.core.market.belief import MarketView
 from launcher.core.run import events as ev
 from launcher.core.run.interpret import WARNINGS_MOST, boot_wait, drain_max, interpret
 from launcher.core.run.observation import Sightings, Watch, look
+from launcher.core.run.reconcile import StopInstance, reconcile
 from launcher.core.run.state import EndKind, RunState
 from tests.builders import (
     NOW,
@@ -266,3 +267,31 @@ def test_a_heartbeat_proves_nothing_to_the_books_while_the_cloud_does_not_list_i
         seen = Sightings(instances=instances, heartbeats={1: heartbeat(1, sequence)})
         watch = look(watch, seen, [state.attempts[1]], 10.0 * sequence, 1e9)
     assert watch.pulses[1].lived_s == 40.0, "since the first look"
+
+
+def test_a_gang_that_lost_a_machine_is_lost_and_its_others_are_billed_until_they_are_stopped():
+    looker = Looker(training_run())
+    broken = running(1, phase=InstancePhase.BROKEN)
+    (loss,) = looker.look(Sightings(instances={1: broken}, heartbeats={1: heartbeat(1, 7)}))
+    assert isinstance(loss, ev.AttemptLost)
+    assert looker.state.attempts[1].end is not None
+    assert looker.state.attempts[1].end.end is EndKind.PREEMPTED
+    assert looker.look(Sightings(instances={1: broken})) == [], "the bill goes on"
+    assert StopInstance(1) in reconcile(looker.state, NOW + looker.mono)
+    stopped = replace(broken, phase=InstancePhase.GONE, cause=EndCause.STOPPED)
+    assert kinds(looker.look(Sightings(instances={1: stopped}))) == ["InstanceEnded"]
+
+
+def test_an_end_for_want_of_a_lost_node_is_a_preemption():
+    looker = Looker(training_run())
+    looker.look(Sightings(exits={1: report(1, ExitKind.NODE_LOST)}))
+    assert looker.state.attempts[1].end is not None
+    assert looker.state.attempts[1].end.end is EndKind.PREEMPTED
+
+
+def test_a_machine_that_is_left_of_a_lost_gang_and_meets_the_seal_does_not_change_its_end():
+    looker = Looker(after(training_run(), lost(1, EndCause.UNTOLD), sealed(1)))
+    looker.look(Sightings(instances={1: running(1)}, exits={1: report(1, ExitKind.SEALED)}))
+    end = looker.state.attempts[1].end
+    assert end is not None
+    assert (end.end, end.report) == (EndKind.PREEMPTED, report(1, ExitKind.SEALED))

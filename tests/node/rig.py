@@ -79,8 +79,9 @@ class Rig:
         )
         return replace(plain, **changes)
 
-    def start(self, spec: AttemptSpec, name: str = "machine", **env: str) -> "Agent":
-        agent = Agent(self, spec, self.folder / f"{name}{spec.attempt}", env)
+    def start(self, spec: AttemptSpec, name: str = "machine", *, node: int = 0, **env: str) -> "Agent":
+        of_gang = f"-node{node}" if spec.num_nodes > 1 else ""
+        agent = Agent(self, spec, self.folder / f"{name}{spec.attempt}{of_gang}", env, node)
         self.agents.append(agent)
         return agent
 
@@ -106,6 +107,9 @@ class Rig:
             return None
         return commit if isinstance(commit, Manifest) else None
 
+    def start_gang(self, spec: AttemptSpec, **env: str) -> "list[Agent]":
+        return [self.start(spec, node=node, **env) for node in range(spec.num_nodes)]
+
     def close(self) -> None:
         for agent in self.agents:
             agent.kill()
@@ -114,10 +118,11 @@ class Rig:
 class Agent:
     """One agent process, hosted by this test. Its disk is `root`."""
 
-    def __init__(self, rig: Rig, spec: AttemptSpec, root: Path, env: dict[str, str]) -> None:
+    def __init__(self, rig: Rig, spec: AttemptSpec, root: Path, env: dict[str, str], node: int) -> None:
         root.mkdir()
         self.rig = rig
         self.attempt = spec.attempt
+        self.node = node
         self.root = root
         self.notice_source = root.with_suffix(".notice")
         # A name of nobody else's: `kill` ends all that carry it, and other workers of these tests have machines of the same name.
@@ -134,6 +139,9 @@ class Agent:
                 "LAUNCH_NOTICE_SOURCE": str(self.notice_source),  # "" for an agent that asks its cloud
                 "LAUNCH_INSTANCE_ID": self.instance_id,
                 "LAUNCH_HOST_PID": str(os.getpid()),
+                "SKYPILOT_NODE_RANK": str(node),
+                "SKYPILOT_NUM_NODES": str(spec.num_nodes),
+                "SKYPILOT_NODE_IPS": "\n".join(["127.0.0.1"] * spec.num_nodes),
                 **env,
             },
         )
@@ -149,16 +157,16 @@ class Agent:
         aside.replace(self.notice_source)
 
     def claim(self) -> Claim:
-        return eventually(lambda: self.rig.read(Claim, claim_key(self.attempt)), "a claim")
+        return eventually(lambda: self.rig.read(Claim, claim_key(self.attempt, self.node)), "a claim")
 
     def heartbeat(self) -> Heartbeat | None:
-        return self.rig.read(Heartbeat, heartbeat_key(self.attempt))
+        return self.rig.read(Heartbeat, heartbeat_key(self.attempt, self.node))
 
     def notice(self, number: int) -> Notice:
-        return eventually(lambda: self.rig.read(Notice, notice_key(self.attempt, number)), f"notice {number}")
+        return eventually(lambda: self.rig.read(Notice, notice_key(self.attempt, number, self.node)), f"notice {number}")
 
     def report(self) -> ExitReport:
-        return eventually(lambda: self.rig.read(ExitReport, exit_key(self.attempt)), "an exit report")
+        return eventually(lambda: self.rig.read(ExitReport, exit_key(self.attempt, self.node)), "an exit report")
 
     def has_started(self) -> None:
         """Waits until the program has made the file `started`."""
@@ -173,7 +181,7 @@ class Agent:
         return self.process.wait(PATIENCE_S)
 
     def log(self) -> str:
-        metas = self.rig.store.list(log_prefix(self.attempt))
+        metas = self.rig.store.list(log_prefix(self.attempt, self.node))
         return b"".join(self.rig.store.get(meta.key) for meta in metas).decode()
 
     def kill(self) -> None:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, wait: Callable[[Seconds], None] = time.sleep) 
 
 
 def _of_attempts(args: argparse.Namespace, found: Found, history: History, wait: Callable[[Seconds], None]) -> Iterator[Piece]:
-    book = Logbook(found.store)
+    book = Logbook(found.store, _node(args, history))
     if args.attempt is not None:
         _check_attempt(args, history)
     if args.tail is not None:
@@ -40,6 +40,13 @@ def _of_attempts(args: argparse.Namespace, found: Found, history: History, wait:
     if args.follow:
         for _ in looks(history, wait=wait):
             yield from book.fresh(_numbers(args, history))
+
+
+def _node(args: argparse.Namespace, history: History) -> int:
+    node, num_nodes = args.node or 0, history.state.recipe.num_nodes if history.is_created else 1
+    if not 0 <= node < num_nodes:
+        raise UsageError(f"--node {node}: the run has {'one node, 0' if num_nodes == 1 else f'nodes 0 to {num_nodes - 1}'}")
+    return node
 
 
 def _numbers(args: argparse.Namespace, history: History) -> list[int]:

@@ -323,6 +323,8 @@ def _count_end(failures: Failures, end: End) -> Failures:
 
 
 def _end_of_report(old: Attempt, at: Utc, report: ExitReport) -> End:
+    if old.end is not None and report.outcome is ExitKind.SEALED:
+        return replace(old.end, report=report, heartbeat=report.last)  # that it was sealed came of the end that is known
     kinds = {
         ExitKind.FINISHED: EndKind.FINISHED,
         ExitKind.DRAINED: EndKind.PREEMPTED if _is_being_taken(old) else EndKind.STOPPED,
@@ -331,6 +333,7 @@ def _end_of_report(old: Attempt, at: Utc, report: ExitReport) -> End:
         ExitKind.KILLED: EndKind.KILLED,
         ExitKind.NOTHING_VALID: EndKind.NO_CHECKPOINT,
         ExitKind.STORE_FAILED: EndKind.STORE,
+        ExitKind.NODE_LOST: EndKind.PREEMPTED,  # as a machine alone that vanished without a word: see _end_of_loss
         ExitKind.SEALED: EndKind.OTHER,
     }
     return End(at=at, end=kinds[report.outcome], reason=report.reason, report=report, heartbeat=report.last)

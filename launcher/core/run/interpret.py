@@ -150,6 +150,8 @@ def _loss(
     pulse = _pulse(watch, attempt)
     if status is not None and status.phase is InstancePhase.GONE and _is_claimed_one(attempt, status):
         return status.cause, f"the cloud says it ended ({status.wait_status or status.cause.value})"
+    if status is not None and status.phase is InstancePhase.BROKEN:
+        return status.cause, "the cloud says that a machine of the gang is gone"
     was_up = attempt.billed_from is not None or attempt.nonce is not None
     if was_up and pulse.absent_s is not None and min(pulse.absent_s, pulse.still_s) >= tempo.absence_gap:
         evidence = f"absent from the cloud's list for {pulse.absent_s:.0f} s, no heartbeat for {pulse.still_s:.0f} s"

@@ -15,6 +15,7 @@ import pytest
 
 from launcher.adapters.cloud.skypilot.client import SkyClient
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.looks import Providers
 from launcher.adapters.cloud.skypilot.order import AgentHome
 from launcher.core.contract import AttemptSpec, CommandProgram
 from launcher.core.instance import InstancePhase, InstanceStatus, instance_name
@@ -94,8 +95,9 @@ class Lab:
 
     # --- ours ---
 
-    def cloud(self) -> SkypilotCloud:
-        return SkypilotCloud(SkyClient(), AgentHome(python=str(LAB / "node/bin/python")), {"TOKEN": SECRET})
+    def cloud(self, *, providers: Providers | None = None, num_nodes: int = 1) -> SkypilotCloud:
+        agent = AgentHome(python=str(LAB / "node/bin/python"))
+        return SkypilotCloud(SkyClient(), agent, {"TOKEN": SECRET}, providers=providers, num_nodes=num_nodes)
 
     def name(self, attempt: int = 1) -> str:
         return instance_name(self.run, self.incarnation, attempt)

@@ -55,6 +55,7 @@ class Launch:
 
 class ClusterState(enum.Enum):
     UP = "up"  # its machine runs; after a server's death that is no proof that a job was ever sent to it
+    BROKEN = "broken"  # the cloud lists fewer machines than it has; the others go on
     INIT = "init"  # being launched, or not well: SkyPilot cannot tell
     STOPPED = "stopped"  # the machine is away, its disk is billed
 

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import logging
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -36,6 +37,9 @@ REQUESTS_ASKED_MOST = 50  # of one cluster's, newest first; beside the launch th
 # SkyPilot docs, "Advanced configuration", remote_identity.
 IDENTITIES = {("aws", "remote_identity"): "SERVICE_ACCOUNT", ("gcp", "remote_identity"): "SERVICE_ACCOUNT"}
 _STATES = {"UP": ClusterState.UP, "STOPPED": ClusterState.STOPPED}  # all others are INIT: SkyPilot cannot tell
+# Why it calls a cluster INIT, where the cloud's list says so; a probe that found no answer proves nothing
+# (sky/backends/backend_utils.py, _update_cluster_status).
+_BROKEN = re.compile(r"nodes? terminated|not all nodes are stopped|node\(s\) in unexpected state")
 _LAUNCH_STATES = {
     "PENDING": LaunchState.OPEN,
     "WAITING": LaunchState.OPEN,
@@ -99,7 +103,7 @@ class SkyClient:
         return [
             Cluster(
                 name=found["name"],
-                state=_STATES.get(found["status"].value, ClusterState.INIT),
+                state=cluster_state(found["status"].value, found["last_event"]),
                 launched_at=float(found["launched_at"]),
             )
             for found in seen
@@ -175,6 +179,12 @@ def _refusing(told: io.StringIO) -> Iterator[None]:
             raise CloudUnreachable(f"SkyPilot: {name}: {_line(error)}") from error
         was_tried = bool(getattr(error, "failover_history", ()))
         raise Refused(failure_of(name, str(error), told.getvalue(), was_tried=was_tried)) from error
+
+
+def cluster_state(status: str, last_event: str | None) -> ClusterState:
+    if status == "INIT" and _BROKEN.search(last_event or ""):
+        return ClusterState.BROKEN
+    return _STATES.get(status, ClusterState.INIT)
 
 
 def _line(error: Exception) -> str:

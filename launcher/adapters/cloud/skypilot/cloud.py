@@ -39,12 +39,13 @@ class SkypilotCloud:
         *,
         providers: Providers | None = None,
         placements: Mapping[InstanceName, Placement] | None = None,
+        num_nodes: int = 1,
         look_wait: Seconds = LOOK_WAIT_S,
     ) -> None:
         self._sky = sky
         self._agent = agent
         self._secrets = secrets
-        self._looks = Looks(sky, providers or {}, placements or {})
+        self._looks = Looks(sky, providers or {}, placements or {}, num_nodes)
         self._look_wait = look_wait
         self._starts: dict[InstanceName, Errand[None]] = {}
         self._stops: dict[InstanceName, Errand[bool]] = {}
@@ -163,7 +164,7 @@ class SkypilotCloud:
             self._running.pop(name, None)
             self._ended[name] = replace(seen, cause=EndCause.STOPPED) if name in self._stops else seen
             return self._ended[name]
-        if seen is not None and seen.phase in (InstancePhase.RUNNING, InstancePhase.UNKNOWN):
+        if seen is not None and seen.phase in (InstancePhase.RUNNING, InstancePhase.BROKEN, InstancePhase.UNKNOWN):
             self._running[name] = seen
         status = self._running.get(name, InstanceStatus(phase=InstancePhase.STARTING))
         return replace(status, phase=InstancePhase.STOPPING) if name in self._stops else status

@@ -17,20 +17,22 @@ from launcher.adapters.cloud.skypilot.base import (
     cluster_name,
     instance_of,
 )
-from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
 Providers = Mapping[str, Provider]  # by the name of the cloud
+_PHASES = {ClusterState.UP: InstancePhase.RUNNING, ClusterState.BROKEN: InstancePhase.BROKEN}
 
 
 class Looks:
-    """`placements`: where machines of the run may be."""
+    """`placements`: where machines of the run may be, `num_nodes` of each name."""
 
-    def __init__(self, sky: Sky, providers: Providers, placements: Mapping[InstanceName, Placement]) -> None:
+    def __init__(self, sky: Sky, providers: Providers, placements: Mapping[InstanceName, Placement], num_nodes: int = 1) -> None:
         self._sky = sky
         self._providers = providers
         self._placements = dict(placements)
+        self._num_nodes = num_nodes
 
     def expect(self, name: InstanceName, placement: Placement) -> None:
         self._placements[name] = placement
@@ -79,8 +81,8 @@ class Looks:
         self, name: InstanceName, machines: Collection[Machine], sent: Mapping[InstanceName, Utc | None]
     ) -> InstanceStatus:
         up = [machine for machine in machines if machine.is_up]
-        if not up:
-            last = max(machines, key=lambda machine: machine.billed_from)
+        last = max((machine for machine in machines if not machine.is_up), key=lambda machine: machine.billed_from, default=None)
+        if not up and last is not None:
             return InstanceStatus(
                 phase=InstancePhase.GONE,
                 instance_id=name,
@@ -89,8 +91,11 @@ class Looks:
                 cause=last.cause,
             )
         phase = InstancePhase.RUNNING if name in sent else self._phase(name)
+        if phase is InstancePhase.RUNNING and len(up) < self._num_nodes:
+            phase = InstancePhase.BROKEN
+        cause = EndCause.UNTOLD if last is None else last.cause
         billed_from = None if phase is InstancePhase.STARTING else min(machine.billed_from for machine in up)
-        return InstanceStatus(phase=phase, instance_id=name, billed_from=billed_from)
+        return InstanceStatus(phase=phase, instance_id=name, billed_from=billed_from, cause=cause)
 
     def _phase(self, name: InstanceName) -> InstancePhase:
         """Of a machine that is up: UNKNOWN where another SkyPilot has launched it, and this one cannot say what runs there."""
@@ -106,7 +111,7 @@ class Looks:
         sent_at = sent_at or self._sent_at(cluster)
         if sent_at is None:
             return InstanceStatus(phase=InstancePhase.STARTING)
-        phase = InstancePhase.RUNNING if cluster.state is ClusterState.UP else InstancePhase.UNKNOWN
+        phase = _PHASES.get(cluster.state, InstancePhase.UNKNOWN)
         return InstanceStatus(phase=phase, instance_id=instance_of(cluster.name), billed_from=sent_at)
 
     def _sent_at(self, cluster: Cluster) -> Utc | None:

@@ -1,4 +1,4 @@
-"""An attempt as a task for SkyPilot: one place, one machine, our agent as its only job.
+"""An attempt as a task for SkyPilot: one place, our agent as its only job, on each machine of a gang.
 
 A place is named in full, since nothing else keeps SkyPilot from going back to the zone that was just lost. The agent's code goes
 along with the request and runs in an environment of its own, so that what the user's `setup` installs never meets it. Nothing
@@ -30,7 +30,8 @@ NOT_HANDED_ON = frozenset(
     resources.instance_type resources.job_recovery""".split()
 )
 CODE_FOLDER = "~/.launch/code"
-VENV_FOLDER = "~/.launch/venv"
+VENV_FOLDER = "~/.launch/venv-$(hostname)"  # the machines of a Slurm cluster share their homes
+NODE_FOLDER = "~/.launch/node-$SKYPILOT_NODE_RANK"
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
 
 
@@ -120,8 +121,8 @@ def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
             "unset HISTFILE",  # bash writes it when the job ends, exported secrets included
             "unset OMP_NUM_THREADS",  # ray sets it to 1, and PyTorch would train on one core
             "set -e",
-            "mkdir -p ~/.launch/work",
-            "cd ~/.launch/work",
+            f"mkdir -p {NODE_FOLDER}/work",
+            f"cd {NODE_FOLDER}/work",
             f"echo {told} | base64 -d > ../spec.json",
             f"export LAUNCH_INSTANCE_ID={shlex.quote(name)}",
             f"export PYTHONPATH={CODE_FOLDER}",
