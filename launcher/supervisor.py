@@ -59,10 +59,12 @@ class World:
     seat: Seat = field(default_factory=Seat)
     new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex
     doze: Doze | None = None  # None: look every so often
+    is_busy: Callable[[], bool] = lambda: False  # whether what was asked of the cloud would be lost with this process
+    stands_still: bool = False  # its clock does, while nothing of the run is up and nobody looks: that of a rehearsal
 
 
 @dataclass(frozen=True, slots=True)
-class _Pause:
+class Pause:
     """A tick's result while the run goes on: when the next one is due at the latest."""
 
     wake_at: Utc
@@ -87,7 +89,7 @@ def supervise(
     loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener)
     outage = _Outage(world.clock)
     retrying = Retrying(
-        retry=retry_if_result(lambda result: isinstance(result, _Pause))
+        retry=retry_if_result(lambda result: isinstance(result, Pause))
         | retry_if_exception_type((CloudUnreachable, FeedStale, StoreUnknown)),
         wait=lambda call: outage.wait(call, loop.tempo),
         sleep=loop.sleep,
@@ -133,7 +135,7 @@ class _Outage:
         if call.outcome.failed:
             return max(tempo.read_fast, min(BLIP_WAIT_MOST_S, BLIP_WAIT_FIRST_S * 2.0 ** min(self._in_a_row, 6)))
         pause = call.outcome.result()
-        assert isinstance(pause, _Pause)
+        assert isinstance(pause, Pause)
         return max(0.0, pause.wake_at - self._clock.utc_s())
 
     def is_over(self, tempo: Tempo) -> bool:
@@ -158,7 +160,7 @@ class Loop:
         self._supervisor = supervisor
         self._listener = listener
         self._observer = Observer(world.store, world.cloud, world.feed)
-        self._watch = Watch()
+        self.watch = Watch()  # a visit goes on with that of the visit before
         self._lamp = Lamp(world.store, world.clock, supervisor, world.seat)
         self._retainer = Retainer(world.store)
         self._retained_at: tuple[int, ...] = ()
@@ -169,7 +171,7 @@ class Loop:
     def tempo(self) -> Tempo:
         return Tempo(self._history.state.speed)
 
-    def tick(self) -> RunState | _Pause:
+    def tick(self) -> RunState | Pause:
         """One pass. Returns the state once the run has ended and nothing of it is up any more."""
         self._look_every = None
         self._hear(self._history.poll())
@@ -186,7 +188,7 @@ class Loop:
         if state.is_over:
             return state
         self._look_every = self._interval()
-        return _Pause(max(wake_at, self._world.clock.utc_s() + self.tempo.read_fast))
+        return Pause(max(wake_at, self._world.clock.utc_s() + self.tempo.read_fast))
 
     def sleep(self, seconds: Seconds) -> None:
         """Between two ticks: for so long, or until it is time to look again."""
@@ -214,10 +216,10 @@ class Loop:
         gap_most = 2 * self.tempo.read_slow
         # One look has one instant, however long its facts take to journal: what `watch` measured ends there.
         now, mono = clock.utc_s(), clock.monotonic_s()
-        self._watch = look(self._watch, seen, watched, mono, gap_most, began_mono=began)
+        self.watch = look(self.watch, seen, watched, mono, gap_most, began_mono=began)
         self._void(seen.heartbeats.values(), now)
         for _ in range(ROUNDS_MOST):
-            facts = interpret(self._history.state, seen, self._watch, self._history.market, now)
+            facts = interpret(self._history.state, seen, self.watch, self._history.market, now)
             if not facts:
                 return
             for fact in facts:
@@ -249,7 +251,7 @@ class Loop:
                 history.state,
                 self._policy_of(history.state),
                 history.market,
-                self._watch,
+                self.watch,
                 clock.utc_s(),
             )
             self._say(thought.decision.reason if thought.decision else "")
@@ -295,7 +297,7 @@ class Loop:
                 seal(self._world.store, state, attempt.number, self._supervisor, self._world.new_nonce())
             case StopInstance():
                 cloud.stop(name)
-                self._watch = _told(self._watch, attempt.number)
+                self.watch = _told(self.watch, attempt.number)
             case StartInstance():
                 with contextlib.suppress(KeyExists):  # told by an earlier tick
                     requested = codec.dumps_digested(self._history.request_of(attempt.number))

@@ -159,7 +159,7 @@ COMMANDS = (
     Command("stop", "save, then stop; checkpoints stay", (RUN,)),
     Command("cancel", "end a run now, without waiting; checkpoints stay, and `resume` goes on after all", (RUN,)),
     Command("rm", "delete a run's checkpoints and journal, whole", (RUN,)),
-    Command("tick", "one pass of the supervisor's loop", later=True),
+    Command("tick", "look after a run once, then exit: for cron, a function or a CronJob", (RUN,)),
     Command(
         "simulate",
         "what policies would do and cost on traces; trains nothing",

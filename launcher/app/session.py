@@ -6,11 +6,12 @@ open the journal -> (what `resume` changes) -> what is missing before the first 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from launcher import log
 from launcher.adapters.history import History
 from launcher.app import rehearsal, wiring
+from launcher.app.alone import result_so_far
 from launcher.app.attention import Attention, AttentiveClock
 from launcher.app.home import Found, Home
 from launcher.app.live import Screen
@@ -30,6 +31,7 @@ from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
+from launcher.visit import visit
 
 if TYPE_CHECKING:
     from launcher.app.clouds import Agreed
@@ -37,6 +39,15 @@ if TYPE_CHECKING:
 REFERENCE_WAIT_MOST_S: Seconds = 600.0  # real; it began before the run and is not taken away, so it is done or stuck by then
 
 Change = Callable[[History], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What a visit found. `back_in`: real seconds until the next one is due; None once the run is over."""
+
+    result: Result
+    back_in: Seconds | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +67,41 @@ class Session:
             history = begin(self.found, supervisor=supervisor, insist=self.insist)
             try:
                 change(history)
-                self._supervise(history, supervisor, signals)
+                self._look_after(supervise, history, supervisor, signals)
+                self._tidy(history)
                 return result_of(history, self.found.market_now(history), self._proof(history, signals))
             except Detached:
                 log.info("detached", resume=self.found.addressed(f"launch resume {self.found.head.run}"))
                 raise
 
-    def _supervise(self, history: History, supervisor: str, signals: Signals) -> None:
+    def visit(self) -> Visit:
+        """Look after the run once, for as short as that takes. Raises Overtaken.
+
+        A signal ends this process and is no wish to end the run: what calls for visits has time limits of its own.
+        """
+        supervisor, signals = new_supervisor_id(), Signals()
+        with _logging(self.home, self.found, is_verbose=self.is_verbose):
+            history = begin(self.found, supervisor=supervisor)
+            back_at = self._look_after(visit, history, supervisor, signals)
+            if back_at is not None:
+                now = self.found.market_now(history)
+                return Visit(result=result_so_far(history, now), back_in=max(0.0, back_at - now) / history.state.speed)
+            self._tidy(history)
+            proof = self._proof(history, signals)
+            return Visit(result=result_of(history, self.found.market_now(history), proof), back_in=None)
+
+    def _look_after(self, by: Callable[..., T], history: History, supervisor: str, signals: Signals) -> T | None:
+        """What `by`, one of the two ways to drive a run, answers; None where nothing was left to drive."""
         if not history.state.is_over:
             try:
                 self._prepare(history, supervisor, signals)
-                self._loop(history, supervisor, signals)
+                return self._drive(by, history, supervisor, signals)
             except rehearsal.StoppedEarly as stopped:
                 rehearsal.end_early(history, stopped)
+        return None
+
+    def _tidy(self, history: History) -> None:
+        """Once the run is over."""
         withdraw_unseen(history.store, history.state)
         if history.state.recipe.is_local and history.state.phase is not Phase.SUCCEEDED:
             wiring.stop_reference(history.state)  # whoever pauses a run wants the machine back
@@ -90,7 +123,7 @@ class Session:
             lamp.release()
             raise
 
-    def _loop(self, history: History, supervisor: str, signals: Signals) -> None:
+    def _drive(self, by: Callable[..., T], history: History, supervisor: str, signals: Signals) -> T:
         narrator = Narrator(self.screen, history.store, history.plan)
         attention = Attention(history, narrator, signals, self.screen)
         clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
@@ -102,7 +135,7 @@ class Session:
             narrator.hear(event, state)
             remembering.hear(event, state)
 
-        supervise(world, history, wiring.policy_of, supervisor=supervisor, listener=hear)
+        return by(world, history, wiring.policy_of, supervisor=supervisor, listener=hear)
 
     # --- the proof -------------------------------------------------------------------------------------------------------------
 

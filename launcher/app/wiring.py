@@ -153,6 +153,7 @@ def _local_world(state: "RunState", store: ObjectStore, market_clock: clock.Cloc
         cloud=LocalCloud(registry_of(state.incarnation), market_clock, trace),
         store=store,
         feed=ListedFeed(state.recipe, trace.mean_life),
+        stands_still=True,
     )
 
 
@@ -174,18 +175,20 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
     placements = {instance_name(state.run, state.incarnation, a.number): a.offer.placement for a in state.unsettled}
     lives = experience(home, system_clock.utc_s()).lives
+    cloud = SkypilotCloud(
+        SkyClient(),
+        agent,
+        secrets,
+        providers={"aws": AwsProvider()},
+        placements=placements,
+        num_nodes=state.recipe.num_nodes,
+    )
     return World(
         clock=system_clock,
-        cloud=SkypilotCloud(
-            SkyClient(),
-            agent,
-            secrets,
-            providers={"aws": AwsProvider()},
-            placements=placements,
-            num_nodes=state.recipe.num_nodes,
-        ),
+        cloud=cloud,
         store=store,
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
+        is_busy=cloud.is_busy,
     )
 
 

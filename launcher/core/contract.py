@@ -20,6 +20,7 @@ from launcher.units import Bytes, Seconds, Step, UsdPerHour, Utc
 RUN_KEY = "run.json"
 RECIPE_KEY = "recipe.yaml"
 SUPERVISOR_KEY = "supervisor.json"
+WATCH_KEY = "watch.json"
 REFERENCE_KEY = "reference.json"
 JOURNAL_PREFIX = "journal/"
 SEGMENTS_PREFIX = "segments/"

@@ -5,12 +5,15 @@ from launcher.units import Seconds, Utc
 
 
 class SimClock:
-    """One machine's view of a timeline. Its wall clock may be off by `skew`; `step_utc` is a correction by NTP."""
+    """One machine's view of a timeline. Its wall clock may be off by `skew`; `step_utc` is a correction by NTP.
 
-    def __init__(self, start: Utc | Timeline = 0.0, *, skew: Seconds = 0.0) -> None:
+    `booted`: when its monotonic clock began; default: now.
+    """
+
+    def __init__(self, start: Utc | Timeline = 0.0, *, skew: Seconds = 0.0, booted: Utc | None = None) -> None:
         self.timeline = start if isinstance(start, Timeline) else Timeline(start)
         self._skew = skew
-        self._booted = self.timeline.now
+        self._booted = self.timeline.now if booted is None else booted
 
     def utc_s(self) -> Utc:
         return self.timeline.now + self._skew

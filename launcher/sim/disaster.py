@@ -32,11 +32,12 @@ LOOK_AFTER: Seconds = 10 * MINUTE  # somebody sees that nobody supervises
 
 @dataclass(kw_only=True)
 class Life:
-    """One supervisor's process. `outcome`: ended, overtaken, yielded, crashed, error; "" while it lives."""
+    """One supervisor's process. `outcome`: ended, left, overtaken, yielded, crashed, refused, bug; "" while it lives."""
 
     supervisor: Supervisor
     process: Process
     insists: bool
+    visits: bool  # it looks after the run once and leaves
     started_at: Utc
     ended_at: Utc | None = None
     outcome: str = ""
@@ -130,8 +131,12 @@ class FaultyWorld(SimWorld):
                 self._send(insists=False)
             self.timeline.after(LOOK_AFTER, self._look_after)
 
+    def _is_left_to_cron(self) -> bool:
+        """Nobody stays while the trouble lasts."""
+        return Fault.CRON in self.plan.kinds and self.timeline.now < self.plan.quiet_from
+
     def _cron(self) -> None:
-        if self.ended_at is None and self.timeline.now < self.plan.quiet_from:
+        if self.ended_at is None and self._is_left_to_cron():
             self.plan.fired[Fault.CRON] += 1
             self._send(insists=False)
             self.timeline.after(5 * MINUTE, self._cron)
@@ -143,7 +148,13 @@ class FaultyWorld(SimWorld):
             home = f"home-{1 + self.plan.choice(2)}"
             self.plan.fired[Fault.OTHER_HOME] += home != "home-1"
         supervisor = self.supervisor(home)
-        life = Life(supervisor=supervisor, process=self._process(supervisor.name), insists=insists, started_at=self.timeline.now)
+        life = Life(
+            supervisor=supervisor,
+            process=self._process(supervisor.name),
+            insists=insists,
+            visits=not insists and self._is_left_to_cron(),
+            started_at=self.timeline.now,
+        )
         self.lives.append(life)
         life.actor = Actor(self.timeline, supervisor.name, lambda: self._live(life))
         life.actor.start(self.timeline.now)
@@ -166,13 +177,18 @@ class FaultyWorld(SimWorld):
         except Exception as error:  # a bug of ours, and the checker's to report
             life.outcome, life.error = "bug", error
         else:
-            life.outcome = "yielded" if state is None else "ended"
-            if state is not None:
+            life.outcome = "yielded" if state is None else "ended" if state.is_over else "left"
+            if state is not None and state.is_over:
                 self._after_end(state)
         life.ended_at = self.timeline.now
 
     def _drive(self, life: Life) -> RunState | None:
+        """The state that it leaves; None where another drives the run."""
         supervisor = life.supervisor
+
+        def note(event: ev.Event, state: RunState) -> None:
+            self.journaled.append(Journaled(self.timeline.now, supervisor.name, event, state))
+
         with patience(Patience(supervisor.clock.wait, self.dice(supervisor.name))):
             if not life.insists:
                 holder = beacon.holder(
@@ -180,10 +196,10 @@ class FaultyWorld(SimWorld):
                 )
                 if holder is not None:
                     return None
-            return supervisor.drive(lambda event, state: self._note(supervisor, event, state), resumes=self._resumes > 0)
-
-    def _note(self, supervisor: Supervisor, event: ev.Event, state: RunState) -> None:
-        self.journaled.append(Journaled(self.timeline.now, supervisor.name, event, state))
+            if life.visits:
+                supervisor.visit(note, resumes=self._resumes > 0)
+                return supervisor.history.state
+            return supervisor.drive(note, resumes=self._resumes > 0)
 
     def _after_end(self, state: RunState) -> None:
         """Whoever asked for a stop resumes it later; every other end stands."""

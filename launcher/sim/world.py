@@ -36,6 +36,7 @@ from launcher.sim.timeline import Timeline
 from launcher.sim.trainer import Pace
 from launcher.supervisor import Listener, World, supervise
 from launcher.units import HOUR, Seconds, Utc
+from launcher.visit import visit
 
 START: Utc = 1_800_000_000.0
 HOME = "home-1"
@@ -110,7 +111,7 @@ class SimWorld:
         return MarketFeed(self.market)
 
     def clock_of(self, supervisor: "Supervisor") -> SimClock:
-        return SimClock(self.timeline)
+        return SimClock(self.timeline, booted=self.start)
 
     def new_machine(
         self, spec: AttemptSpec, instance_id: str, pace: Pace, skew: Seconds, exited: Callable[[], None]
@@ -188,6 +189,13 @@ class Supervisor:
         with patience(Patience(self.clock.wait, self.world.dice(self.name))):
             self.open(resumes=resumes)
             return supervise(self.ports(), self.history, self._policy_of, supervisor=self.name, listener=listener)
+
+    def visit(self, listener: Listener = _nothing, *, resumes: bool = False) -> Utc | None:
+        """Open the run and look after it once, as cron has it done; when to come back, None once it is over."""
+        with patience(Patience(self.clock.wait, self.world.dice(self.name))):
+            if self.open(resumes=resumes).state.is_over:
+                return None
+            return visit(self.ports(), self.history, self._policy_of, supervisor=self.name, listener=listener)
 
     def ports(self) -> World:
         world = self.world

@@ -1,6 +1,6 @@
 """`scripts/drill`: kill what trains, again and again, and see whether anything is lost. Exit code 1 on any violation.
 
-scripts/drill --kills 40 --seed 1 [--target supervisor|machine|all] [--keep DIR]
+scripts/drill --kills 40 --seed 1 [--target supervisor|machine|tick|all] [--keep DIR]
 """
 
 import argparse
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.drills import machine, supervisor
+from scripts.drills import machine, supervisor, tick
 from scripts.drills.figures import Figures
 
 DRILLS: dict[str, Callable[[int, int, Path, Callable[[str], None]], Figures]] = {
     "supervisor": supervisor.drill,
     "machine": machine.drill,
+    "tick": tick.drill,
 }
 
 

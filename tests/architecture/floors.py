@@ -18,7 +18,13 @@ PURE_WORDS = ("errors", "units", "codec")
 WORDS = (*PURE_WORDS, "clock", "log", "processes")  # F0
 PORTS = ("adapters.store.base", "adapters.cloud.base", "adapters.market.base")
 JOURNAL = ("adapters.journal", "adapters.records", "adapters.segments", "adapters.history", "adapters.commits")
-CLIENT = ("supervisor", "beacon", "observe", "retention")  # F3; the other half of it is MACHINE, and neither imports the other
+CLIENT = (
+    "supervisor",
+    "visit",
+    "beacon",
+    "observe",
+    "retention",
+)  # F3; the other half of it is MACHINE, and neither imports the other
 MACHINE = ("node", "checkpoint", "train", "data", "trainers", "integrations")
 # What a machine does with the store, less its processes and its training: a simulated machine claims, obeys, restores and commits
 # with the same code, or its histories would prove nothing about a real one's.
@@ -67,7 +73,7 @@ PACKAGES = {
     "sky": ("adapters.cloud.skypilot",),
     "omegaconf": ("adapters.recipe_file",),
     "yaml": ("adapters.recipe_yaml", "app.show"),
-    "tenacity": ("adapters.retry", "adapters.journal", "supervisor"),  # the journal takes a policy as an argument
+    "tenacity": ("adapters.retry", "adapters.journal", "supervisor", "visit"),  # the journal takes a policy as an argument
     "fsspec": ("adapters.market.download", "data"),
     "s3fs": ("adapters.store.providers.s3",),
     "isal": ("adapters.store.providers.s3",),

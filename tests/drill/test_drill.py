@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds its victi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["supervisor", "machine"])
+@pytest.mark.parametrize("target", ["supervisor", "machine", "tick"])
 def test_four_kills_lose_nothing(target: str, tmp_path: Path):
     command = [
         sys.executable,

@@ -2,7 +2,7 @@
 
 `Sightings` is what was read just now. `Watch` is the part that no single look can tell: that a heartbeat has stood still, that an
 instance was absent twice. It lives on this supervisor's monotonic clock, is never journaled, and starts empty after a restart;
-forgetting it only makes us wait longer.
+forgetting it only makes us wait longer. A supervisor that only visits leaves it behind for the next (`Left`).
 """
 
 import math
@@ -84,7 +84,7 @@ def look(
 ) -> Watch:
     """The watch after one more look at `attempts`; of the time since the look before at most `gap_most` counts."""
     passed = _gap(watch.looked_mono, mono, gap_most)
-    elapsed = _Elapsed(since_look=_gap(watch.looked_mono, mono, math.inf), since_reading=_gap(watch.began_mono, mono, math.inf))
+    elapsed = _Elapsed(since_look=_since(watch.looked_mono, mono), since_reading=_since(watch.began_mono, mono))
     polled = _gap(watch.polled_mono, mono, gap_most)
     pulses = {a.number: _feel(watch.pulses.get(a.number), seen, a, elapsed, passed, polled) for a in attempts}
     has_polled = seen.instances is not None
@@ -100,6 +100,10 @@ def look(
 
 def _gap(before: Seconds | None, now: Seconds, most: Seconds) -> Seconds:
     return 0.0 if before is None else min(now - before, most)
+
+
+def _since(before: Seconds | None, now: Seconds) -> Seconds:
+    return math.inf if before is None else now - before
 
 
 def _feel(old: Pulse | None, seen: Sightings, attempt: Attempt, elapsed: _Elapsed, passed: Seconds, polled: Seconds) -> Pulse:
@@ -142,3 +146,46 @@ def _absent(before: Seconds | None, seen: Sightings, attempt: Attempt, polled: S
 def newest_heartbeat(watch: Watch, attempt: int) -> Heartbeat | None:
     pulse = watch.pulses.get(attempt)
     return pulse.heartbeat if pulse else None
+
+
+# --- from one visit to the next ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """`watch.json`: what a visit had watched when journal number `last` was the newest."""
+
+    last: int
+    boot_id: str
+    looked_mono: Seconds | None
+    began_mono: Seconds | None
+    polled_mono: Seconds | None
+    pulses: dict[str, Pulse]  # by attempt number
+    told_to_stop: frozenset[int]
+    newest_listed: int
+
+
+def left(watch: Watch, *, last: int, boot_id: str) -> Left:
+    pulses = {str(n): p if p.lived_s != math.inf else replace(p, lived_s=None) for n, p in watch.pulses.items()}
+    return Left(
+        last=last,
+        boot_id=boot_id,
+        looked_mono=watch.looked_mono,
+        began_mono=watch.began_mono,
+        polled_mono=watch.polled_mono,
+        pulses=pulses,
+        told_to_stop=watch.told_to_stop,
+        newest_listed=watch.newest_listed,
+    )
+
+
+def recalled(before: Left, *, boot_id: str, mono: Seconds) -> Watch:
+    """The watch to go on with at `mono`. Between two machines, whose clocks do not compare, no time is counted."""
+    watch = Watch(
+        pulses={int(n): pulse for n, pulse in before.pulses.items()},
+        told_to_stop=before.told_to_stop,
+        newest_listed=before.newest_listed,
+    )
+    if before.boot_id != boot_id or before.looked_mono is None or before.looked_mono > mono:
+        return watch
+    return replace(watch, looked_mono=before.looked_mono, began_mono=before.began_mono, polled_mono=before.polled_mono)

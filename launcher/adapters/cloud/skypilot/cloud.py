@@ -49,6 +49,7 @@ class SkypilotCloud:
         self._look_wait = look_wait
         self._starts: dict[InstanceName, Errand[None]] = {}
         self._stops: dict[InstanceName, Errand[bool]] = {}
+        self._handed_over: set[InstanceName] = set()  # starts that go on without us, on SkyPilot's server
         self._running: dict[InstanceName, InstanceStatus] = {}  # their task was sent
         # Final: what SkyPilot forgets at once we tell for as long as we live.
         self._ended: dict[InstanceName, InstanceStatus] = {}
@@ -73,6 +74,10 @@ class SkypilotCloud:
         statuses = {name: self._status(name, seen.get(name)) for name in names if name.startswith(f"{run}-{incarnation}-")}
         return {name: status for name, status in statuses.items() if status is not None}
 
+    def is_busy(self) -> bool:
+        """Whether an errand, or what it has to tell, would be lost with this process: it is begun anew by the next."""
+        return bool(self._stops or self._starts.keys() - self._handed_over)
+
     # --- errands ---------------------------------------------------------------------------------------------------------------
 
     def _launch(self, name: InstanceName, spec: AttemptSpec) -> None:
@@ -85,6 +90,8 @@ class SkypilotCloud:
             raise CloudUnreachable(f"{name} was launched from elsewhere, and its agent will say who it is")
         secrets = self._values(spec.secrets)
         request = asked.request if asked else self._sky.launch(cluster, self._task(name, spec), secrets)
+        if asked is None or asked.state is LaunchState.OPEN:
+            self._handed_over.add(name)
         try:
             self._sky.wait_launched(request)
         except Refused:
