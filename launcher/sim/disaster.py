@@ -27,6 +27,7 @@ from launcher.units import HOUR, MINUTE, Seconds, Utc
 TROUBLE_LASTS: Seconds = 8 * HOUR
 BOUND: Seconds = 240 * HOUR  # after the trouble: a harsh market's only place takes a machine each half hour and cools for 6 h
 AFTERMATH: Seconds = 3 * HOUR  # zombies and late writes go on after the run's end
+CRON_ALONE = 0.5  # of the seeds with cron ticks: in the others they come beside who stays
 LOOK_AFTER: Seconds = 10 * MINUTE  # somebody sees that nobody supervises
 
 
@@ -69,6 +70,7 @@ class FaultyWorld(SimWorld):
         self.cloud.plan_start = self._plan_start
         self._dice = self.dice("disaster")
         self._resumes = 0
+        self._is_left_to_cron = Fault.CRON in self.plan.kinds and self.dice("cron").random() < CRON_ALONE
 
     # --- ports ---------------------------------------------------------------------------------------------------------------
 
@@ -131,18 +133,14 @@ class FaultyWorld(SimWorld):
                 self._send(insists=False)
             self.timeline.after(LOOK_AFTER, self._look_after)
 
-    def _is_left_to_cron(self) -> bool:
-        """Nobody stays while the trouble lasts."""
-        return Fault.CRON in self.plan.kinds and self.timeline.now < self.plan.quiet_from
-
     def _cron(self) -> None:
-        if self.ended_at is None and self._is_left_to_cron():
+        if self.ended_at is None and self.timeline.now < self.plan.quiet_from:
             self.plan.fired[Fault.CRON] += 1
-            self._send(insists=False)
+            self._send(insists=False, visits=True)
             self.timeline.after(5 * MINUTE, self._cron)
 
-    def _send(self, *, insists: bool) -> None:
-        """Start a supervisor's process, now."""
+    def _send(self, *, insists: bool, visits: bool = False) -> None:
+        """Start a supervisor's process, now. Where all is left to cron nobody else stays either while the trouble lasts."""
         home = "home-1"
         if self.lives and Fault.OTHER_HOME in self.plan.kinds and self.timeline.now < self.plan.quiet_from:
             home = f"home-{1 + self.plan.choice(2)}"
@@ -152,7 +150,7 @@ class FaultyWorld(SimWorld):
             supervisor=supervisor,
             process=self._process(supervisor.name),
             insists=insists,
-            visits=not insists and self._is_left_to_cron(),
+            visits=visits or (self._is_left_to_cron and not insists and self.timeline.now < self.plan.quiet_from),
             started_at=self.timeline.now,
         )
         self.lives.append(life)
