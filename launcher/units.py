@@ -91,7 +91,8 @@ def show_excess(factor: float) -> str:
 
 
 def show_rate(rate: UsdPerHour) -> str:
-    return f"{show_usd(rate)}/h"
+    """A known price is never 0."""
+    return f"{show_usd(rate)}/h" if rate else "unpriced"
 
 
 def show_size(size: Bytes) -> str:

@@ -28,6 +28,7 @@ from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
 from launcher.core.plan.shopping import CLOUD_OF_SCHEME, anywhere, comparable, haul_of, offers_of, times
 from launcher.core.plan.sizing import count_for, size_lines
 from launcher.core.plan.transfer import Haul, Site
+from launcher.core.plan.unpriced import unpriced_offers, unpriced_places
 from launcher.core.plan.work import Work, first_gpus, is_ours, work_in, work_of
 from launcher.core.recipe import Recipe
 from launcher.core.run.events import CheckpointSeen
@@ -70,7 +71,8 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     known = experience(home, now)
     index = price_index(home)
     listings = _listings(wanted, index)
-    offers = comparable(offer for found in listings for offer in offers_of(found.quote, known.lives))
+    own = unpriced_offers(recipe, known.lives)
+    offers = (*comparable(offer for found in listings for offer in offers_of(found.quote, known.lives)), *own)
     unrated = sorted({found.quote.accelerator for found in listings} - set(CHIPS))
     if not offers and unrated:
         raise NoCapacity(f"nobody has looked up how fast {' and '.join(unrated)} is, so nothing can be ranked; name other GPUs")
@@ -272,16 +274,25 @@ def _speeds(is_measured: bool) -> str:
 def _notes(recipe: Recipe, haul: Haul, state_from: str, is_measured: bool) -> tuple[str, ...]:
     speeds = "speeds are by data sheet, lives by what is known of the place: good for a ranking, not measured"
     dirless = "checkpoint.dir names no bucket, and a run on clouds needs one; it is taken to be beside the machine"
-    unlisted = [text for text in recipe.resources.infra if text.partition("/")[0] not in CLOUDS]
+    known = (*CLOUDS, *unpriced_places(recipe))
+    unlisted = [text for text in recipe.resources.infra if text.partition("/")[0] not in known and text not in known]
     notes = (
         "" if is_measured else speeds,
         f"no price list has {' and '.join(unlisted)}: what it costs there is not compared" if unlisted else "",
+        _note_on_own(unpriced_places(recipe)),
         _note_on_state(haul, state_from),
         _note_on_data(recipe, haul),
         "" if recipe.checkpoint.dir else dirless,
         note_on_code(recipe),
     )
     return tuple(filter(None, notes))
+
+
+def _note_on_own(places: Sequence[str]) -> str:
+    if not places:
+        return ""
+    counted = "an hour there is counted as $0, so it comes before every place that has a price"
+    return f"{' and '.join(places)}: unpriced, not free; {counted}, and policy.budget bounds nothing there"
 
 
 def _note_on_state(haul: Haul, state_from: str) -> str:

@@ -19,8 +19,9 @@ from launcher.core.market.quote import Doubt
 from launcher.core.plan.candidates import Candidate
 from launcher.core.plan.shopping import DURABLE_S, STALL_S
 from launcher.core.plan.transfer import UPLOAD_PER_S
+from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.run.view import RESTART_UNMEASURED_S
-from launcher.units import HOUR, show_duration, show_usd
+from launcher.units import HOUR, Usd, show_duration, show_usd
 
 CHEAPEST_SHOWN = 5  # then the cheapest of each other kind: what a person asks is why not that cloud, that GPU, on demand
 ROWS_SHOWN = 14
@@ -106,10 +107,14 @@ def _columns() -> list[Column[Row]]:
         Column(head="TAKES", cell=lambda row: show_duration(row.candidate.estimate.elapsed), rank=2, is_right=True),
         Column(head="RESTARTS", cell=lambda row: f"{row.candidate.estimate.restarts:.1f}", rank=3, is_right=True),
         Column(head="BESIDE", cell=_beside, rank=6, is_right=True),
-        Column(head="EST. TOTAL", cell=lambda row: show_usd(row.candidate.usd), is_right=True),
-        Column(head="P50", cell=lambda row: show_usd(row.candidate.usd_p50), rank=5, is_right=True),
-        Column(head="P90", cell=lambda row: show_usd(row.candidate.usd_p90), rank=1, is_right=True),
+        Column(head="EST. TOTAL", cell=lambda row: _usd(row, row.candidate.usd), is_right=True),
+        Column(head="P50", cell=lambda row: _usd(row, row.candidate.usd_p50), rank=5, is_right=True),
+        Column(head="P90", cell=lambda row: _usd(row, row.candidate.usd_p90), rank=1, is_right=True),
     ]
+
+
+def _usd(row: Row, usd: Usd) -> str:
+    return "unpriced" if is_unpriced(row.candidate.offer.placement) else show_usd(usd)
 
 
 def _place(row: Row) -> str:
@@ -122,6 +127,8 @@ def _words(row: Row) -> str:
 
 def _rate(row: Row) -> str:
     offer = row.candidate.offer
+    if is_unpriced(offer.placement):
+        return "unpriced"
     return f"{offer.price:.2f}{'' if offer.placement.capacity is Capacity.SPOT else ' od'}"
 
 

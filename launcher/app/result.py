@@ -19,6 +19,7 @@ from launcher.codec import Json
 from launcher.core.checkpoint.manifest import FileEntry, Manifest
 from launcher.core.contract import NOT_STARTED, RECIPE_KEY, ExitKind
 from launcher.core.instance import EndCause
+from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
 from launcher.core.run import barren
@@ -55,6 +56,7 @@ class Cost:
     spent: Usd
     on_demand: Usd | None  # what the cheapest on-demand machine would have cost for the same useful work and one start
     simulated: bool
+    unpriced: bool = False  # some machine was a cluster's of one's own, whose hours are counted as 0
 
     @property
     def saved_fraction(self) -> float | None:
@@ -122,7 +124,9 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         checkpoints=sum(a.num_commits for a in state.attempts.values()),
         rehearsed_hours=books.times.elapsed / HOUR if state.recipe.is_local else None,
         seconds=_parts(books, state.speed),
-        cost=Cost(spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local),
+        cost=Cost(
+            spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local, unpriced=_is_unpriced(state)
+        ),
         proof=proof,
         store=history.store.url,
         weights=_final_urls(history, weight_files),
@@ -228,6 +232,7 @@ def as_json(result: Result) -> dict[str, Json]:
             "on_demand_usd": _rounded(cost.on_demand, 4),
             "saved_fraction": _rounded(cost.saved_fraction, 4),
             "simulated": cost.simulated,
+            "unpriced": cost.unpriced,
         },
         "proof": None if proof is None else _proof_json(proof),
         "store": result.store,
@@ -258,6 +263,10 @@ def _rounded(value: float | None, digits: int) -> float | None:
 def _was_killed(attempt: Attempt) -> bool:
     """By the market, and seen by the host that reaped it."""
     return attempt.bill is not None and (attempt.bill.cause, attempt.bill.wait_status) == (EndCause.PREEMPTED, "signal 9")
+
+
+def _is_unpriced(state: RunState) -> bool:
+    return any(is_unpriced(attempt.offer.placement) for attempt in state.attempts.values())
 
 
 def _parts(books: Ledger, speed: float) -> Parts:

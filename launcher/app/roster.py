@@ -16,12 +16,12 @@ from launcher.app.answer import moment
 from launcher.app.counting import told
 from launcher.app.home import Found, Home, known_at
 from launcher.app.result import Result
-from launcher.app.show import brief
+from launcher.app.show import brief, show_cost
 from launcher.app.standing import STILL_BILLED
 from launcher.beacon import Holder
 from launcher.codec import Json
 from launcher.errors import LaunchError
-from launcher.units import Utc, show_duration, show_usd
+from launcher.units import Utc, show_duration
 
 NEVER_STARTED = "NEW"
 
@@ -86,7 +86,7 @@ def cells(row: Row) -> tuple[str, ...]:
         return (row.run, NEVER_STARTED, "", "0", "", age, place + row.addressed(f"never started; launch resume {row.run}"))
     r = row.result
     steps = f"{r.step}/{r.total_steps}" if r.total_steps else str(r.step) if r.tells_steps else "-" if r.step == 0 else r.reached
-    return (row.run, r.state.value, steps, str(r.attempts), show_usd(r.cost.spent), age, place + brief(_where(row, r)))
+    return (row.run, r.state.value, steps, str(r.attempts), show_cost(r.cost), age, place + brief(_where(row, r)))
 
 
 def _where(row: Readable, result: Result) -> str:

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from launcher.app.columns import Column, fitted, wrapped
 from launcher.app.proof import Proof
-from launcher.app.result import Parts, Result
+from launcher.app.result import Cost, Parts, Result
 from launcher.codec import Json, encode
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.candidates import Candidate
@@ -127,9 +127,14 @@ def _proof_text(proof: Proof) -> str:
     return f"{what}: yes (max |Δ| = {proof.weights_max_abs_delta:g})"
 
 
+def show_cost(cost: Cost) -> str:
+    beside = " rehearsed" if cost.simulated else " and unpriced machines" if cost.unpriced else ""
+    return f"{show_usd(cost.spent)}{beside}"
+
+
 def _cost_text(result: Result) -> str:
     cost = result.cost
-    text = f"{show_usd(cost.spent)}{' rehearsed' if cost.simulated else ''}"
+    text = show_cost(cost)
     if cost.on_demand is None or cost.saved_fraction is None:
         return text
     saved = show_excess(1 - cost.saved_fraction) or f"saved {100 * cost.saved_fraction:.0f} %"

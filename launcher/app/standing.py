@@ -14,6 +14,7 @@ from launcher.app.home import Found
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import span, unreadable_records
 from launcher.app.result import Result, as_json, has_published_nothing, must_begin_anew
+from launcher.app.show import show_cost
 from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder
 from launcher.clock import CLOCK_STALE_S
@@ -221,7 +222,7 @@ def standing_lines(s: Standing) -> list[str]:
 def summary_line(s: Standing) -> str:
     """The moving line of a watch in a pipe."""
     loss = "" if s.loss is None else f"  loss {s.loss:.4g}"
-    return f"{s.result.state.value}  {_position(s)}{loss}  {s.doing}  {show_usd(s.result.cost.spent)}"
+    return f"{s.result.state.value}  {_position(s)}{loss}  {s.doing}  {show_cost(s.result.cost)}"
 
 
 def _position(s: Standing) -> str:
@@ -244,9 +245,8 @@ def _saved(s: Standing) -> str:
 
 
 def _cost(s: Standing) -> str:
-    rehearsed = " rehearsed" if s.result.cost.simulated else ""
     budget = "" if s.budget is None else f" of {show_usd(s.budget)}"
-    return f"{show_usd(s.result.cost.spent)}{rehearsed}{budget}"
+    return f"{show_cost(s.result.cost)}{budget}"
 
 
 def _deadline(s: Standing) -> str:

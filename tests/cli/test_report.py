@@ -8,7 +8,7 @@ import pytest
 from launcher.adapters.history import History
 from launcher.app import result
 from launcher.app.home import at
-from launcher.app.show import final_block
+from launcher.app.show import final_block, show_cost
 from launcher.core.checkpoint.manifest import SetAside
 from launcher.core.run import events as ev
 from tests import builders
@@ -151,3 +151,7 @@ def test_a_broken_reference_is_no_proof_and_no_traceback(capsys: pytest.CaptureF
     store = keep(preempted())
     store.replace("reference.json", b"?")
     assert "cannot be read" in document(capsys, "report", "r")["proof"]["reason"]
+
+
+def test_machines_that_have_no_price_are_said_beside_the_money() -> None:
+    assert show_cost(result.Cost(spent=1.5, on_demand=None, simulated=False, unpriced=True)) == "$1.50 and unpriced machines"

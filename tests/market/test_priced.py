@@ -1,5 +1,6 @@
 """What price lists offer a run while it goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,10 @@ def test_while_no_list_can_be_read_the_last_look_holds(shelf: Shelf) -> None:
     assert prices(feed, 1000.0 + LOOK_EVERY) == [1.0]
     shelf.is_away = True
     assert prices(feed, 1000.0 + 2 * LOOK_EVERY) == [1.0]
+
+
+def test_a_cluster_of_ones_own_stands_beside_the_lists(shelf: Shelf) -> None:
+    shelf.price(1.0)
+    resources = replace(RECIPE.resources, infra=("aws", "slurm/spota/spot"), use_spot="auto")
+    feed = PricedFeed(replace(RECIPE, resources=resources), shelf.open, PRIOR)
+    assert prices(feed, 0.0) == [1.0, 9.0, 0.0]

@@ -9,6 +9,7 @@ from launcher.core.market.lives import Lives
 from launcher.core.market.offer import Offer
 from launcher.core.plan.limits import accepted
 from launcher.core.plan.shopping import anywhere, comparable, offers_of
+from launcher.core.plan.unpriced import unpriced_offers
 from launcher.core.recipe import Recipe
 from launcher.errors import FeedStale, LaunchError
 from launcher.units import MINUTE, Seconds, Utc
@@ -43,4 +44,4 @@ class PricedFeed:
             log.warning("prices_unread", error=str(error))
             return
         offers = comparable(offer for found in listings for offer in offers_of(found.quote, self._lives))
-        self._offers = accepted(self._wanted, offers)
+        self._offers = accepted(self._wanted, (*offers, *unpriced_offers(self._wanted, self._lives)))

@@ -169,6 +169,8 @@ def _why(c: Candidate, best: Candidate | None) -> str:
     slower = c.estimate.elapsed / best.estimate.elapsed
     if c.offer.price < best.offer.price:
         return f"less per hour, but {_longer(c, best, slower)}"
+    if not best.usd:
+        return "priced, where the other is not" if c.usd else "as much"
     return show_excess(c.usd / best.usd) or "as much"
 
 

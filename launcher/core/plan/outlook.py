@@ -15,6 +15,7 @@ from launcher.core.plan.estimate import Task
 from launcher.core.plan.forecast import Spot, Sure, Traffic, forecast
 from launcher.core.plan.planner import Plan, deadline_of
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
+from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.recipe import Recipe
 from launcher.core.run.billing import rule_of
 from launcher.core.tempo import LAST_SAVE_MARGIN_S
@@ -244,6 +245,8 @@ def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
 def _unattended(recipe: Recipe, offer: Offer) -> tuple[Usd | None, str]:
     usd = offer.price_cap * recipe.num_nodes * recipe.autostop / HOUR
     ends = f"unattended: a machine that nobody supervises ends after {show_duration(recipe.autostop)}"
+    if is_unpriced(offer.placement):
+        return None, f"{ends}; what that costs on a cluster of yours nobody tells"
     if offer.is_capped:
         return usd, f"{ends}, {show_usd(usd)} at most"
     return None, f"{ends}, {show_usd(usd)} at today's spot price; no on-demand price is listed there, and nothing else bounds it"
@@ -292,6 +295,8 @@ def _kept_usd(best: Candidate, haul: Haul) -> Usd | None:
 def _notice(best: Candidate, task: Task, haul: Haul) -> tuple[Seconds | None, bool | None, str]:
     """Whether a save that begins at the notice is safe before the end: seconds, the answer, and both in words."""
     seconds = None if haul.state is None else task.stall + haul.state / UPLOAD_PER_S
+    if is_unpriced(best.offer.placement):
+        return seconds, None, "notice: SIGTERM, where the cluster ends the job"
     if best.offer.placement.capacity is Capacity.ON_DEMAND:
         return seconds, None, "notice: on demand nobody takes the machine away"
     lead = best.offer.notice_lead

@@ -41,7 +41,13 @@ def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSp
 def _skypilot(recipe: Recipe) -> dict[str, Json]:
     """SkyPilot's own keys, and those of ours that are its business alone."""
     wants = recipe.resources
-    ours: dict[str, Json] = {"disk_size": wants.disk_size, "image_id": wants.image_id, "labels": dict(wants.labels)}
+    ours: dict[str, Json] = {
+        "disk_size": wants.disk_size,
+        "image_id": wants.image_id,
+        "labels": dict(wants.labels),
+        "cpus": wants.cpus,
+        "memory": wants.memory,
+    }
     asked = {f"resources.{key}": value for key, value in ours.items() if value}
     return {} if recipe.is_local else recipe.not_rehearsed | asked
 

@@ -19,6 +19,7 @@ from launcher.codec import Json
 from launcher.core.contract import AttemptSpec, TrainerProgram
 from launcher.core.instance import InstanceName
 from launcher.core.market.offer import Capacity, Placement
+from launcher.core.plan.unpriced import is_unpriced
 
 DISTRIBUTION = "spot-launch"
 # From an agent's exit to the end of its bill, where no supervisor ends the machine: core/tempo.py counts on it. It has a price:
@@ -46,6 +47,8 @@ class AgentHome:
 def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str | None) -> TaskConfig:
     """`zone`: what the placement's is called in this account."""
     theirs, resources = _wishes(spec, ""), _wishes(spec, "resources.")
+    if not is_unpriced(spec.placement):  # there an instance type says how many it has
+        resources = {key: wish for key, wish in resources.items() if key not in ("cpus", "memory")}
     mounts, labels = theirs.pop("file_mounts", {}), resources.pop("labels", {})
     assert isinstance(mounts, dict), "a task's file_mounts are target and source"
     assert isinstance(labels, dict), "the recipe's labels are names and values"
@@ -55,7 +58,7 @@ def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str |
         "resources": {
             **resources,
             **_machine(spec.placement, zone),
-            "autostop": {"idle_minutes": AUTODOWN_IDLE_MIN, "down": True},
+            **_end(spec.placement),
             "labels": labels | labels_of(spec),
         },
         "num_nodes": spec.num_nodes,
@@ -81,13 +84,20 @@ def _wishes(spec: AttemptSpec, prefix: str) -> TaskConfig:
 
 def _machine(placement: Placement, zone: str | None) -> TaskConfig:
     """The place in full. GPUs are named only where they are no part of the instance type: names differ between price lists."""
-    gpus = {"accelerators": f"{placement.accelerator}:{placement.accelerators:g}"} if placement.cloud == "gcp" else {}
-    return {
+    place: TaskConfig = {
         "infra": "/".join(part for part in (placement.cloud, placement.region, zone) if part),
-        "instance_type": placement.instance,
         "use_spot": placement.capacity is Capacity.SPOT,
-        **gpus,
     }
+    gpus = f"{placement.accelerator}:{placement.accelerators:g}"
+    if is_unpriced(placement):
+        return {**place, "accelerators": gpus}
+    typed: TaskConfig = {**place, "instance_type": placement.instance}
+    return {**typed, "accelerators": gpus} if placement.cloud == "gcp" else typed
+
+
+def _end(placement: Placement) -> TaskConfig:
+    """What ends a machine after its agent where no supervisor does: SkyPilot, but on Slurm, where the job itself does."""
+    return {} if placement.cloud == "slurm" else {"autostop": {"idle_minutes": AUTODOWN_IDLE_MIN, "down": True}}
 
 
 def extras(spec: AttemptSpec) -> tuple[str, ...]:
@@ -126,6 +136,16 @@ def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
             f"echo {told} | base64 -d > ../spec.json",
             f"export LAUNCH_INSTANCE_ID={shlex.quote(name)}",
             f"export PYTHONPATH={CODE_FOLDER}",
-            f"exec {python} -P -m launcher.node ../spec.json",
+            *_agent(f"{python} -P -m launcher.node ../spec.json", spec.placement.cloud),
         )
+    )
+
+
+def _agent(command: str, cloud: str) -> tuple[str, ...]:
+    if cloud != "slurm":
+        return (f"exec {command}",)
+    return (
+        "trap : TERM",  # which Slurm sends to all of a job: the agent saves, and dies with its parent
+        f"{command} || true",
+        f'[ "$SKYPILOT_NODE_RANK" != 0 ] || {{ sleep {60 * AUTODOWN_IDLE_MIN}; scancel "$SLURM_JOB_ID"; }}',
     )
