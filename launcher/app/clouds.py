@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from launcher.adapters.history import History
+from launcher.app.asking import is_agreed
 from launcher.app.banner import first_line
 from launcher.app.cloud_plans import CloudPlan, cloud_plan
 from launcher.app.experience import experience
@@ -21,7 +22,7 @@ from launcher.core.plan.planner import Plan
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.core.run.view import RESTART_UNMEASURED_S
-from launcher.errors import AccessError, RecipeError, UsageError
+from launcher.errors import AccessError, RecipeError
 
 
 def plan_of(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
@@ -64,23 +65,13 @@ class Agreed:
     plan: ev.PlanMade
 
 
-def agreed(args: argparse.Namespace, recipe: Recipe, run: str) -> Agreed:
-    """The plan, shown, and a yes to it. Raises UsageError where there is no yes, NoCapacity where nothing fits."""
+def agreed(args: argparse.Namespace, recipe: Recipe, run: str) -> Agreed | None:
+    """The plan, shown, and None where the answer to it is no. Raises UsageError where nobody is there to ask, NoCapacity."""
     planned = plan_of(args, recipe)
     if not args.quiet:
         print("\n".join((first_line(recipe, run), *plan_lines(planned), "")), file=sys.stderr)
-    if not args.yes:
-        _ask()
-    return records_of(planned, Path(args.home))
-
-
-def _ask() -> None:
-    """Raises UsageError where the answer is no, or nobody can be asked."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("this spends money, and there is no terminal to ask on; add -y to agree to the plan above")
-    print("start it, and spend money from now on? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("not started: nothing was made, and nothing was spent")
+    is_meant = is_agreed(args, "spend money by the plan above", "Start it, and spend money from now on?")
+    return records_of(planned, Path(args.home)) if is_meant else None
 
 
 def records_of(planned: CloudPlan, home: Path) -> Agreed:

@@ -182,7 +182,12 @@ COMMANDS = (
         (Flag(("--all",), "with ls: every checkpoint, not only the newest 20"),),
     ),
     Command("ssh", "a shell on the live machine", later=True),
-    Command("gc", "machines and uploads that nobody wants any more", later=True),
+    Command(
+        "gc",
+        "machines of ours that nobody wants any more; ends them with -y",
+        (),
+        (Flag(("--store",), "of a run that this home does not know; give it again for another", "URL", "stores", True),),
+    ),
     Command(
         "doctor",
         "what works here: this machine, clouds, and the store of a recipe",

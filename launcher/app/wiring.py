@@ -26,6 +26,7 @@ from launcher.errors import RecipeError, UsageError
 from launcher.units import Seconds, Step, Utc
 
 if TYPE_CHECKING:
+    from launcher.adapters.cloud.base import Providers
     from launcher.adapters.cloud.local_reference import Measured
     from launcher.adapters.cloud.skypilot.check import CloudCheck
     from launcher.adapters.history import History
@@ -157,9 +158,15 @@ def _local_world(state: "RunState", store: ObjectStore, market_clock: clock.Cloc
     )
 
 
+def providers() -> "Providers":
+    """The clouds that can be asked beside SkyPilot."""
+    from launcher.adapters.cloud.skypilot.aws import AwsProvider
+
+    return {"aws": AwsProvider()}
+
+
 def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Clock, home: Path) -> "World":
     """SkyPilot's machines with the run's own agent on them, at the prices of this user's lists."""
-    from launcher.adapters.cloud.skypilot.aws import AwsProvider
     from launcher.adapters.cloud.skypilot.client import SkyClient
     from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
     from launcher.adapters.cloud.skypilot.order import AgentHome
@@ -179,7 +186,7 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
         SkyClient(),
         agent,
         secrets,
-        providers={"aws": AwsProvider()},
+        providers=providers(),
         placements=placements,
         num_nodes=state.recipe.num_nodes,
     )

@@ -115,7 +115,7 @@ def test_a_no_on_a_terminal_starts_nothing(recipe: Path, tmp_path: Path) -> None
         said += os.read(leader, 4096)
     os.write(leader, b"n\n")
     assert asked.communicate()[0] == b""
-    assert asked.returncode == 2
+    assert asked.returncode == 130
     os.close(leader)
     assert not (tmp_path / "home/index").exists()
 

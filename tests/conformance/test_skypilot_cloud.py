@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Machine, Refused, TaskConfig
+from launcher.adapters.cloud.base import Machine
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
 from launcher.adapters.cloud.skypilot.failures import failure_of
 from launcher.adapters.cloud.skypilot.order import AgentHome, requirements, task_of

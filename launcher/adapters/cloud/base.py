@@ -1,9 +1,14 @@
-"""The port to clouds: instances by name. Truth comes from `poll`; `start` and `stop` return at once and may be repeated."""
+"""The ports to clouds. Instances by name: truth comes from `poll`; `start` and `stop` return at once and may be repeated. And a
+cloud's own word on machines, for whoever asks it directly.
+"""
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.core.contract import AttemptSpec
-from launcher.core.instance import InstanceName, InstanceStatus
+from launcher.core.instance import EndCause, InstanceName, InstanceStatus
+from launcher.units import Utc
 
 
 class Cloud(Protocol):
@@ -20,3 +25,37 @@ class Cloud(Protocol):
     def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
         """All instances of a run, ended ones for a day. Absent means gone only where this machine launched it."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One of ours as its own cloud lists it, found by our labels, whoever launched it."""
+
+    name: InstanceName
+    cloud: str
+    region: str
+    id: str
+    is_up: bool  # or coming up: it costs money
+    billed_from: Utc
+    ended_at: Utc | None = None  # where the cloud tells
+    cause: EndCause = EndCause.UNTOLD
+
+
+class Provider(Protocol):
+    """A cloud itself: asked in a second, and also for what somebody else has launched.
+
+    Every call may take seconds, and may raise CloudUnreachable.
+    """
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        """Those of a run; such as have ended for as long as the cloud lists them."""
+        ...
+
+    def ours(self) -> list[Machine]:
+        """All that are up and carry our labels, of whichever run, wherever this account may look."""
+        ...
+
+    def end(self, machine: Machine) -> None: ...
+
+
+Providers = Mapping[str, Provider]  # by the name of the cloud

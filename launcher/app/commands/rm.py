@@ -4,24 +4,23 @@ import argparse
 import sys
 
 from launcher.app.answer import print_answer
+from launcher.app.asking import EXIT_DECLINED, is_agreed
 from launcher.app.looking import home_of
 from launcher.app.removal import Remains, refuse_if_alive, remains_of, remove
-from launcher.errors import UsageError
 from launcher.units import show_size
-
-EXIT_DECLINED = 130
 
 
 def run(args: argparse.Namespace) -> int:
     home = home_of(args)
     remains = remains_of(home, args.run)
     refuse_if_alive(remains)
-    if not args.dry_run and not _is_wanted(args, remains):
+    what = _what(remains)
+    if not args.dry_run and not is_agreed(args, f"delete {what}", f"Delete {what}? This cannot be undone."):
         print("nothing was deleted", file=sys.stderr)
         return EXIT_DECLINED
     if not args.dry_run:
         remove(home, remains)
-    said = f"{'would delete' if args.dry_run else 'deleted'} {_what(remains)}"
+    said = f"{'would delete' if args.dry_run else 'deleted'} {what}"
     document = {"run": remains.run, "store": remains.store.url, "objects": remains.num_objects, "bytes": remains.size}
     print_answer(args, {**document, "deleted": not args.dry_run}, [said])
     return 0
@@ -33,13 +32,3 @@ def _what(remains: Remains) -> str:
     pins = f", {remains.num_pins} pinned checkpoints among them" if remains.num_pins else ""
     rest = "what is left of " if remains.is_begun else ""
     return f"{rest}{remains.run}: {remains.num_objects} objects, {show_size(remains.size)}{pins}, at {remains.store.url}"
-
-
-def _is_wanted(args: argparse.Namespace, remains: Remains) -> bool:
-    """Asks on the terminal; without one only -y will do."""
-    if args.yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"this would delete {_what(remains)}; there is nobody to ask here, so add -y if that is meant")
-    print(f"Delete {_what(remains)}? This cannot be undone. [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.app.asking import EXIT_DECLINED
 from launcher.app.banner import first_line
 from launcher.app.live import Screen  # early: the time shown counts from here
 from launcher.app.names import checked_name, random_name
@@ -40,6 +42,9 @@ def _on_clouds(args: argparse.Namespace, recipe: Recipe) -> int:
     clouds.check(recipe)
     name = _name(args, recipe)
     agreed = clouds.agreed(args, recipe, name)
+    if agreed is None:
+        print("nothing was started, and nothing was spent", file=sys.stderr)
+        return EXIT_DECLINED
     with Screen(is_quiet=args.quiet) as screen:
         return _train(args, recipe, name, screen, agreed)
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from launcher.adapters import ec2
-from launcher.adapters.cloud.skypilot.base import Machine
+from launcher.adapters.cloud.base import Machine
 from launcher.core.instance import EndCause, instance_name
 from launcher.errors import CloudUnreachable
 from launcher.units import Utc
 
 # EC2 API reference, InstanceState. One that is shutting down is billed no more (EC2 User Guide, "Instance lifecycle").
+ANY_REGION = "us-east-1"  # in every account
 UP = ("pending", "running")
 # EC2 API reference, StateReason: the market's own end. Any other tells that somebody asked, and not who.
 TAKEN = "Server.SpotInstanceTermination"
@@ -27,6 +28,11 @@ class AwsProvider:
     def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
         wanted = {"launch-run": run, "launch-incarnation": incarnation}
         filters = [{"Name": f"tag:{label}", "Values": [value]} for label, value in wanted.items()]
+        return [machine for region in regions for machine in self._found(region, filters)]
+
+    def ours(self) -> list[Machine]:
+        regions = [region["RegionName"] for region in self._ask(ANY_REGION, "describe_regions")["Regions"]]
+        filters = [{"Name": "tag-key", "Values": ["launch-attempt"]}, {"Name": "instance-state-name", "Values": list(UP)}]
         return [machine for region in regions for machine in self._found(region, filters)]
 
     def end(self, machine: Machine) -> None:
@@ -52,7 +58,7 @@ def _machine(instance: dict[str, Any], region: str) -> Machine | None:
     """None for what carries our labels, and no number of an attempt."""
     labels = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
     number = labels.get("launch-attempt", "")
-    if not number.isdecimal():
+    if not number.isdecimal() or not {"launch-run", "launch-incarnation"} <= labels.keys():
         return None
     is_taken = instance.get("StateReason", {}).get("Code") == TAKEN
     is_up = instance["State"]["Name"] in UP

@@ -5,12 +5,12 @@ Two launches of one name run two jobs on one machine, so whoever sends one looks
 """
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.codec import Json
-from launcher.core.instance import EndCause, InstanceName, StartFailure
+from launcher.core.instance import InstanceName, StartFailure
 from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
@@ -103,30 +103,3 @@ class Sky(Protocol):
     def down(self, name: ClusterName) -> bool:
         """Ends its machines. False where there is no such cluster."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """One of ours as its own cloud lists it, found by our labels, whoever launched it."""
-
-    name: InstanceName
-    cloud: str
-    region: str
-    id: str
-    is_up: bool  # or coming up: it costs money
-    billed_from: Utc
-    ended_at: Utc | None = None  # where the cloud tells
-    cause: EndCause = EndCause.UNTOLD
-
-
-class Provider(Protocol):
-    """A cloud itself, asked beside SkyPilot: in a second, and also for what another user's SkyPilot has launched.
-
-    Every call may take seconds, and may raise CloudUnreachable.
-    """
-
-    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
-        """Those of a run; such as have ended for as long as the cloud lists them."""
-        ...
-
-    def end(self, machine: Machine) -> None: ...

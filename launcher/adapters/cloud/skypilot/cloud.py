@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from launcher import log
+from launcher.adapters.cloud.base import Providers
 from launcher.adapters.cloud.skypilot.base import LaunchState, Refused, Sky, TaskConfig, cluster_name
 from launcher.adapters.cloud.skypilot.errand import Errand
-from launcher.adapters.cloud.skypilot.looks import Looks, Providers
+from launcher.adapters.cloud.skypilot.looks import Looks
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
 from launcher.core.contract import AttemptSpec
 from launcher.core.instance import EndCause, FailureKind, InstanceName, InstancePhase, InstanceStatus, StartFailure

@@ -7,12 +7,11 @@ was ever sent to a machine: that one is up proves nothing until then.
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
+from launcher.adapters.cloud.base import Machine, Providers
 from launcher.adapters.cloud.skypilot.base import (
     Cluster,
     ClusterState,
     LaunchState,
-    Machine,
-    Provider,
     Sky,
     cluster_name,
     instance_of,
@@ -21,7 +20,6 @@ from launcher.core.instance import EndCause, InstanceName, InstancePhase, Instan
 from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
-Providers = Mapping[str, Provider]  # by the name of the cloud
 _PHASES = {ClusterState.UP: InstancePhase.RUNNING, ClusterState.BROKEN: InstancePhase.BROKEN}
 
 

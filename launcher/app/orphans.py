@@ -1,0 +1,76 @@
+"""Machines that carry our labels and that nobody wants any more, by the journal of the run whose they are.
+
+Only the journal may say so. A machine whose run is not known here, or whose journal cannot be read, is left alone: it may be a
+colleague's, or train.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from launcher.adapters.cloud.base import Machine
+from launcher.adapters.history import History
+from launcher.app.home import Home, at
+from launcher.core.instance import attempt_of
+from launcher.core.run.interpret import drain_max
+from launcher.core.run.state import RunState
+from launcher.errors import LaunchError
+from launcher.units import Utc, show_duration
+
+
+class Fate(enum.Enum):
+    UNWANTED = "unwanted"
+    WANTED = "wanted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    machine: Machine
+    fate: Fate
+    reason: str
+
+
+def judged(home: Home, machines: Iterable[Machine], stores: Iterable[str], now: Utc) -> Iterator[Verdict]:
+    """`stores`: of runs that this home does not know."""
+    named = tuple(stores)
+    for machine in machines:
+        run, incarnation, _ = machine.name.rsplit("-", 2)
+        urls = dict.fromkeys((*named, *(entry.store for entry in home.entries() if entry.run == run)))
+        yield _judged(machine, run, incarnation, list(urls), now)
+
+
+def _judged(machine: Machine, run: str, incarnation: str, urls: list[str], now: Utc) -> Verdict:
+    trouble = ""
+    for url in urls:
+        try:
+            found = at(url)
+            if (found.head.run, found.head.incarnation) == (run, incarnation):
+                return _by_journal(machine, found.read(), now)
+        except LaunchError as error:
+            trouble = str(error)
+    told = f"its journal cannot be read: {trouble}" if trouble else f"no run {run} of this machine is known here; name its store"
+    return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
+
+
+def _by_journal(machine: Machine, history: History, now: Utc) -> Verdict:
+    state = history.state
+    reason = _why_unwanted(state, attempt_of(machine.name), now)
+    if reason:
+        return Verdict(machine=machine, fate=Fate.UNWANTED, reason=reason)
+    return Verdict(machine=machine, fate=Fate.WANTED, reason=f"its run goes on; `launch status {state.run}` says how")
+
+
+def _why_unwanted(state: RunState, number: int, now: Utc) -> str:
+    """Empty while it is wanted, or still has time to save."""
+    attempt = state.attempts.get(number)
+    if attempt is None:
+        return "its journal knows of no such attempt"
+    if attempt.end is not None:
+        return f"its attempt ended: {attempt.end.reason}"
+    if attempt.unwanted_at is None:
+        return ""
+    waited, patience = now - attempt.unwanted_at, drain_max(state, attempt)
+    if attempt.drain and waited < patience:
+        return ""
+    return f"it was let go {show_duration(waited)} ago: {attempt.unwanted_reason}"

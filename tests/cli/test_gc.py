@@ -1,0 +1,140 @@
+"""`launch gc`: only what a journal does not want any more is ended, and only with -y."""
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.adapters.cloud.base import Machine
+from launcher.adapters.history import History
+from launcher.app import wiring
+from launcher.app.cli import main
+from launcher.app.home import Home
+from launcher.app.opening import begin, create
+from launcher.core.contract import journal_key
+from launcher.core.instance import instance_name
+from launcher.core.recipe import Recipe, Resources
+from launcher.core.run import events as ev
+from launcher.errors import CloudUnreachable
+from tests import builders
+
+
+@dataclass
+class FakeProvider:
+    listed: list[Machine] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    is_away: bool = False
+
+    def ours(self) -> list[Machine]:
+        if self.is_away:
+            raise CloudUnreachable("EC2 in us-east-1: no AWS credentials")
+        return self.listed
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        raise AssertionError("gc looks everywhere")
+
+    def end(self, machine: Machine) -> None:
+        self.ended.append(machine.name)
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeProvider:
+    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
+    fake = FakeProvider()
+    monkeypatch.setattr(wiring, "providers", lambda: {"aws": fake})
+    monkeypatch.setattr("launcher.app.commands.gc.providers", lambda: {"aws": fake}, raising=False)
+    return fake
+
+
+Made = Callable[[str], History]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A run in the home whose attempt 1 was requested an hour ago."""
+
+    def make(name: str) -> History:
+        home = Home(tmp_path / "home")
+        recipe = Recipe(name="r", run="true", resources=Resources(infra=("local",)))
+        history = begin(create(home, recipe, name), supervisor="s1")
+        history.append(builders.requested(history.state, at=history.records[-1].at))
+        return history
+
+    return make
+
+
+def machine(history: History, attempt: int = 1) -> Machine:
+    name = instance_name(history.state.run, history.incarnation, attempt)
+    return Machine(name=name, cloud="aws", region="us-east-1", id=f"i-{name}", is_up=True, billed_from=0.0)
+
+
+def let_go(history: History, *, drain: bool) -> None:
+    at = history.records[-1].at
+    history.append(ev.AttemptUnwanted(at=at, attempt=1, reason="stopped on request", drain=drain))
+
+
+def document(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["gc", *words, "-o", "json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return {one["name"]: (one["fate"], one["ended"]) for one in found["machines"]}
+
+
+def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made
+) -> None:
+    orphan, working, damaged = made("orphan"), made("working"), made("damaged")
+    let_go(orphan, drain=False)
+    colleagues = replace(machine(working), name="theirs-c0ffee-1")
+    copied = replace(machine(working), name=instance_name("working", "another", 1))
+    voided = machine(working, attempt=7)
+    provider.listed = [machine(orphan), machine(working), machine(damaged), colleagues, copied, voided]
+    for number in (1, 2):
+        damaged.store.delete(journal_key(number))
+        damaged.store.create(journal_key(number), b"rotten")
+    for key in [found.key for found in damaged.store.list("segments/")]:
+        damaged.store.delete(key)
+    fates = {
+        machine(orphan).name: "unwanted",
+        voided.name: "unwanted",
+        machine(working).name: "wanted",
+        machine(damaged).name: "unknown",
+        colleagues.name: "unknown",
+        copied.name: "unknown",
+    }
+    assert document(capsys) == {name: (fate, False) for name, fate in fates.items()}
+    assert provider.ended == [], "a look ends nothing"
+    assert document(capsys, "-y", "--dry-run") == {name: (fate, False) for name, fate in fates.items()}
+    assert provider.ended == []
+    assert document(capsys, "-y") == {name: (fate, fate == "unwanted") for name, fate in fates.items()}
+    assert sorted(provider.ended) == sorted([machine(orphan).name, voided.name])
+
+
+def test_one_that_still_has_time_to_save_is_left(capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made) -> None:
+    history = made("saving")
+    let_go(history, drain=True)
+    provider.listed = [machine(history)]
+    assert document(capsys, "-y") == {machine(history).name: ("wanted", False)}
+
+
+def test_a_run_of_another_home_is_found_by_its_store(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made, tmp_path: Path
+) -> None:
+    history = made("elsewhere")
+    let_go(history, drain=False)
+    provider.listed = [machine(history)]
+    other = ("--home", str(tmp_path / "other"))
+    assert document(capsys, *other) == {machine(history).name: ("unknown", False)}
+    assert document(capsys, *other, "-y", "--store", history.store.url) == {machine(history).name: ("unwanted", True)}
+
+
+def test_it_says_so_where_there_is_none_and_where_nobody_answers(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider
+) -> None:
+    assert main(["gc"]) == 0
+    assert "no machine on aws carries our labels" in capsys.readouterr().out
+    provider.is_away = True
+    assert main(["gc"]) == 5
+    assert "launch doctor" in capsys.readouterr().err
