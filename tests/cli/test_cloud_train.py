@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from launcher import codec
 from launcher.adapters import recipe_file
 from launcher.adapters.market.memory import Memory
 from launcher.adapters.store.files import FileStore
 from launcher.app import clouds
+from launcher.app.background import Order
 from launcher.app.cli import main
 from launcher.app.code import frozen_agent, thawed
 from launcher.app.home import Home
@@ -133,6 +135,23 @@ def test_a_run_begins_with_the_quotas_that_its_plan_left_out(recipe: Path, tmp_p
     clouds.prepare(history, Home(tmp_path / "home"), clouds.records_of(planned, tmp_path / "home"))
     (kept,) = planned.made.withheld
     assert history.market.quotas == (kept.refusal,)
+
+
+def test_what_somebody_agreed_to_reaches_a_supervisor_in_the_background_as_it_was(recipe: Path, tmp_path: Path) -> None:
+    planned = clouds.plan_of(argparse.Namespace(home=str(tmp_path / "home")), recipe_file.load(str(recipe)).recipe)
+    agreed = clouds.records_of(planned, tmp_path / "home")
+    order = Order(
+        home="h",
+        store="s",
+        url=None,
+        output="json",
+        is_quiet=False,
+        insists=True,
+        times=agreed.times,
+        plan=agreed.plan,
+        resumed=None,
+    )
+    assert codec.loads(Order, codec.dumps(order)) == order
 
 
 def test_our_own_package_is_frozen_with_the_run_and_comes_back_whole(tmp_path: Path) -> None:
