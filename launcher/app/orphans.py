@@ -54,8 +54,11 @@ def _judged(machine: Machine, run: str, incarnation: str, urls: list[str], now: 
 
 
 def _by_journal(machine: Machine, history: History, now: Utc) -> Verdict:
-    state = history.state
-    reason = _why_unwanted(state, attempt_of(machine.name), now)
+    state, number = history.state, attempt_of(machine.name)
+    if number not in state.attempts and not state.voided:
+        told = f"its journal knows of no attempt {number}: that is a copy, or older than the machine"
+        return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
+    reason = _why_unwanted(state, number, now)
     if reason:
         return Verdict(machine=machine, fate=Fate.UNWANTED, reason=reason)
     return Verdict(machine=machine, fate=Fate.WANTED, reason=f"its run goes on; `launch status {state.run}` says how")
@@ -65,7 +68,7 @@ def _why_unwanted(state: RunState, number: int, now: Utc) -> str:
     """Empty while it is wanted, or still has time to save."""
     attempt = state.attempts.get(number)
     if attempt is None:
-        return "its journal knows of no such attempt"
+        return "the record of its request is void"
     if attempt.end is not None:
         return f"its attempt ended: {attempt.end.reason}"
     if attempt.unwanted_at is None:

@@ -88,9 +88,12 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
     orphan, working, damaged = made("orphan"), made("working"), made("damaged")
     let_go(orphan, drain=False)
     colleagues = replace(machine(working), name="theirs-c0ffee-1")
+    newer = replace(machine(working), name=instance_name("working", working.incarnation, 2))
     copied = replace(machine(working), name=instance_name("working", "another", 1))
-    voided = machine(working, attempt=7)
-    provider.listed = [machine(orphan), machine(working), machine(damaged), colleagues, copied, voided]
+    holed = made("holed")
+    holed.append(ev.RecordVoided(at=holed.records[-1].at, numbers=(3,), digests=("",)))
+    voided = machine(holed, attempt=7)
+    provider.listed = [machine(orphan), machine(working), machine(damaged), colleagues, copied, newer, voided]
     for number in (1, 2):
         damaged.store.delete(journal_key(number))
         damaged.store.create(journal_key(number), b"rotten")
@@ -103,6 +106,7 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
         machine(damaged).name: "unknown",
         colleagues.name: "unknown",
         copied.name: "unknown",
+        newer.name: "unknown",
     }
     assert document(capsys) == {name: (fate, False) for name, fate in fates.items()}
     assert provider.ended == [], "a look ends nothing"
