@@ -19,9 +19,7 @@ from launcher.errors import CloudUnreachable, FeedStale, KeyMissing, Overtaken, 
 from launcher.supervisor import Listener, Loop, Pause, World
 from launcher.units import MINUTE, Seconds, Utc
 
-VISIT_MOST_S: Seconds = (
-    60.0  # real; cron comes once a minute, and a cloud that has not answered by then may have by the next time
-)
+VISIT_MOST_S: Seconds = 60.0  # real; cron comes once a minute, and a cloud that has not answered may have by then
 ERRANDS_MOST_S: Seconds = 600.0  # real; SkyPilot's server, started by the first that asks, may take minutes to hear a launch
 AWAY_MOST: Seconds = 10 * MINUTE  # while nothing is up: prices move no faster
 

@@ -96,7 +96,7 @@ def supervise_detached(
 
 def _told(line: socket.socket, order: bytes) -> bool:
     """Whether the supervisor that was told drives the run; False where it has ended."""
-    with contextlib.suppress(ConnectionError, BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         line.sendall(order)
         line.shutdown(socket.SHUT_WR)
         return bool(line.recv(1))

@@ -194,6 +194,15 @@ def check_secrets(recipe: Recipe) -> None:
         )
 
 
+def check_here(recipe: Recipe) -> None:
+    """The same, and AccessError where its cloud cannot be asked from here: a supervisor would wait for an answer in silence."""
+    check_secrets(recipe)
+    if not recipe.is_local:
+        from launcher.app import clouds  # only here: a rehearsal needs no price lists
+
+        clouds.check(recipe)
+
+
 def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:
     notes = []
     if known.work_s is None:

@@ -15,6 +15,7 @@ from launcher.core.contract import JOURNAL_PREFIX
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from tests.cli.past import cut, everything, home, keep, launch, number_of, out_of_budget, preempted
+from tests.simulation.worlds import Sim
 from tests.training.scene import Wrapped
 
 
@@ -75,4 +76,16 @@ def test_what_it_would_do_is_said_and_not_done(capsys: pytest.CaptureFixture[str
     cut(store, number_of(preempted(), ev.CheckpointSeen))
     before = everything()
     assert answered(capsys, "--dry-run")["would"] == "look after it once"
+    assert everything() == before
+
+
+def test_where_the_runs_cloud_cannot_be_asked_from_it_says_what_is_missing_and_writes_nothing(capsys: pytest.CaptureFixture[str]):
+    sim = Sim()  # on clouds, and no SkyPilot is installed here
+    sim.run()
+    store = keep(sim)
+    cut(store, number_of(sim, ev.CheckpointSeen))
+    before = everything()
+    for command in ("tick", "resume"):
+        assert launch(command, "r") == 5
+        assert "SkyPilot, which starts machines there, is not installed" in capsys.readouterr().err
     assert everything() == before

@@ -16,7 +16,7 @@ from launcher.app.holding import refuse_if_held
 from launcher.app.home import Found, Home, find
 from launcher.app.opening import check_beginning, frozen_recipe
 from launcher.app.output import finish, print_result, screen_for
-from launcher.app.plans import check_secrets
+from launcher.app.plans import check_here
 from launcher.app.proof import proof_of
 from launcher.app.result import result_of
 from launcher.app.resuming import about_code, ends_at_once, go_on, resumption, with_new_code
@@ -47,7 +47,7 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     resumed = _resumption(args, found, history)
     refuse_if_held(history, found.head.run, insist=args.yes)
     recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
-    check_secrets(recipe)
+    check_here(recipe)
     intention = _intention(history, resumed, args.allow_change)
     ends = ends_at_once(history, resumed, found.market_now(history)) if history.is_created else None
     if ends is not None and resumed is not None:

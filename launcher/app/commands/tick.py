@@ -15,6 +15,8 @@ from launcher.app.counting import told
 from launcher.app.holding import holder, who
 from launcher.app.home import Found, Home, find
 from launcher.app.live import Screen
+from launcher.app.opening import frozen_recipe
+from launcher.app.plans import check_here
 from launcher.app.result import Result
 from launcher.app.session import Session
 from launcher.app.show import final_block
@@ -52,6 +54,7 @@ def _tick(args: argparse.Namespace, home: Home, found: Found) -> int:
         return 0
     if held_by is not None:
         return _leave(args, found, history, who(history, held_by))
+    check_here(history.state.recipe if history.is_created else frozen_recipe(found.store))
     try:
         with Screen(is_quiet=args.quiet, moves=False) as screen:
             seen = Session(home=home, found=found, screen=screen, is_verbose=args.verbose > 0).visit()
