@@ -15,7 +15,7 @@ AN_HOUR = b.recipe(resources=Resources(infra=("aws",)), retry=RetrySpec(capacity
 
 def refused(kind: FailureKind) -> RunState:
     state = b.new_run(AN_HOUR)
-    failure = StartFailure(failure=kind, message="what the cloud said")
+    failure = StartFailure(failure=kind, message="what the cloud said.")
     return b.after(state, b.requested(state), ev.AttemptRefused(at=b.NOW, attempt=1, failure=failure))
 
 

@@ -6,7 +6,7 @@ from launcher.core.plan.quotas import CONSOLES
 
 
 def told(failure: StartFailure, cloud: str) -> str:
-    return f"{failure.message}; {_remedy(failure.failure, cloud)}"
+    return f"{failure.message.rstrip('.')}; {_remedy(failure.failure, cloud)}"
 
 
 def _remedy(failure: FailureKind, cloud: str) -> str:

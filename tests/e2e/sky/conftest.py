@@ -1,7 +1,12 @@
 """The lab of lab.sh, as tests see it: SkyPilot's server for the session, the market's levers, and no instance left of a test."""
 
+import functools
+import itertools
 import json
+import math
 import os
+import re
+import shutil
 import subprocess
 import time
 import uuid
@@ -13,63 +18,129 @@ from typing import Any
 import boto3
 import pytest
 
+from launcher import codec
+from launcher.adapters.cloud.local_reference import ReferenceOrder
 from launcher.adapters.cloud.skypilot.client import SkyClient
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
 from launcher.adapters.cloud.skypilot.looks import Providers
 from launcher.adapters.cloud.skypilot.order import AgentHome
-from launcher.core.contract import AttemptSpec, CommandProgram
+from launcher.adapters.history import History, read_head
+from launcher.adapters.store.open import open_store
+from launcher.app.proof import prove, read_reference
+from launcher.core.contract import AttemptSpec, CommandProgram, Reference
 from launcher.core.instance import InstancePhase, InstanceStatus, instance_name
 from launcher.core.market.offer import Capacity, Placement
+from launcher.core.run.state import RunState
 from launcher.errors import CloudUnreachable
 from launcher.processes import kill_marked
 from tests.conftest import MARK
+from tests.e2e.sky.users import ENVIRONMENT, LAB, User, at_another_machine, of_the_lab
 
 LAB_SH = Path(__file__).with_name("lab.sh")
-LAB = Path(os.environ["LAB"])  # tests here run by `lab.sh exec` alone
-CARRIED = ("HOME", "PATH", "SIM", "PORT", "HOST")
-ENVIRONMENT = {
-    name: value for name, value in os.environ.items() if name in CARRIED or name.startswith(("SKYPILOT_", "AWS_", "PIP_"))
-}
+ROOT = Path(__file__).parents[3]
 SECRET = "S3CR3T-a9f4c2e1"
 BUCKET = "bkt"
+STEPS = 600  # minutes of training, so that the first checkpoint is seen while there is much to lose
+TRAINER: dict[str, Any] = {"kind": "launcher.trainers.gpt", "steps": STEPS, "batch_size": 20, "lr": 3.0e-3, "seed": 1}
+RECIPE = {
+    "name": "lab",
+    "resources": {"accelerators": ["L4:1"], "infra": ["aws"], "use_spot": True},
+    "trainer": TRAINER,
+    "checkpoint": {"dir": f"s3://{BUCKET}", "every": "20 steps"},
+    "policy": {"budget": 5},
+}
+COLLEAGUES_PORT = "46591"
 WITHIN_S = 400.0  # a launch takes half a minute on an idle machine, and five times as long on a busy one
 
 
 @pytest.fixture(autouse=True, scope="session")
-def client_of_the_lab(_session_on_its_own: None) -> Iterator[None]:
+def client_of_the_lab(_session_on_its_own: Path) -> Iterator[User]:
     """SkyPilot's server reads its environment when it starts, so it starts in the session's."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        subprocess.run(["sky", "api", "start"], check=True, stdout=subprocess.DEVNULL)
         boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield
-        stop_server()
-
-
-def stop_server() -> None:
-    """With the helpers that outlive it by half a minute: those that this test, or the session, has started."""
-    subprocess.run(["sky", "api", "stop"], check=True, stdout=subprocess.DEVNULL)
-    kill_marked(MARK, os.environ[MARK], at_most=10.0)
+        user = of_the_lab(_session_on_its_own)
+        was_there = bool(user.servers())
+        yield user
+        if not was_there:
+            user.server("stop")
+        kill_marked(MARK, os.environ[MARK], at_most=10.0)  # the helpers that outlive it by half a minute
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator["Lab"]:
+def lab(client_of_the_lab: User, monkeypatch: pytest.MonkeyPatch) -> Iterator["Lab"]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    if not client_of_the_lab.servers():
+        client_of_the_lab.server("start")
     made = Lab()
     yield made
     made.capacity({})
-    for instance in made.living():
+    left = made.living()
+    for instance in left:
         made.preempt(instance)
-    assert not made.left_over, "a test ends what it started"
+    assert not left, "a test ends what it started"
+    eventually(lambda: made.asked_for().keys() <= made.ended().keys(), within_s=30.0)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(client_of_the_lab: User) -> Callable[[int], Reference]:
+    """The same training over so many steps, never disturbed, on this machine with the instances' PyTorch."""
+
+    @functools.cache
+    def trained(steps: int) -> Reference:
+        folder = client_of_the_lab.folder / f"uninterrupted-{steps}"
+        args = {name: value for name, value in TRAINER.items() if name != "kind"}
+        order = ReferenceOrder(
+            run="uninterrupted",
+            incarnation="c0ffee",
+            store=f"{folder}/store",
+            module=TRAINER["kind"],
+            args={**args, "steps": steps},
+        )
+        folder.mkdir()
+        (folder / "order.json").write_bytes(codec.dumps(order))
+        host = [str(LAB / "node/bin/python"), "-P", "-m", "launcher.adapters.cloud.local_reference_host", str(folder)]
+        subprocess.run(host, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        found = read_reference(open_store(order.store))
+        assert found is not None, (folder / "ended.json").read_text()
+        return found
+
+    return trained
+
+
+@pytest.fixture
+def user(lab: "Lab", tmp_path: Path) -> Iterator[User]:
+    """At the lab's own home; a server that it starts is this test's."""
+    yield of_the_lab(tmp_path / "user")
+    end_all()
+
+
+@pytest.fixture
+def colleague(lab: "Lab", tmp_path: Path) -> Iterator[User]:
+    colleague = at_another_machine(tmp_path / "colleague", COLLEAGUES_PORT)
+    yield colleague
+    end_all()
+    user_hash = colleague.home / ".sky/user_hash"
+    if user_hash.exists():  # by which SkyPilot names the folder of its SSH sockets
+        shutil.rmtree(f"/tmp/sky_ssh_{user_hash.read_text()}", ignore_errors=True)
+
+
+def end_all() -> None:
+    """Commands and servers that this test has started."""
+    kill_marked(MARK, os.environ[MARK], at_most=10.0)
 
 
 @dataclass
 class Lab:
     run: str = field(default_factory=lambda: f"otter-{uuid.uuid4().hex[:6]}")
     incarnation: str = "c0ffee"
-    left_over: list[dict[str, Any]] = field(default_factory=list)
+    logged_before: int = field(default_factory=lambda: len(moto_log()))
+    of_others: frozenset[str] = frozenset()  # up before this test began
+
+    def __post_init__(self) -> None:
+        self.of_others = frozenset(found["id"] for found in self.living())
 
     # --- the market ---
 
@@ -81,7 +152,39 @@ class Lab:
         return [json.loads(line) for line in self.lever("ls").splitlines()]
 
     def living(self) -> list[dict[str, Any]]:
-        return [found for found in self.instances() if found["state"] in ("pending", "running")]
+        up = [found for found in self.instances() if found["state"] in ("pending", "running")]
+        return [found for found in up if found["id"] not in self.of_others]
+
+    def of_the_run(self) -> list[dict[str, Any]]:
+        return [found for found in self.instances() if found["tags"].get("launch-run") == self.run]
+
+    def log(self) -> list[str]:
+        """What the cloud was asked for and did since this test began, each with its time."""
+        return moto_log()[self.logged_before :]
+
+    def asked_for(self) -> dict[str, float]:
+        """When each instance was asked for."""
+        lines = [line.split(None, 2) for line in self.log() if " RunInstances " in line and "REFUSED" not in line]
+        return {instance: float(at) for at, _, rest in lines for instance in re.findall(r"i-[0-9a-f]+", rest)}
+
+    def ended(self) -> dict[str, float]:
+        words = [line.split() for line in self.log() if " node down " in line]
+        return {instance: float(at) for at, _, _, instance, *_ in words}
+
+    def lives(self) -> list[tuple[float, float]]:
+        """From when each machine was asked for to its end, oldest first."""
+        ended = self.ended()
+        return sorted((at, ended.get(instance, math.inf)) for instance, at in self.asked_for().items())
+
+    def searched_s(self) -> float:
+        """From the end of the first machine until a second was asked for."""
+        (_, ended), (began, _) = self.lives()[:2]
+        return began - ended
+
+    def most_at_once(self) -> int:
+        """Machines that were up together."""
+        changes = [change for began, ended in self.lives() for change in ((began, 1), (ended, -1))]
+        return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
 
     def preempt(self, instance: dict[str, Any]) -> None:
         self.lever("preempt", instance["region"], instance["id"])
@@ -95,6 +198,36 @@ class Lab:
 
     # --- ours ---
 
+    @property
+    def url(self) -> str:
+        return f"s3://{BUCKET}/{self.run}"
+
+    def recipe(self, folder: Path) -> Path:
+        """A file that says what the tests here train."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "lab.yaml"
+        path.write_text(json.dumps(RECIPE))
+        return path
+
+    def has_saved(self, attempt: int) -> bool:
+        return f"attempts/{attempt:04d}/commits/0001.json" in self.object_keys()
+
+    def whereabouts(self) -> str:
+        """How far the run is, for people."""
+        attempts = self.state().attempts.values()
+        return "; ".join(f"attempt {a.number}: started {a.billed_from}, newest {a.commit}, ended {a.end}" for a in attempts)
+
+    def prove(self, reference: Reference) -> None:
+        """That it ended as if nothing had happened."""
+        proof = prove(self.state(), open_store(self.url), reference)
+        assert (proof.losses_equal, proof.weights_max_abs_delta, proof.num_losses) == (True, 0.0, len(reference.losses)), proof
+
+    def state(self) -> RunState:
+        store = open_store(self.url)
+        history = History(store, read_head(store).incarnation)
+        history.poll()
+        return history.state
+
     def cloud(self, *, providers: Providers | None = None, num_nodes: int = 1) -> SkypilotCloud:
         agent = AgentHome(python=str(LAB / "node/bin/python"))
         return SkypilotCloud(SkyClient(), agent, {"TOKEN": SECRET}, providers=providers, num_nodes=num_nodes)
@@ -107,7 +240,7 @@ class Lab:
             run=self.run,
             incarnation=self.incarnation,
             attempt=attempt,
-            store=f"s3://{BUCKET}/{self.run}",
+            store=self.url,
             placement=place(zone, instance),
             program=CommandProgram(setup=None, command="true"),
             secrets=("TOKEN",),
@@ -130,10 +263,18 @@ class Lab:
 
         return eventually(status)
 
+    def object_keys(self) -> list[str]:
+        """Of the run's objects, its first thousand."""
+        listed = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"{self.run}/").get("Contents", [])
+        return [found["Key"].removeprefix(f"{self.run}/") for found in listed]
+
     def objects(self) -> dict[str, bytes]:
         s3 = boto3.client("s3")
-        listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{self.run}/").get("Contents", [])
-        return {o["Key"].removeprefix(f"{self.run}/"): s3.get_object(Bucket=BUCKET, Key=o["Key"])["Body"].read() for o in listed}
+        return {key: s3.get_object(Bucket=BUCKET, Key=f"{self.run}/{key}")["Body"].read() for key in self.object_keys()}
+
+
+def moto_log() -> list[str]:
+    return (Path(os.environ["SIM"]) / "moto.log").read_text().splitlines()
 
 
 def place(zone: str, instance: str = "g6.xlarge", capacity: Capacity = Capacity.SPOT) -> Placement:

@@ -1,17 +1,14 @@
 """Real SkyPilot starts, loses and ends machines of a stand-in AWS for us, with our agent on them."""
 
-import os
-import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from launcher.codec import loads_digested
 from launcher.core.contract import Claim
 from launcher.core.instance import EndCause, FailureKind, InstancePhase
-from tests.e2e.sky.conftest import SECRET, Lab, eventually, stop_server
+from tests.e2e.sky.conftest import SECRET, Lab, eventually
+from tests.e2e.sky.users import User
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -26,7 +23,7 @@ def test_a_machine_comes_up_with_our_agent_and_goes_when_told(lab: Lab) -> None:
     claim: Claim = loads_digested(Claim, eventually(lambda: lab.objects().get("attempts/0001/claim.json")))
     eventually(lambda: "attempts/0001/heartbeat.json" in lab.objects())
     assert (claim.instance_id, status.instance_id) == (lab.name(), lab.name())
-    assert before <= (status.billed_from or 0.0) <= started_at(instance["id"]), "not after the cloud began to charge"
+    assert before <= (status.billed_from or 0.0) <= lab.asked_for()[instance["id"]], "not after the cloud began to charge"
     assert instance["zone"] == "us-east-1a"
     labels = {"launch-run": lab.run, "launch-incarnation": lab.incarnation, "launch-attempt": "1"}
     assert labels.items() <= instance["tags"].items()
@@ -77,42 +74,16 @@ def test_an_instance_that_no_catalog_has_is_the_recipes_fault(lab: Lab) -> None:
     assert failure.failure is FailureKind.RECIPE, failure
 
 
-def test_a_launch_whose_server_is_killed_is_taken_up_again(lab: Lab) -> None:
+def test_a_launch_whose_server_is_killed_is_taken_up_again(lab: Lab, user: User) -> None:
     cloud = lab.cloud()
     cloud.start(lab.name(), lab.spec())
     eventually(lab.living)
     time.sleep(3)  # into the set-up of the machine
-    for pid in server_pids():
-        os.kill(pid, signal.SIGKILL)
+    user.kill_server()
     lab.becomes(cloud, InstancePhase.RUNNING, each=lambda: cloud.start(lab.name(), lab.spec()))
     assert len(lab.living()) == 1
-    assert len([found for found in lab.instances() if found["tags"].get("launch-run") == lab.run]) == 1
+    assert len(lab.of_the_run()) == 1
     eventually(lambda: "attempts/0001/claim.json" in lab.objects())
     cloud.stop(lab.name())
     lab.becomes(cloud, InstancePhase.GONE, each=lambda: cloud.stop(lab.name()))
     assert lab.living() == []
-    stop_server()  # this one is of this test
-
-
-def started_at(instance: str) -> float:
-    """When the cloud was asked to run it."""
-    log = (Path(os.environ["SIM"]) / "moto.log").read_text().splitlines()
-    return next(float(line.split()[0]) for line in log if "RunInstances" in line and instance in line)
-
-
-def server_pids() -> list[int]:
-    """SkyPilot's server of this lab, and all below it."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [(int(pid), int(parent), args) for pid, parent, args in (line.split(None, 2) for line in listed.splitlines()[1:])]
-    found = {pid for pid, _, args in rows if "sky.server" in args and is_of_the_lab(pid)}
-    assert found, "it runs"
-    while more := {pid for pid, parent, _ in rows if parent in found} - found:
-        found |= more
-    return sorted(found)
-
-
-def is_of_the_lab(pid: int) -> bool:
-    try:
-        return f"HOME={os.environ['HOME']}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
