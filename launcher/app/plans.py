@@ -197,7 +197,7 @@ def check_secrets(recipe: Recipe) -> None:
 def check_here(recipe: Recipe) -> None:
     """The same, and AccessError where its cloud cannot be asked from here: a supervisor would wait for an answer in silence."""
     check_secrets(recipe)
-    if not recipe.is_local:
+    if is_for_clouds(recipe):
         from launcher.app import clouds  # only here: a rehearsal needs no price lists
 
         clouds.check(recipe)
