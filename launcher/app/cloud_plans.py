@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from launcher.adapters.market.index import Listing, PriceIndex, PriceList
@@ -22,7 +23,7 @@ from launcher.core.market.gpus import nearest
 from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.access import locked_out
-from launcher.core.plan.limits import lies_in, wanted_accelerators
+from launcher.core.plan.limits import INSTANCE_TYPE, instance_wanted, lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
 from launcher.core.plan.shopping import CLOUD_OF_SCHEME, anywhere, comparable, haul_of, offers_of, times
@@ -71,6 +72,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     known = experience(home, now)
     index = price_index(home)
     listings = _listings(wanted, index)
+    _check_instance(wanted, listings)
     own = unpriced_offers(recipe, known.lives)
     offers = (*comparable(offer for found in listings for offer in offers_of(found.quote, known.lives)), *own)
     unrated = sorted({found.quote.accelerator for found in listings} - set(CHIPS))
@@ -137,6 +139,18 @@ def _listings(recipe: Recipe, index: PriceIndex) -> list[Listing]:
         hint = f"did you mean {near}? " if near else ""
         raise RecipeError(f"resources.accelerators is {', '.join(wishes)}; {hint}`launch prices` shows what the lists have")
     return list(index.listings(names))
+
+
+def _check_instance(recipe: Recipe, listings: Iterable[Listing]) -> None:
+    """Raises RecipeError where the recipe names a machine that no list has with its GPUs."""
+    wanted, known = instance_wanted(recipe), sorted({found.quote.instance for found in listings})
+    if wanted is None or wanted in known:
+        return
+    near = get_close_matches(wanted, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise RecipeError(
+        f"{INSTANCE_TYPE} is {wanted}, which no list has with the recipe's GPUs; {hint}`launch prices` shows what there is"
+    )
 
 
 def _used(listings: Sequence[Listing], made: Plan) -> tuple[PriceList, ...]:

@@ -496,3 +496,13 @@ def test_the_documents_numbers_have_six_digits_behind_the_point(capsys: pytest.C
     main(["plan", str(recipe), *JOB, "-o", "json"])
     figures = re.findall(r"\d+\.(\d+)", capsys.readouterr().out)
     assert max(map(len, figures)) == 6
+
+
+def test_a_machine_that_the_recipe_names_is_the_only_one(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranked = document(capsys, recipe, *JOB, "resources.instance_type=a2")["plan"]["candidates"]
+    assert {c["offer"]["placement"]["instance"] for c in ranked} == {"a2"}
+
+
+def test_a_machine_that_no_list_has_is_refused(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(recipe), *JOB, "resources.instance_type=a22"]) == 2
+    assert "resources.instance_type is a22, which no list has with the recipe's GPUs; did you mean a2?" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from launcher.units import Usd, UsdPerHour, Utc, show_instant, show_rate
 # What a rehearsal trains on where the recipe names nothing: one A100 is on offer on three clouds, at very different prices.
 DEFAULT_ACCELERATORS = ("A100:1", "A100-80GB:1")
 ASK_AGAIN = "retry.quota=0s"
+INSTANCE_TYPE = "resources.instance_type"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ def faults(recipe: Recipe, offer: Offer, quotas: Refusals = ()) -> tuple[str, ..
     """Everything that keeps `recipe` from accepting `offer`; () where it does. `quotas`: the standing ones."""
     checks = (
         _hardware_fault(recipe, offer.placement),
+        _instance_fault(recipe, offer.placement),
         too_small(recipe, offer.placement.accelerator),
         _infra_fault(recipe, offer.placement),
         _residency_fault(recipe, offer.placement),
@@ -117,6 +119,7 @@ def _concession(recipe: Recipe, offer: Offer, quotas: Refusals) -> str:
     lacking = lacking_quota(recipe, p, quotas)
     parts = (
         (_hardware_fault(recipe, p), f"{p.accelerator}:{p.accelerators} in resources.accelerators"),
+        (_instance_fault(recipe, p), f"{p.instance} as {INSTANCE_TYPE}"),
         (_infra_fault(recipe, p), f"{p.cloud}/{p.region} in resources.infra"),
         (_residency_fault(recipe, p), f"{p.region} in data.residency"),
         (_capacity_fault(recipe, p), f"{p.capacity.value} by {_capacity_key(recipe)}"),
@@ -144,7 +147,7 @@ def _capacity_key(recipe: Recipe) -> str:
 
 def could_run(recipe: Recipe, placement: Placement) -> bool:
     """Whether the job could run there at all, whatever it costs and however it is bought."""
-    checks = (_hardware_fault, _infra_fault, _residency_fault)
+    checks = (_hardware_fault, _instance_fault, _infra_fault, _residency_fault)
     return not any(check(recipe, placement) for check in checks) and not lacking_gib(recipe, placement.accelerator)
 
 
@@ -156,6 +159,17 @@ def _hardware_fault(recipe: Recipe, placement: Placement) -> str | None:
     memory = show_memory(placement.accelerator) if any(memory_named(wish.partition(":")[0]) for wish in wishes) else ""
     wanted = " or ".join(show_wish(wish) for wish in wishes)
     return f"it has {placement.accelerator}:{placement.accelerators}{memory}, not {wanted}"
+
+
+def instance_wanted(recipe: Recipe) -> str | None:
+    """The machine that a recipe in SkyPilot's words names; a rehearsal has none such."""
+    named = None if recipe.is_local else recipe.not_rehearsed.get(INSTANCE_TYPE)
+    return None if named is None else str(named)
+
+
+def _instance_fault(recipe: Recipe, placement: Placement) -> str | None:
+    wanted = instance_wanted(recipe)
+    return None if wanted in (None, placement.instance) else f"it is no {wanted} ({INSTANCE_TYPE})"
 
 
 def _infra_fault(recipe: Recipe, placement: Placement) -> str | None:

@@ -147,8 +147,9 @@ def test_a_refusal_ends_a_run_with_its_exit_code_and_what_helps(
     assert lab.asked_for() == {}
 
 
-def test_a_gpu_that_no_list_has_is_refused_before_anything_is_made(lab: Lab, user: User) -> None:
-    command = begun(lab, user, "resources.accelerators=[Z9000:1]")
+@pytest.mark.parametrize("wish", ["resources.accelerators=[Z9000:1]", "resources.instance_type=g9.huge"])
+def test_what_no_list_has_is_refused_before_anything_is_made(wish: str, lab: Lab, user: User) -> None:
+    command = begun(lab, user, wish)
     assert command.ends(60.0) == 2, command.told
     assert "launch prices" in command.told
     assert lab.object_keys() == []
