@@ -138,7 +138,8 @@ def _quota(account: AwsAccount) -> Finding:
     try:
         quotas = account.quotas()
     except ec2.Unanswered as error:
-        text, remedy = f"may not be read ({error})", "allow servicequotas:ListServiceQuotas; a launch tells it too, by failing"
+        text = f"cannot be read ({error})"
+        remedy = "allow servicequotas:ListServiceQuotas" if error.code.startswith("AccessDenied") else None
         return Finding(check=check, verdict=Verdict.UNTOLD, text=text, remedy=remedy)
     if not quotas:
         return Finding(check=check, verdict=Verdict.UNTOLD, text=f"none is told of GPUs in {account.region}")

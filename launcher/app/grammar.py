@@ -181,7 +181,7 @@ COMMANDS = (
         (Word("action", "ls|verify|pin|unpin", choices=("ls", "verify", "pin", "unpin")), ANY_RUN, Word("ref", "REF", True)),
         (Flag(("--all",), "with ls: every checkpoint, not only the newest 20"),),
     ),
-    Command("ssh", "a shell on the live machine", later=True),
+    Command("ssh", "a shell on the live machine", (ANY_RUN,)),
     Command(
         "gc",
         "machines of ours that nobody wants any more; ends them with -y",

@@ -60,7 +60,7 @@ class Timing:
 def loaded(args: argparse.Namespace) -> Recipe:
     """The same, unchecked, wherever it is to run."""
     if getattr(args, "keep_failed", None):
-        raise UsageError("--keep-failed comes in a later version, together with `launch ssh`; leave it out for now")
+        raise UsageError("--keep-failed comes in a later version; leave it out for now")
     envs = dict(pair.partition("=")[::2] for pair in args.env)
     return recipe_file.load(args.recipe, args.overrides, envs).recipe
 

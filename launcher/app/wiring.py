@@ -7,6 +7,7 @@ What only a run that really starts needs is imported then: the first line of `la
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from launcher.adapters.cloud.local_reference import Measured
     from launcher.adapters.cloud.skypilot.check import CloudCheck
     from launcher.adapters.history import History
-    from launcher.core.run.state import RunState
+    from launcher.core.run.state import Attempt, RunState
     from launcher.supervisor import World
 
 __all__ = ["child", "has_folder", "is_remote", "open_store"]
 
+SKYPILOT_HOSTS = "~/.sky/generated/ssh"  # a file for each cluster that is up, included by the user's configuration of SSH
 STATE_HOME_DEFAULT = "~/.local/state"
 AGENT_PYTHON = "LAUNCH_AGENT_PYTHON"  # an interpreter that the machines' image has, with all that the agent needs
 SKYPILOT_TELEMETRY_OFF = "SKYPILOT_DISABLE_USAGE_COLLECTION"  # SkyPilot docs, "Usage data collection"; 0 turns it on again
@@ -169,6 +171,7 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     """SkyPilot's machines with the run's own agent on them, at the prices of this user's lists."""
     from launcher.adapters.cloud.skypilot.client import SkyClient
     from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+    from launcher.adapters.cloud.skypilot.handover import Handover
     from launcher.adapters.cloud.skypilot.order import AgentHome
     from launcher.adapters.market.priced import PricedFeed
     from launcher.app.code import thawed
@@ -180,12 +183,13 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     assert state.agent is not None, "frozen at the birth of a run on clouds"
     agent = AgentHome(package=thawed(store, state.agent, home / "cache/agents"), python=os.environ.get(AGENT_PYTHON))
     secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
+    handover = Handover(home / "cache/secrets", secrets)
     placements = {instance_name(state.run, state.incarnation, a.number): a.offer.placement for a in state.unsettled}
     lives = experience(home, system_clock.utc_s()).lives
     cloud = SkypilotCloud(
         SkyClient(),
         agent,
-        secrets,
+        handover,
         providers=providers(),
         placements=placements,
         num_nodes=state.recipe.num_nodes,
@@ -197,6 +201,38 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
         is_busy=cloud.is_busy,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """A command that opens one, in `folder` where that is on this machine."""
+
+    command: tuple[str, ...]
+    folder: str | None = None
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.command)}{f' in {self.folder}' if self.folder else ''}"
+
+
+def shell_of(state: "RunState", attempt: "Attempt") -> Shell:
+    """On the machine of an attempt. Raises UsageError where that cannot be reached from here."""
+    name = instance_name(state.run, state.incarnation, attempt.number)
+    if state.recipe.is_local:
+        from launcher.adapters.cloud.local_registry import instance_of
+
+        folder = instance_of(registry_of(state.incarnation), name).work
+        if not folder.is_dir():
+            raise UsageError(f"attempt {attempt.number} has no folder here; the run is rehearsed by another user or elsewhere")
+        return Shell(command=(os.environ.get("SHELL") or "sh",), folder=str(folder))
+    from launcher.adapters.cloud.skypilot.base import cluster_name
+
+    cluster = cluster_name(name)
+    if not (Path(SKYPILOT_HOSTS).expanduser() / cluster).exists():
+        raise UsageError(
+            f"SkyPilot has no address of attempt {attempt.number} here; it is still being started, or it was started from "
+            "another machine: type this there"
+        )
+    return Shell(command=("ssh", cluster))
 
 
 def skypilot_check(clouds: Sequence[str], within: Seconds) -> "Iterator[CloudCheck]":

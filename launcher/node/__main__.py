@@ -3,6 +3,8 @@
 The only place of the machine's side that reads the environment. The working folder is the machine's disk.
 """
 
+import atexit
+import json
 import os
 import signal
 import sys
@@ -43,6 +45,7 @@ def _machine(arguments: list[str], host_pid: int | None) -> Machine:
         raise UsageError("usage: python -m launcher.node SPEC_PATH")
     spec_path = Path(arguments[0]).absolute()
     spec: AttemptSpec = codec.loads(AttemptSpec, spec_path.read_bytes())
+    _take_secrets(spec)
     clock = _clock()
     return Machine(
         spec=spec,
@@ -62,6 +65,22 @@ def _machine(arguments: list[str], host_pid: int | None) -> Machine:
 def _node(spec: AttemptSpec) -> int:
     """SkyPilot's rank of this machine, where several are one attempt (SkyPilot docs, "Distributed multi-node jobs")."""
     return int(os.environ["SKYPILOT_NODE_RANK"]) if spec.num_nodes > 1 else 0
+
+
+def _take_secrets(spec: AttemptSpec) -> None:
+    """From the file that they came in, which is gone then. They count before the store is opened: its key may be among them."""
+    told = os.environ.pop("LAUNCH_SECRETS", None)
+    if told is None:
+        return
+    path = Path(told)
+    try:
+        os.environ.update(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is gone: another agent of this machine has taken the secrets that came in it") from None
+    if spec.num_nodes == 1:
+        path.unlink()
+    else:  # the machines of a Slurm cluster share their homes, and each must read it
+        atexit.register(path.unlink, missing_ok=True)
 
 
 def _clock() -> Clock:

@@ -3,20 +3,23 @@
 Real SkyPilot is driven in tests/e2e/sky; what it was seen to answer there is what the stand-in answers.
 """
 
+import json
+import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from launcher.adapters.cloud.base import Machine
 from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
-from launcher.adapters.cloud.skypilot.failures import failure_of
-from launcher.adapters.cloud.skypilot.order import AgentHome, requirements, task_of
+from launcher.adapters.cloud.skypilot.handover import Handover
+from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, AgentHome
 from launcher.core.contract import AttemptSpec, CommandProgram
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
-from launcher.core.market.offer import Capacity, Placement
+from launcher.core.market.offer import Placement
 from launcher.errors import CloudUnreachable
 from tests.conformance.clouds import PLACE, eventually
 
@@ -43,7 +46,7 @@ class FakeSky:
     up: dict[str, Cluster] = field(default_factory=dict)
     jobs: dict[str, int] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
-    secrets: list[Mapping[str, str]] = field(default_factory=list)
+    copied: list[tuple[dict[str, str], int]] = field(default_factory=list)  # what was in files of secrets, and their modes
     refusal: StartFailure | None = None
     is_away: bool = False
     launched: threading.Event = field(default_factory=threading.Event)
@@ -55,9 +58,10 @@ class FakeSky:
         self._reach()
         return self.requests.get(name)
 
-    def launch(self, name: str, task: TaskConfig, secrets: Mapping[str, str]) -> str:
+    def launch(self, name: str, task: TaskConfig) -> str:
         self._reach()
-        self.secrets.append(secrets)
+        if source := task["file_mounts"].get(SECRETS_FILE):
+            self.copied.append((json.loads(Path(source).read_text()), Path(source).stat().st_mode & 0o777))
         self.requests[name] = Launch(request=name, state=LaunchState.OPEN, asked_at=1000.0)
         self.up[name] = Cluster(name=name, state=ClusterState.INIT, launched_at=1045.0)
         self.launched.clear()
@@ -118,7 +122,12 @@ def cloud(sky: FakeSky) -> SkypilotCloud:
 
 
 def made(sky: FakeSky) -> SkypilotCloud:
-    return SkypilotCloud(sky, AgentHome(), {"TOKEN": "s3cr3t", "OTHER": "kept"})
+    return SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t", "OTHER": "kept"}))
+
+
+def waiting() -> Path:
+    """Where secrets wait for a launch."""
+    return Path(os.environ["HOME"]) / "secrets"
 
 
 def becomes(cloud: SkypilotCloud, phase: InstancePhase, *, start: bool = False) -> InstanceStatus:
@@ -248,7 +257,7 @@ def test_a_machine_that_is_not_well_is_neither_running_nor_gone(cloud: SkypilotC
 
 def test_a_server_that_is_slow_to_answer_keeps_nobody_waiting(sky: FakeSky) -> None:
     answers = threading.Event()
-    slow = SkypilotCloud(Slow(sky, answers.wait), AgentHome(), {}, look_wait=0.01)
+    slow = SkypilotCloud(Slow(sky, answers.wait), AgentHome(), Handover(waiting(), {}), look_wait=0.01)
     with pytest.raises(CloudUnreachable, match="not answered"):
         slow.poll(RUN, INCARNATION)
     answers.set()
@@ -302,7 +311,7 @@ def provider() -> FakeProvider:
 
 def asking(sky: FakeSky, provider: FakeProvider) -> SkypilotCloud:
     return SkypilotCloud(
-        sky, AgentHome(), {"TOKEN": "s3cr3t", "OTHER": "kept"}, providers={"aws": provider}, placements={NAME: PLACE}
+        sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider}, placements={NAME: PLACE}
     )
 
 
@@ -380,101 +389,33 @@ def test_the_end_of_a_machine_whose_launch_is_under_way_is_no_end_of_the_attempt
 
 def test_only_secrets_that_the_recipe_names_travel(cloud: SkypilotCloud, sky: FakeSky) -> None:
     running(cloud, sky)
-    assert sky.secrets == [{"TOKEN": "s3cr3t"}]
-    assert "s3cr3t" not in str(task_of(NAME, SPEC, AgentHome(), None))
+    assert sky.copied == [({"TOKEN": "s3cr3t"}, 0o600)]
+    eventually(lambda: not list(waiting().iterdir()))  # no longer than it takes to copy them
+
+
+def test_secrets_of_a_launch_that_is_refused_or_called_off_do_not_stay_here(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    cloud.start(NAME, SPEC)
+    eventually(lambda: sky.sent)
+    assert len(list(waiting().iterdir())) == 1
+    sky.refuse()
+    becomes(cloud, InstancePhase.FAILED)
+    eventually(lambda: not list(waiting().iterdir()))
+
+
+def test_secrets_whose_sender_left_before_they_arrived_are_deleted_by_the_next(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    cloud.start(NAME, SPEC)
+    eventually(lambda: sky.sent)
+    sky.up[CLUSTER] = replace(sky.up[CLUSTER], state=ClusterState.UP)
+    sky.requests[CLUSTER] = replace(sky.requests[CLUSTER], state=LaunchState.SENT)
+    becomes(made(sky), InstancePhase.RUNNING)
+    assert list(waiting().iterdir()) == []
+    sky.launched.set()
 
 
 def test_a_secret_that_has_no_value_here_is_told_before_a_machine_is_paid_for(sky: FakeSky) -> None:
-    elsewhere = SkypilotCloud(sky, AgentHome(), {})
+    elsewhere = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {}))
     failure = becomes(elsewhere, InstancePhase.FAILED, start=True).failure
     assert failure is not None
     assert failure.failure is FailureKind.CREDENTIALS
     assert "TOKEN" in failure.message
     assert sky.sent == []
-
-
-def test_a_task_names_one_place_and_leaves_no_history() -> None:
-    task = task_of(NAME, SPEC, AgentHome(python="/usr/bin/python3"), "us-east-1b")
-    assert task["resources"]["infra"] == "aws/us-east-1/us-east-1b"
-    assert task["resources"]["use_spot"] is True
-    assert task["resources"]["autostop"] == {"idle_minutes": 5, "down": True}
-    assert task["api_server_access"] is False
-    assert task["run"].startswith("unset HISTFILE\n")
-    assert "setup" not in task
-
-
-def test_the_machine_gets_what_the_agent_needs_and_no_sky() -> None:
-    task = task_of(NAME, SPEC, AgentHome(), None)
-    assert "s3fs" in task["setup"]
-    assert "torch" not in task["setup"]
-    assert not any("sky" in line for line in requirements(("s3", "train")))
-
-
-def test_what_only_skypilot_can_act_on_is_handed_on_and_the_place_and_the_end_stay_ours() -> None:
-    wishes = {
-        "file_mounts": {"/data": "s3://corp/tokens"},
-        "config": {"docker": {}},
-        "workdir": {"url": "https://example.org/code"},
-        "resources.disk_size": 200,
-        "resources.labels": {"team": "nlp", "launch-run": "another"},
-        "resources.any_of": [{"infra": "gcp"}],
-        "resources.autostop": False,
-    }
-    task = task_of(NAME, replace(SPEC, skypilot=wishes), AgentHome(), "us-east-1b")
-    assert set(task["file_mounts"]) == {"/data", "~/.launch/code/launcher"}
-    assert task["config"] == {"docker": {}}
-    assert "workdir" not in task
-    assert task["resources"]["disk_size"] == 200
-    assert task["resources"]["labels"] == {
-        "team": "nlp",
-        "launch-run": RUN,
-        "launch-incarnation": INCARNATION,
-        "launch-attempt": "1",
-    }
-    assert "any_of" not in task["resources"]
-    assert task["resources"]["autostop"] == {"idle_minutes": 5, "down": True}
-
-
-def test_gpus_are_named_only_where_they_are_no_part_of_the_instance_type() -> None:
-    gcp = Placement(
-        cloud="gcp",
-        region="us-central1",
-        zone="us-central1-a",
-        instance="n1-standard-8",
-        accelerator="T4",
-        accelerators=1,
-        capacity=Capacity.SPOT,
-    )
-    assert task_of(NAME, replace(SPEC, placement=gcp), AgentHome(), gcp.zone)["resources"]["accelerators"] == "T4:1"
-    assert "accelerators" not in task_of(NAME, SPEC, AgentHome(), None)["resources"], "aws: its instance type says it"
-
-
-IN_COLOURS = (
-    "\x1b[31m⨯\x1b[0m Failed. botocore.exceptions.ClientError: \x1b[1mAn error occurred ({code}) when calling the RunInstances "
-    "operation (reached max retries: 0): Refused (us-east-1a).\x1b[0m\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("InsufficientInstanceCapacity", FailureKind.CAPACITY),
-        ("VcpuLimitExceeded", FailureKind.QUOTA),
-        ("MaxSpotInstanceCountExceeded", FailureKind.QUOTA),
-        ("UnauthorizedOperation", FailureKind.PERMISSION),
-        ("AuthFailure", FailureKind.CREDENTIALS),
-        ("InvalidParameterValue", FailureKind.RECIPE),
-        ("SomethingNew", FailureKind.UNREACHABLE),
-    ],
-)
-def test_the_clouds_own_code_is_found_in_the_log(code: str, kind: FailureKind) -> None:
-    failure = failure_of("ResourcesUnavailableError", "…", IN_COLOURS.replace("{code}", code), was_tried=True)
-    assert failure == StartFailure(failure=kind, message=f"{code}: Refused (us-east-1a).")
-
-
-def test_a_launch_that_no_place_could_be_found_for_is_the_recipes_fault() -> None:
-    assert failure_of("ResourcesUnavailableError", "none", "", was_tried=False).failure is FailureKind.RECIPE
-    assert failure_of("ResourcesUnavailableError", "none", "", was_tried=True).failure is FailureKind.CAPACITY
-    told = "No image found in catalog for region us-east-1. Try setting a valid image_id.\n"
-    assert failure_of("ResourcesUnavailableError", "none", told, was_tried=True).failure is FailureKind.RECIPE
-    assert failure_of("SomethingNew", "what", "", was_tried=True).failure is FailureKind.UNREACHABLE

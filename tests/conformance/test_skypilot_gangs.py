@@ -7,15 +7,27 @@ import pytest
 from launcher.adapters.cloud.skypilot.base import ClusterState
 from launcher.adapters.cloud.skypilot.client import cluster_state
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
 from launcher.core.instance import EndCause, InstancePhase
 from launcher.core.market.offer import Capacity, Placement
-from tests.conformance.test_skypilot_cloud import CLUSTER, NAME, SPEC, FakeProvider, FakeSky, asked, becomes, made, running
+from tests.conformance.test_skypilot_cloud import (
+    CLUSTER,
+    NAME,
+    SPEC,
+    FakeProvider,
+    FakeSky,
+    asked,
+    becomes,
+    made,
+    running,
+    waiting,
+)
 
 
 def test_a_gang_of_which_its_cloud_lists_one_machine_less_is_broken_once_its_task_was_sent() -> None:
     sky, provider = FakeSky(), FakeProvider()
-    cloud = SkypilotCloud(sky, AgentHome(), {"TOKEN": "s3cr3t"}, providers={"aws": provider}, num_nodes=2)
+    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider}, num_nodes=2)
     asked(cloud, sky)
     provider.bring_up()
     becomes(cloud, InstancePhase.STARTING)

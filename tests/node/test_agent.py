@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import signal
 import tarfile
 
@@ -56,6 +57,24 @@ def test_program_sees_the_contract(rig: Rig) -> None:
     assert seen["LAUNCH_PARENT"] == ""
     assert seen["LAUNCH_GRANT"] == "2"
     assert seen["MODEL"] == "m"
+
+
+def test_secrets_come_in_a_file_that_is_gone_once_it_was_read(rig: Rig) -> None:
+    path = rig.folder / "secrets.json"
+    path.write_text(json.dumps({"TOKEN": "hunter2-and-more"}))
+    agent = rig.start(rig.spec('echo "it is $TOKEN"; env > seen', secrets=("TOKEN",)), LAUNCH_SECRETS=str(path))
+    rig.grant()
+    assert agent.report().outcome is ExitKind.FINISHED
+    assert not path.exists()
+    assert "TOKEN=hunter2-and-more\n" in agent.file("seen")
+    assert "LAUNCH_SECRETS" not in agent.file("seen")
+    assert "it is [TOKEN]" in agent.log()
+
+
+def test_an_agent_whose_secrets_another_has_taken_leaves_the_attempt_to_that_one(rig: Rig) -> None:
+    agent = rig.start(rig.spec("true", secrets=("TOKEN",)), LAUNCH_SECRETS=str(rig.folder / "gone.json"))
+    assert agent.exit_code() == 2
+    assert rig.read(Claim, claim_key(1)) is None
 
 
 def test_program_runs_in_the_frozen_code_after_setup(rig: Rig) -> None:

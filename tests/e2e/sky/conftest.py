@@ -22,6 +22,7 @@ from launcher import codec
 from launcher.adapters.cloud.local_reference import ReferenceOrder
 from launcher.adapters.cloud.skypilot.client import SkyClient
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.looks import Providers
 from launcher.adapters.cloud.skypilot.order import AgentHome
 from launcher.adapters.history import History, read_head
@@ -38,7 +39,7 @@ from tests.e2e.sky.users import ENVIRONMENT, LAB, User, at_another_machine, of_t
 
 LAB_SH = Path(__file__).with_name("lab.sh")
 ROOT = Path(__file__).parents[3]
-SECRET = "S3CR3T-a9f4c2e1"
+SECRET = f"S3CR3T-{uuid.uuid4().hex}"  # SkyPilot's folder may remember another session's
 BUCKET = "bkt"
 STEPS = 600  # minutes of training, so that the first checkpoint is seen while there is much to lose
 TRAINER: dict[str, Any] = {"kind": "launcher.trainers.gpt", "steps": STEPS, "batch_size": 20, "lr": 3.0e-3, "seed": 1}
@@ -69,9 +70,10 @@ def client_of_the_lab(_session_on_its_own: Path) -> Iterator[User]:
 
 
 @pytest.fixture
-def lab(client_of_the_lab: User, monkeypatch: pytest.MonkeyPatch) -> Iterator["Lab"]:
+def lab(client_of_the_lab: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Lab"]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HANDOVER", str(tmp_path / "handover"))
     if not client_of_the_lab.servers():
         client_of_the_lab.server("start")
     made = Lab()
@@ -230,7 +232,8 @@ class Lab:
 
     def cloud(self, *, providers: Providers | None = None, num_nodes: int = 1) -> SkypilotCloud:
         agent = AgentHome(python=str(LAB / "node/bin/python"))
-        return SkypilotCloud(SkyClient(), agent, {"TOKEN": SECRET}, providers=providers, num_nodes=num_nodes)
+        handover = Handover(Path(os.environ["HANDOVER"]), {"TOKEN": SECRET})
+        return SkypilotCloud(SkyClient(), agent, handover, providers=providers, num_nodes=num_nodes)
 
     def name(self, attempt: int = 1) -> str:
         return instance_name(self.run, self.incarnation, attempt)

@@ -5,7 +5,6 @@ Two launches of one name run two jobs on one machine, so whoever sends one looks
 """
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,7 +77,7 @@ class Sky(Protocol):
         """None where nobody asked, or the server has forgotten it."""
         ...
 
-    def launch(self, name: ClusterName, task: TaskConfig, secrets: Mapping[str, str]) -> RequestId:
+    def launch(self, name: ClusterName, task: TaskConfig) -> RequestId:
         """Asks for a cluster that runs `task`. Raises Refused where the request itself is not accepted."""
         ...
 

@@ -10,7 +10,7 @@ import io
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,9 +33,20 @@ from launcher.errors import CloudUnreachable
 TESTED = ("0.14.1",)  # against a stand-in cloud: tests/e2e/sky
 LAUNCH = "sky.launch"  # as the server calls such a request
 REQUESTS_ASKED_MOST = 50  # of one cluster's, newest first; beside the launch there are its downs
-# SkyPilot would copy the client's credential files onto every machine; with these the machine's own role serves instead.
-# SkyPilot docs, "Advanced configuration", remote_identity.
-IDENTITIES = {("aws", "remote_identity"): "SERVICE_ACCOUNT", ("gcp", "remote_identity"): "SERVICE_ACCOUNT"}
+# SkyPilot would copy the client's credential files of all clouds onto every machine. On these the machine's own role serves
+# instead, and of the others nothing is copied elsewhere. SkyPilot docs, "Advanced configuration", remote_identity.
+BY_ROLE = ("aws", "gcp")
+KEPT_BACK = (
+    "aws",
+    "gcp",
+    "azure",
+    "kubernetes",
+    "ssh",
+    "nebius",
+    "oci",
+    "slurm",
+    "vast",
+)  # all that its schema lets one say it of
 _STATES = {"UP": ClusterState.UP, "STOPPED": ClusterState.STOPPED}  # all others are INIT: SkyPilot cannot tell
 # Why it calls a cluster INIT, where the cloud's list says so; a probe that found no answer proves nothing
 # (sky/backends/backend_utils.py, _update_cluster_status).
@@ -73,11 +84,12 @@ class SkyClient:
         state = _LAUNCH_STATES.get(newest.status, LaunchState.FAILED)
         return Launch(request=newest.request_id, state=state, asked_at=newest.created_at)
 
-    def launch(self, name: ClusterName, task: TaskConfig, secrets: Mapping[str, str]) -> RequestId:
+    def launch(self, name: ClusterName, task: TaskConfig) -> RequestId:
         sky = _sky()
-        with _refusing(io.StringIO()):
-            made = sky.Task.from_yaml_config(task, secrets_overrides=list(secrets.items()))
-            return str(sky.launch(made, cluster_name=name))
+        resources = task["resources"]
+        assert isinstance(resources, dict), "a task names its place"
+        with _refusing(io.StringIO()), _keeping_back(str(resources["infra"]).partition("/")[0]):
+            return str(sky.launch(sky.Task.from_yaml_config(task), cluster_name=name))
 
     def wait_launched(self, request: RequestId) -> None:
         told = io.StringIO()
@@ -144,7 +156,6 @@ def _sky() -> Any:
 def _loaded() -> Any:
     try:
         import sky
-        from sky import skypilot_config
         from sky.client import sdk
     except ImportError as error:
         raise CloudUnreachable(f"SkyPilot is not installed ({error}); pip install 'spot-launch[sky]'") from error
@@ -152,11 +163,26 @@ def _loaded() -> Any:
     sdk.click = SimpleNamespace(secho=lambda *args, **kwargs: None)  # it writes the cluster's name to the screen
     if sky.__version__ not in TESTED:
         log.warning("skypilot_untested", version=sky.__version__, tested=", ".join(TESTED))
-    unset = [f"{'.'.join(keys)}={value}" for keys, value in IDENTITIES.items() if skypilot_config.get_nested(keys, None) is None]
-    skypilot_config.apply_cli_config(unset)
     with _reaching():
         sky.api_start()
     return sky
+
+
+@contextlib.contextmanager
+def _keeping_back(cloud: str) -> Iterator[None]:
+    """A launch on `cloud` within this context leaves credential files here; what the user says of that cloud holds."""
+    from sky import skypilot_config
+
+    with _LOADING:
+        config = skypilot_config.to_dict()
+        for other in KEPT_BACK:
+            keys = (other, "remote_identity")
+            if other != cloud:
+                config.set_nested(keys, "NO_UPLOAD")
+            elif other in BY_ROLE and config.get_nested(keys, None) is None:
+                config.set_nested(keys, "SERVICE_ACCOUNT")
+        with skypilot_config.replace_skypilot_config_in_process(config):
+            yield
 
 
 @contextlib.contextmanager

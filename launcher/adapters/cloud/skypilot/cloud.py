@@ -8,17 +8,18 @@ What is believed. That a machine is up proves nothing until its task was sent. T
 cloud ended it, and not who wanted that. Each look is handed out once: between two looks the cloud is silent.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from launcher import log
 from launcher.adapters.cloud.base import Providers
 from launcher.adapters.cloud.skypilot.base import LaunchState, Refused, Sky, TaskConfig, cluster_name
 from launcher.adapters.cloud.skypilot.errand import Errand
+from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.looks import Looks
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
 from launcher.core.contract import AttemptSpec
-from launcher.core.instance import EndCause, FailureKind, InstanceName, InstancePhase, InstanceStatus, StartFailure
+from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.offer import Placement
 from launcher.errors import CloudUnreachable
 from launcher.units import Seconds
@@ -27,7 +28,7 @@ LOOK_WAIT_S: Seconds = 1.0  # real; a look takes about so long where nothing els
 
 
 class SkypilotCloud:
-    """Implements Cloud. Used by one thread; `secrets` are the values of those that a recipe names.
+    """Implements Cloud. Used by one thread; secrets go by `handover`.
 
     `placements`: of the machines that others may have started before.
     """
@@ -36,7 +37,7 @@ class SkypilotCloud:
         self,
         sky: Sky,
         agent: AgentHome,
-        secrets: Mapping[str, str],
+        handover: Handover,
         *,
         providers: Providers | None = None,
         placements: Mapping[InstanceName, Placement] | None = None,
@@ -45,7 +46,7 @@ class SkypilotCloud:
     ) -> None:
         self._sky = sky
         self._agent = agent
-        self._secrets = secrets
+        self._handover = handover
         self._looks = Looks(sky, providers or {}, placements or {}, num_nodes)
         self._look_wait = look_wait
         self._starts: dict[InstanceName, Errand[None]] = {}
@@ -89,25 +90,20 @@ class SkypilotCloud:
             return
         if asked is None and not self._sky.knows(cluster) and self._looks.standing(name):
             raise CloudUnreachable(f"{name} was launched from elsewhere, and its agent will say who it is")
-        secrets = self._values(spec.secrets)
-        request = asked.request if asked else self._sky.launch(cluster, self._task(name, spec), secrets)
+        request = asked.request if asked else self._sky.launch(cluster, self._task(name, spec))
         if asked is None or asked.state is LaunchState.OPEN:
             self._handed_over.add(name)
         try:
             self._sky.wait_launched(request)
         except Refused:
             self._sky.down(cluster)  # a launch may fail after it has made its machine, and before it ends by itself
+            self._handover.drop(cluster)
             raise
+        self._handover.drop(cluster)
 
     def _task(self, name: InstanceName, spec: AttemptSpec) -> TaskConfig:
-        return task_of(name, spec, self._agent, self._sky.zone_name(spec.placement))
-
-    def _values(self, names: Collection[str]) -> dict[str, str]:
-        missing = [name for name in names if name not in self._secrets]
-        if missing:
-            told = f"secrets names {' and '.join(missing)}, not set where the run is supervised from"
-            raise Refused(StartFailure(failure=FailureKind.CREDENTIALS, message=told))
-        return {name: self._secrets[name] for name in names}
+        secrets = self._handover.put(cluster_name(name), spec.secrets)
+        return task_of(name, spec, self._agent, self._sky.zone_name(spec.placement), secrets)
 
     def _end(self, name: InstanceName) -> bool:
         cluster = cluster_name(name)
@@ -115,6 +111,7 @@ class SkypilotCloud:
         if asked is not None and asked.state is LaunchState.OPEN:
             self._sky.cancel(asked.request)
         was_there = self._sky.down(cluster)
+        self._handover.drop(cluster)
         return self._looks.end(name) or was_there
 
     # --- what came back --------------------------------------------------------------------------------------------------------
@@ -174,6 +171,8 @@ class SkypilotCloud:
             return self._ended[name]
         if seen is not None and seen.phase in (InstancePhase.RUNNING, InstancePhase.BROKEN, InstancePhase.UNKNOWN):
             self._running[name] = seen
+        if seen is not None and seen.phase is InstancePhase.RUNNING:
+            self._handover.drop(cluster_name(name))  # they have arrived, and whoever launched it may have left since
         status = self._running.get(name, InstanceStatus(phase=InstancePhase.STARTING))
         return replace(status, phase=InstancePhase.STOPPING) if name in self._stops else status
 

@@ -2,7 +2,7 @@
 
 A place is named in full, since nothing else keeps SkyPilot from going back to the zone that was just lost. The agent's code goes
 along with the request and runs in an environment of its own, so that what the user's `setup` installs never meets it. Nothing
-secret is in the task's text: secrets travel as SkyPilot's own, and the shell keeps no history of them.
+secret is in the task's text: secrets are a file beside the code, which the agent deletes (handover.py).
 """
 
 import base64
@@ -33,6 +33,27 @@ NOT_HANDED_ON = frozenset(
 CODE_FOLDER = "~/.launch/code"
 VENV_FOLDER = "~/.launch/venv-$(hostname)"  # the machines of a Slurm cluster share their homes
 NODE_FOLDER = "~/.launch/node-$SKYPILOT_NODE_RANK"
+SECRETS_FILE = "~/.launch/secrets.json"
+# Credential files that SkyPilot copies from the client onto every machine and cannot be told not to, by the cloud that they are
+# for; a machine of that cloud ends itself by them. (`get_credential_file_mounts` in sky/clouds and sky/adaptors, 0.14.1)
+UNINVITED = {
+    "cudo": "~/.config/cudo/cudo.yml",
+    "fluidstack": "~/.fluidstack/api_key",
+    "ibm": "~/.ibm/credentials.yaml",
+    "lambda": "~/.lambda_cloud/lambda_keys",
+    "paperspace": "~/.paperspace/config.json",
+    "primeintellect": "~/.prime/config.json",
+    "runpod": "~/.runpod/config.toml",
+    "scp": "~/.scp/scp_credential",
+    "seeweb": "~/.seeweb_cloud/seeweb_keys",
+    "shadeform": "~/.shadeform/api_key",
+    "vsphere": "~/.vsphere/credential.yaml",
+    "yotta": "~/.yotta/credentials",
+    "cloudflare": "~/.cloudflare/r2.credentials",
+    "coreweave": "~/.coreweave/cw.credentials",
+    "vastdata": "~/.vastdata/vastdata.credentials",
+    "huggingface": "~/.cache/huggingface/token",
+}
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
 
 
@@ -44,8 +65,8 @@ class AgentHome:
     python: str | None = None
 
 
-def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str | None) -> TaskConfig:
-    """`zone`: what the placement's is called in this account."""
+def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str | None, secrets: Path | None = None) -> TaskConfig:
+    """`zone`: what the placement's is called in this account; `secrets`: the file with the values of those that it names."""
     theirs, resources = _wishes(spec, ""), _wishes(spec, "resources.")
     if not is_unpriced(spec.placement):  # there an instance type says how many it has
         resources = {key: wish for key, wish in resources.items() if key not in ("cpus", "memory")}
@@ -63,12 +84,16 @@ def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str |
         },
         "num_nodes": spec.num_nodes,
         "api_server_access": False,
-        "file_mounts": mounts | {f"{CODE_FOLDER}/launcher": str(agent.package)},
+        "file_mounts": mounts | {f"{CODE_FOLDER}/launcher": str(agent.package)} | _copied(secrets),
         "run": _run(name, spec, agent.python or f"{VENV_FOLDER}/bin/python"),
     }
     if agent.python is None:
         task["setup"] = _setup(requirements(extras(spec)))
     return task
+
+
+def _copied(secrets: Path | None) -> TaskConfig:
+    return {} if secrets is None else {SECRETS_FILE: str(secrets)}
 
 
 def labels_of(spec: AttemptSpec) -> dict[str, Json]:
@@ -121,14 +146,18 @@ def requirements(wanted: Iterable[str]) -> tuple[str, ...]:
 
 def _setup(packages: Iterable[str]) -> str:
     named = " ".join(shlex.quote(package) for package in packages)
-    return f"unset HISTFILE\nset -e\npython3 -m venv {VENV_FOLDER}\n{VENV_FOLDER}/bin/pip install --quiet {named}\n"
+    return f"set -e\npython3 -m venv {VENV_FOLDER}\n{VENV_FOLDER}/bin/pip install --quiet {named}\n"
+
+
+def _uninvited(cloud: str) -> list[str]:
+    return [path for owner, path in UNINVITED.items() if owner != cloud]
 
 
 def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
     told = base64.b64encode(codec.dumps(spec)).decode()
     return "\n".join(
         (
-            "unset HISTFILE",  # bash writes it when the job ends, exported secrets included
+            f"rm -f {' '.join(_uninvited(spec.placement.cloud))}",
             "unset OMP_NUM_THREADS",  # ray sets it to 1, and PyTorch would train on one core
             "set -e",
             f"mkdir -p {NODE_FOLDER}/work",
@@ -136,6 +165,7 @@ def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
             f"echo {told} | base64 -d > ../spec.json",
             f"export LAUNCH_INSTANCE_ID={shlex.quote(name)}",
             f"export PYTHONPATH={CODE_FOLDER}",
+            *([f"export LAUNCH_SECRETS={SECRETS_FILE}"] if spec.secrets else []),
             *_agent(f"{python} -P -m launcher.node ../spec.json", spec.placement.cloud),
         )
     )
