@@ -13,12 +13,13 @@ from launcher.app.counting import at, unit_of
 from launcher.app.live import Screen
 from launcher.app.lives import was_announced
 from launcher.app.result import log_tail
+from launcher.app.show import BESIDE_UNPRICED
 from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.goal import TELLING_FRACTION
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import is_told, spent, toll
+from launcher.core.run.ledger import has_unpriced, is_told, spent, toll
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError
@@ -120,6 +121,8 @@ class Narrator:
         """What was spent, and of what: as planned, once enough is done as it went so far; nothing where the work is not known."""
         paid, total = spent(state, now).likely, total_steps(state)
         chosen = self._plan.chosen if self._plan else None
+        if has_unpriced(state):
+            return f"{show_usd(paid)}{BESIDE_UNPRICED}"
         if not total or chosen is None or state.work_s is None:
             return show_usd(paid)
         done = min(1.0, beat.step / total)

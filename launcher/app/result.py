@@ -19,11 +19,10 @@ from launcher.codec import Json
 from launcher.core.checkpoint.manifest import FileEntry, Manifest
 from launcher.core.contract import NOT_STARTED, RECIPE_KEY, ExitKind
 from launcher.core.instance import EndCause
-from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
 from launcher.core.run import barren
-from launcher.core.run.ledger import Ledger, ledger
+from launcher.core.run.ledger import Ledger, has_unpriced, ledger
 from launcher.core.run.purse import needed
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
@@ -125,7 +124,7 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         rehearsed_hours=books.times.elapsed / HOUR if state.recipe.is_local else None,
         seconds=_parts(books, state.speed),
         cost=Cost(
-            spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local, unpriced=_is_unpriced(state)
+            spent=books.spent.likely, on_demand=books.on_demand, simulated=state.recipe.is_local, unpriced=has_unpriced(state)
         ),
         proof=proof,
         store=history.store.url,
@@ -263,10 +262,6 @@ def _rounded(value: float | None, digits: int) -> float | None:
 def _was_killed(attempt: Attempt) -> bool:
     """By the market, and seen by the host that reaped it."""
     return attempt.bill is not None and (attempt.bill.cause, attempt.bill.wait_status) == (EndCause.PREEMPTED, "signal 9")
-
-
-def _is_unpriced(state: RunState) -> bool:
-    return any(is_unpriced(attempt.offer.placement) for attempt in state.attempts.values())
 
 
 def _parts(books: Ledger, speed: float) -> Parts:

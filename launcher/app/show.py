@@ -127,8 +127,11 @@ def _proof_text(proof: Proof) -> str:
     return f"{what}: yes (max |Δ| = {proof.weights_max_abs_delta:g})"
 
 
+BESIDE_UNPRICED = " and unpriced machines"
+
+
 def show_cost(cost: Cost) -> str:
-    beside = " rehearsed" if cost.simulated else " and unpriced machines" if cost.unpriced else ""
+    beside = " rehearsed" if cost.simulated else BESIDE_UNPRICED if cost.unpriced else ""
     return f"{show_usd(cost.spent)}{beside}"
 
 

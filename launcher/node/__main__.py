@@ -5,6 +5,7 @@ The only place of the machine's side that reads the environment. The working fol
 
 import atexit
 import json
+import math
 import os
 import signal
 import sys
@@ -100,9 +101,17 @@ def _sources(spec: AttemptSpec, clock: Clock) -> tuple[NoticeSource, ...]:
 
 
 def _grace(spec: AttemptSpec) -> Seconds:
-    """Who asked for a pod knows its grace; the pod itself cannot."""
+    """Who asked for a pod knows its grace; the pod itself cannot. Raises UsageError where it is no number of seconds."""
     told = os.environ.get("LAUNCH_TERM_GRACE_S")
-    return float(told) if told else grace_on(spec.placement.cloud)
+    if not told:
+        return grace_on(spec.placement.cloud)
+    try:
+        grace = float(told)
+    except ValueError:
+        grace = math.nan
+    if not 0 <= grace < math.inf:
+        raise UsageError(f"LAUNCH_TERM_GRACE_S is {told!r}; write the seconds from SIGTERM to SIGKILL, such as 30")
+    return grace
 
 
 def _cloud_notices(spec: AttemptSpec, clock: Clock) -> tuple[NoticeSource, ...]:

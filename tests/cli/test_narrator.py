@@ -265,3 +265,10 @@ def test_where_the_work_is_not_known_no_total_is_named(sim: Sim):
     program = replace(state, recipe=replace(state.recipe, trainer=None, run="true"), work_s=None)
     assert line(sim, program, now, step=2).endswith(show_usd(spent(program, now).likely))
     assert "of about" not in line(sim, program, now, step=2)
+
+
+def test_where_a_machine_has_no_price_the_money_says_so(sim: Sim):
+    state, now = state_after(sim, ev.NoticeSeen)
+    own = replace(state.attempts[1].offer, placement=replace(state.attempts[1].offer.placement, cloud="slurm"), price=0.0)
+    unpriced = replace(state, attempts={1: replace(state.attempts[1], offer=own)})
+    assert line(sim, unpriced, now, step=2700).endswith("$0.00 and unpriced machines")

@@ -301,3 +301,10 @@ def test_trainer_that_says_how_it_ended_is_believed(rig: Rig, outcome: ExitKind)
     rig.grant()
     report = agent.report()
     assert (report.outcome, report.reason, report.last.step) == (outcome, "so it is", 7)
+
+
+@pytest.mark.parametrize("grace", ["soon", "nan", "-1", "inf"])
+def test_a_grace_that_is_no_number_of_seconds_is_refused_before_the_claim(rig: Rig, grace: str) -> None:
+    agent = rig.start(rig.spec("true"), LAUNCH_NOTICE_SOURCE="", LAUNCH_TERM_GRACE_S=grace)
+    assert agent.exit_code() == 2
+    assert rig.read(Claim, claim_key(1)) is None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from launcher.core.instance import EndCause, FailureKind
+from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.run.billing import cost
 from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
 from launcher.units import HOUR, Seconds, Step, Usd, UsdPerHour, Utc
@@ -57,6 +58,11 @@ class Ledger:
     steps_lost: Step
     preemptions: int
     just_in_time: int  # preemptions that were announced and cost no work
+
+
+def has_unpriced(state: RunState) -> bool:
+    """Whether some machine's hours are counted as 0, since nobody tells what they cost."""
+    return any(is_unpriced(attempt.offer.placement) for attempt in state.attempts.values())
 
 
 def spent(state: RunState, now: Utc) -> Range:

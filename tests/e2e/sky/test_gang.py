@@ -14,8 +14,9 @@ from launcher.core.recipe import CheckpointSpec, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.state import EndKind, RunState
 from launcher.supervisor import World, supervise
-from tests.e2e.sky.conftest import BUCKET, LAB, Lab
+from tests.e2e.sky.conftest import BUCKET, Lab
 from tests.e2e.sky.test_run import FixedOffers, begun
+from tests.e2e.sky.users import LAB
 
 pytestmark = [pytest.mark.timeout(1500)]
 STEPS = 200
@@ -43,20 +44,21 @@ print("sum", int(state["sum"]), flush=True)
 """
 
 
+def program() -> str:
+    torchrun = f"{LAB}/node/bin/python -m torch.distributed.run --nproc_per_node 1 --nnodes $SKYPILOT_NUM_NODES"
+    address = '--node_rank $SKYPILOT_NODE_RANK --master_addr "$(echo "$SKYPILOT_NODE_IPS" | head -n 1)"'
+    return f"printf %s {shlex.quote(TRAINS)} > train.py\n{torchrun} {address} train.py {STEPS} {PAUSE_S}"
+
+
 @pytest.mark.parametrize("lost", ["worker", "head"])
 def test_a_gang_that_loses_a_machine_goes_on_from_the_newest_checkpoint_and_ends(lab: Lab, lost: str) -> None:
     """SkyPilot's head is node 0."""
     store = open_store(f"s3://{BUCKET}/{lab.run}")
-    torchrun = f"{LAB}/node/bin/python -m torch.distributed.run --nproc_per_node 1 --nnodes $SKYPILOT_NUM_NODES"
     recipe = Recipe(
         name="gang",
         num_nodes=2,
         resources=Resources(infra=("aws",), accelerators=("L4:1",), use_spot="true"),
-        run=(
-            f"printf %s {shlex.quote(TRAINS)} > train.py\n"
-            f'{torchrun} --node_rank $SKYPILOT_NODE_RANK --master_addr "$(echo "$SKYPILOT_NODE_IPS" | head -n 1)" '
-            f"train.py {STEPS} {PAUSE_S}"
-        ),
+        run=program(),
         checkpoint=CheckpointSpec(dir=f"s3://{BUCKET}"),
     )
     history = begun(store, recipe, lab)
