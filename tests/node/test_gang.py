@@ -194,15 +194,16 @@ dist.destroy_process_group()
 """
 
 
-def test_torchrun_over_two_machines_goes_on_from_the_newest_checkpoint_when_one_is_lost(rig: Rig, tmp_path: Path) -> None:
+def test_pytorch_over_two_machines_goes_on_from_the_newest_checkpoint_when_one_is_lost(rig: Rig, tmp_path: Path) -> None:
+    """As torchrun would start it, which tests/e2e/sky does: here it would import PyTorch twice more on each machine."""
     script = tmp_path / "train.py"
     script.write_text(TRAINS)
 
     def command(steps: int, pause: float) -> str:
         return (
-            f"{sys.executable} -m torch.distributed.run --nnodes $SKYPILOT_NUM_NODES --node_rank $SKYPILOT_NODE_RANK "
-            f'--master_addr "$(echo "$SKYPILOT_NODE_IPS" | head -n 1)" --master_port {free_port()} --nproc_per_node 1 '
-            f"{shlex.quote(str(script))} {steps} {pause}"
+            "export RANK=$SKYPILOT_NODE_RANK WORLD_SIZE=$SKYPILOT_NUM_NODES\n"
+            'export MASTER_ADDR="$(echo "$SKYPILOT_NODE_IPS" | head -n 1)"\n'
+            f"MASTER_PORT={free_port()} {sys.executable} {shlex.quote(str(script))} {steps} {pause}"
         )
 
     first, second = gang_of(rig, command(10_000, 0.05))
