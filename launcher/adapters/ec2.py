@@ -57,6 +57,7 @@ class Region:
         """Raises Unanswered."""
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         retries = {"total_max_attempts": 2, "mode": "standard"}
         config = Config(connect_timeout=CONNECT_MOST_S, read_timeout=READ_MOST_S, retries=retries)
@@ -68,8 +69,8 @@ class Region:
             self._note_date(error.response)
             code = error.response.get("Error", {}).get("Code", "")
             raise Unanswered(f"answers {code}", code) from None
-        except BotoCoreError as error:
-            raise Unanswered(str(error)) from None
+        except (BotoCoreError, ResponseParserError, RuntimeError) as error:  # a portal's page; a login renewed that is past still
+            raise Unanswered(str(error).partition("\n")[0]) from None
         self._note_date(found)
         return found
 
