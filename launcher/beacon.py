@@ -21,14 +21,15 @@ from launcher.units import Seconds, Utc
 class Holder(enum.Enum):
     NOBODY = "nobody"
     ALIVE = "alive"
-    UNSURE = "unsure"  # on another machine: only its standing still will tell
+    UNSURE = "unsure"  # on another machine, or in another container: only its standing still will tell
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where a supervisor runs: a process of a boot of a machine."""
+    """Where a supervisor runs: a process of a boot of a machine, or of a container there."""
 
     boot_id: str = field(default_factory=processes.boot_id)
+    pid_space: str = field(default_factory=processes.pid_space)
     process: processes.ProcessId = field(default_factory=processes.me)
 
 
@@ -50,10 +51,10 @@ def _fetch(store: ObjectStore) -> Beacon | None:
 
 
 def judge(beacon: Beacon | None) -> Holder:
-    """At a first look: released and dead ones are nobody, a process of this boot that lives is alive."""
+    """At a first look: released and dead ones are nobody, a process that can be seen from here and lives is alive."""
     if beacon is None or beacon.released:
         return Holder.NOBODY
-    if beacon.boot_id != processes.boot_id():
+    if (beacon.boot_id, beacon.pid_space) != (processes.boot_id(), processes.pid_space()):
         return Holder.UNSURE
     return Holder.ALIVE if processes.is_alive(processes.ProcessId(pid=beacon.pid, started=beacon.pid_started)) else Holder.NOBODY
 
@@ -95,6 +96,7 @@ class Lamp:
             every=0.0,
             every_real=0.0,
             boot_id=seat.boot_id,
+            pid_space=seat.pid_space,
             pid=seat.process.pid,
             pid_started=seat.process.started,
         )

@@ -53,6 +53,13 @@ def boot_id() -> str:
     return subprocess.run(["sysctl", "-n", "kern.boottime"], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def pid_space() -> str:
+    """Within which a pid names one process: each container of a boot counts its own from 1. Empty where there is but one."""
+    with contextlib.suppress(OSError):
+        return os.readlink(_PROC / "self/ns/pid")
+    return ""
+
+
 def identify(pid: int) -> ProcessId | None:
     """The process that has `pid` now; None when there is none, or only its unreaped remains."""
     row = _row(pid)

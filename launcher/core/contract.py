@@ -326,6 +326,7 @@ class Beacon:
     boot_id: str
     pid: int
     pid_started: str  # the process start time as the OS tells it, so that a recycled pid is not mistaken
+    pid_space: str = ""  # within which the pid counts
     released: bool = False
 
 

@@ -13,6 +13,7 @@ from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
+from launcher.processes import ProcessId
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
@@ -63,6 +64,15 @@ def lit_elsewhere(timeline: Timeline, store: SimStore) -> None:
         timeline.after(Tempo().beacon, burn)
 
     burn()
+
+
+def test_a_supervisor_in_another_container_of_this_machine_is_not_taken_for_dead():
+    """Containers share the boot, and each counts its processes from 1: a tick in one took the run from another's supervisor."""
+    timeline = Timeline(START)
+    store = SimStore(timeline)
+    seat = beacon.Seat(pid_space="another container's", process=ProcessId(pid=1, started="1"))
+    beacon.Lamp(store, SimClock(timeline), "sup-1", seat).burn(Tempo(), 0.0)
+    assert beacon.judge(beacon.read(store)) is beacon.Holder.UNSURE
 
 
 @pytest.mark.parametrize("garbled", range(4))
