@@ -55,7 +55,7 @@ def _judged(machine: Machine, run: str, incarnation: str, urls: list[str], now: 
 
 def _by_journal(machine: Machine, history: History, now: Utc) -> Verdict:
     state, number = history.state, attempt_of(machine.name)
-    if number not in state.attempts and not state.voided:
+    if number >= state.next_attempt:  # what is void has used up its number
         told = f"its journal knows of no attempt {number}: that is a copy, or older than the machine"
         return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
     reason = _why_unwanted(state, number, now)

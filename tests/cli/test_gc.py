@@ -27,6 +27,7 @@ class FakeProvider:
     listed: list[Machine] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     is_away: bool = False
+    kept: str = ""  # the name of one that may not be ended
 
     def ours(self) -> list[Machine]:
         if self.is_away:
@@ -37,6 +38,8 @@ class FakeProvider:
         raise AssertionError("gc looks everywhere")
 
     def end(self, machine: Machine) -> None:
+        if machine.name == self.kept:
+            raise CloudUnreachable("EC2 in us-east-1: answers UnauthorizedOperation")
         self.ended.append(machine.name)
 
 
@@ -92,8 +95,8 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
     copied = replace(machine(working), name=instance_name("working", "another", 1))
     holed = made("holed")
     holed.append(ev.RecordVoided(at=holed.records[-1].at, numbers=(3,), digests=("",)))
-    voided = machine(holed, attempt=7)
-    provider.listed = [machine(orphan), machine(working), machine(damaged), colleagues, copied, newer, voided]
+    voided, beyond = machine(holed), machine(holed, attempt=7)
+    provider.listed = [machine(orphan), machine(working), machine(damaged), colleagues, copied, newer, voided, beyond]
     for number in (1, 2):
         damaged.store.delete(journal_key(number))
         damaged.store.create(journal_key(number), b"rotten")
@@ -107,6 +110,7 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
         colleagues.name: "unknown",
         copied.name: "unknown",
         newer.name: "unknown",
+        beyond.name: "unknown",
     }
     assert document(capsys) == {name: (fate, False) for name, fate in fates.items()}
     assert provider.ended == [], "a look ends nothing"
@@ -114,6 +118,24 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
     assert provider.ended == []
     assert document(capsys, "-y") == {name: (fate, fate == "unwanted") for name, fate in fates.items()}
     assert sorted(provider.ended) == sorted([machine(orphan).name, voided.name])
+
+
+def test_one_that_cannot_be_ended_keeps_no_other_up(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made
+) -> None:
+    """`gc -y` ended at the first refusal as if by a bug of ours: it did not say what it had ended, and left the others up."""
+    kept, other = made("kept"), made("other")
+    for history in (kept, other):
+        let_go(history, drain=False)
+    provider.listed, provider.kept = [machine(kept), machine(other)], machine(kept).name
+    assert main(["gc", "-y", "-o", "json"]) == 5
+    said = capsys.readouterr()
+    assert [(one["name"], one["ended"]) for one in json.loads(said.out)["machines"]] == [
+        (machine(kept).name, False),
+        (machine(other).name, True),
+    ]
+    assert provider.ended == [machine(other).name]
+    assert f"{machine(kept).name} was not ended: EC2 in us-east-1: answers UnauthorizedOperation" in said.err
 
 
 def test_one_that_still_has_time_to_save_is_left(capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from launcher.adapters.cloud.base import Machine, Providers
 from launcher.app.answer import moment, print_answer, table
 from launcher.app.home import Home
 from launcher.app.orphans import Fate, Verdict, judged
@@ -25,29 +26,42 @@ def run(args: argparse.Namespace) -> int:
         raise AccessError(f"{error}; `launch doctor` says what is missing") from None
     verdicts = list(judged(Home(Path(args.home)), machines, args.stores, now))
     is_meant = args.yes and not args.dry_run
-    for verdict in verdicts:
-        if is_meant and verdict.fate is Fate.UNWANTED:
-            asked[verdict.machine.cloud].end(verdict.machine)
-    document: dict[str, Json] = {"clouds": list(asked), "machines": [_json(v, now, is_meant) for v in verdicts]}
-    print_answer(args, document, _lines(verdicts, now, is_meant) or [f"no machine on {', '.join(asked)} carries our labels"])
-    if not is_meant and any(verdict.fate is Fate.UNWANTED for verdict in verdicts) and not args.quiet:
+    unwanted = [verdict.machine for verdict in verdicts if verdict.fate is Fate.UNWANTED]
+    ended, troubles = _end(asked, unwanted) if is_meant else (set(), [])
+    document: dict[str, Json] = {"clouds": list(asked), "machines": [_json(verdict, ended) for verdict in verdicts]}
+    print_answer(args, document, _lines(verdicts, now, ended) or [f"no machine on {', '.join(asked)} carries our labels"])
+    if unwanted and not is_meant and not args.quiet:
         print("nothing was ended; `launch gc -y` ends what nobody wants", file=sys.stderr)
-    return 0
+    for trouble in troubles:
+        print(f"launch: {trouble}", file=sys.stderr)
+    return AccessError.exit_code if troubles else 0
 
 
-def _lines(verdicts: list[Verdict], now: float, is_meant: bool) -> list[str]:
+def _end(asked: Providers, machines: list[Machine]) -> tuple[set[str], list[str]]:
+    """The ids of those that were ended, and why others were not: one that cannot be ended keeps none behind it up."""
+    ended, troubles = set(), []
+    for machine in machines:
+        try:
+            asked[machine.cloud].end(machine)
+            ended.add(machine.id)
+        except CloudUnreachable as error:
+            troubles.append(f"{machine.name} was not ended: {error}; `launch doctor` says what is missing")
+    return ended, troubles
+
+
+def _lines(verdicts: list[Verdict], now: float, ended: set[str]) -> list[str]:
     if not verdicts:
         return []
     rows = [("", "MACHINE", "PLACE", "UP FOR", "WHY")]
     for verdict in verdicts:
         machine = verdict.machine
-        act = "ended" if is_meant and verdict.fate is Fate.UNWANTED else _ACTS[verdict.fate]
+        act = "ended" if machine.id in ended else _ACTS[verdict.fate]
         place = f"{machine.cloud} {machine.region}"
         rows.append((act, machine.name, place, show_duration(now - machine.billed_from), verdict.reason))
     return table(rows)
 
 
-def _json(verdict: Verdict, now: float, is_meant: bool) -> Json:
+def _json(verdict: Verdict, ended: set[str]) -> Json:
     machine = verdict.machine
     return {
         "name": machine.name,
@@ -57,5 +71,5 @@ def _json(verdict: Verdict, now: float, is_meant: bool) -> Json:
         "up_since": moment(machine.billed_from),
         "fate": verdict.fate.value,
         "reason": verdict.reason,
-        "ended": is_meant and verdict.fate is Fate.UNWANTED,
+        "ended": machine.id in ended,
     }
