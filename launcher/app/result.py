@@ -113,11 +113,7 @@ def result_of(history: History, now: Utc, proof: Proof | None = None) -> Result:
         total_steps=total_steps(state),
         attempts=sum(a.billed_from is not None for a in state.attempts.values()),
         preemptions=books.preemptions,
-        kills=sum(
-            1
-            for a in state.attempts.values()
-            if a.bill and a.bill.cause is EndCause.PREEMPTED and a.bill.wait_status == "signal 9"
-        ),
+        kills=sum(map(_was_killed, state.attempts.values())),
         just_in_time_saves=books.just_in_time,
         steps_lost=books.steps_lost,
         checkpoints=sum(a.num_commits for a in state.attempts.values()),
