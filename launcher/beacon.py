@@ -59,8 +59,14 @@ def judge(beacon: Beacon | None) -> Holder:
     return Holder.ALIVE if processes.is_alive(processes.ProcessId(pid=beacon.pid, started=beacon.pid_started)) else Holder.NOBODY
 
 
-def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]) -> Beacon | None:
-    """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where it is on another machine."""
+def holder(
+    store: ObjectStore, opener: Callable[[], str | None], *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]
+) -> Beacon | None:
+    """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where it is on another machine.
+
+    `opener`: who opened the journal last, None where nobody can tell. That somebody else released the beacon says nothing of him:
+    one that slept on its way out writes over the beacon of whoever drives by then.
+    """
     first: Beacon | None = None
     every: Seconds = Tempo().beacon
     end = monotonic() + 2 * every  # a beacon that rots where it lies is replaced by who lives, and else stays what it is
@@ -68,7 +74,7 @@ def holder(store: ObjectStore, *, monotonic: Callable[[], Seconds], wait: Callab
         with contextlib.suppress(ValueError):
             now = _fetch(store)
             verdict = judge(now)
-            if now is None or verdict is Holder.NOBODY:
+            if now is None or (verdict is Holder.NOBODY and opener() in (None, now.supervisor)):
                 return None
             if verdict is Holder.ALIVE:
                 return now

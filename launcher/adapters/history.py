@@ -81,6 +81,12 @@ class History:
             raise UsageError(f"the run at {self.store.url} was never started: its journal tells of no creation")
         return self._state
 
+    @property
+    def opener(self) -> str | None:
+        """Who opened the journal last, as far as it was read."""
+        events = (record.event for record in reversed(self.records))
+        return next((event.supervisor for event in events if isinstance(event, ev.SupervisorStarted)), None)
+
     def open(self, event: ev.Event, *, insist: bool = False) -> None:
         """Opens for writing, with `event` appended behind all there is. Raises Overtaken where another opens too."""
         self._refold(self._journal.open(event, event.at, insist=insist))

@@ -1,5 +1,6 @@
 """Whether somebody supervises a run already, and what to say to whoever wants to do it too."""
 
+import contextlib
 import sys
 import time
 
@@ -8,17 +9,25 @@ from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.contract import Beacon
 from launcher.core.run import events as ev
-from launcher.errors import Overtaken
+from launcher.errors import Overtaken, StoreError
 
 
-def holder(store: ObjectStore) -> Beacon | None:
+def holder(store: ObjectStore, incarnation: str) -> Beacon | None:
     """The beacon of a living supervisor. Takes a while where it is another machine's."""
-    return beacon.holder(store, monotonic=time.monotonic, wait=time.sleep)
+    history = History(store, incarnation)
+
+    def opener() -> str | None:
+        with contextlib.suppress(StoreError):
+            history.poll()
+            return history.opener
+        return None
+
+    return beacon.holder(store, opener, monotonic=time.monotonic, wait=time.sleep)
 
 
 def refuse_if_held(history: History, run: str, *, insist: bool) -> None:
     """Raises Overtaken where another supervises the run, unless told to `insist` or told so on the terminal."""
-    held_by = holder(history.store)
+    held_by = holder(history.store, history.incarnation)
     if held_by is None or insist:
         return
     text = f"{run} is supervised by {who(history, held_by)}"

@@ -86,7 +86,7 @@ def refuse_if_alive(remains: Remains) -> None:
     if remains.removal is None:
         return
     run, remedy = remains.run, f"`launch cancel {remains.called}` ends it, then rm deletes it"
-    held_by = holder(remains.store)
+    held_by = holder(remains.store, remains.removal.incarnation)
     if held_by is not None:
         raise UsageError(f"process {held_by.pid} supervises {run}; {remedy}")
     busy = next(_hosts_alive(remains.removal.incarnation), None)

@@ -75,7 +75,8 @@ def _see_it_end(args: argparse.Namespace, home: Home, found: Found, history: His
     looked_mono = -HOLDER_EVERY_S
     while not (history.is_created and history.state.is_over):
         if time.monotonic() - looked_mono >= HOLDER_EVERY_S:
-            if holder(found.store) is None and (ended := _take_over(args, home, found, screen)) is not None:
+            is_free = holder(found.store, found.head.incarnation) is None
+            if is_free and (ended := _take_over(args, home, found, screen)) is not None:
                 return ended
             looked_mono = time.monotonic()
         time.sleep(LOOK_S)

@@ -190,7 +190,10 @@ class FaultyWorld(SimWorld):
         with patience(Patience(supervisor.clock.wait, self.dice(supervisor.name))):
             if not life.insists:
                 holder = beacon.holder(
-                    supervisor.history.store, monotonic=supervisor.clock.monotonic_s, wait=supervisor.clock.wait
+                    supervisor.history.store,
+                    supervisor.opener,
+                    monotonic=supervisor.clock.monotonic_s,
+                    wait=supervisor.clock.wait,
                 )
                 if holder is not None:
                     return None

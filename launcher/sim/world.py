@@ -184,6 +184,11 @@ class Supervisor:
         work_s = tempo.real(pace.total_steps * pace.step_s) if world.work_s is None else world.work_s
         self.history.append(ev.SpeedChosen(at=now, speed=world.speed, startup_s=startup_s, work_s=work_s, reason="simulated"))
 
+    def opener(self) -> str | None:
+        """Who opened the journal last."""
+        self.history.poll()
+        return self.history.opener
+
     def drive(self, listener: Listener = _nothing, *, resumes: bool = False) -> RunState:
         """Open the run, and supervise it to its end."""
         with patience(Patience(self.clock.wait, self.world.dice(self.name))):

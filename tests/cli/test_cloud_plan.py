@@ -12,7 +12,6 @@ import pytest
 
 from launcher.adapters.market.memory import Memory
 from launcher.app.cli import main
-from launcher.app.columns import wrapped
 from launcher.app.plan_answer import ROWS_SHOWN, Row, table_lines, telling
 from launcher.app.remembering import memory_path
 from launcher.core.market.lives import Lesson, Outcome
@@ -380,11 +379,6 @@ def test_what_cannot_be_understood_is_refused_with_a_remedy(
     assert said in capsys.readouterr().err
 
 
-def test_train_still_refuses_clouds(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
-    assert main(["train", str(recipe)]) == 5
-    assert "resources.infra=local" in capsys.readouterr().err
-
-
 # --- pictures ------------------------------------------------------------------------------------------------------------------
 
 
@@ -409,10 +403,6 @@ def test_a_rehearsals_plan_fits_as_well(
     said = answer(capsys, "quickstart")
     assert max(map(len, said.splitlines())) <= width
     assert "✔" in said
-
-
-def test_a_figure_keeps_its_unit_at_the_end_of_a_line() -> None:
-    assert wrapped("about 8.6 h of work", 10) == ["about", "  8.6 h of", "  work"]
 
 
 def many(num: int) -> tuple[Candidate, ...]:
@@ -486,10 +476,9 @@ def test_a_limit_leaves_nothing_that_is_known_of_a_program_that_trains_for_any_t
     assert "nobody knows how long" not in "".join(document(capsys, recipe)["outlook"]["margins"])
 
 
-def test_a_dry_run_of_train_is_the_plan_though_nothing_can_be_started(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+def test_a_dry_run_of_train_is_the_plan(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
     assert main(["train", str(recipe), "--dry-run"]) == 0
     assert capsys.readouterr().out == answer(capsys, recipe)
-    assert main(["train", str(recipe)]) == 5
 
 
 def test_the_documents_numbers_have_six_digits_behind_the_point(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:

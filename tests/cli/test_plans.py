@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from launcher.app import clouds, show
 from launcher.app.answer import table
+from launcher.app.columns import wrapped
 from launcher.app.plans import (
     AGENT_START_S,
     BUCKET_START_S,
@@ -123,3 +124,7 @@ def test_the_plan_is_a_table_with_the_chosen_place_marked():
 
 def test_columns_are_as_wide_as_their_widest_cell():
     assert table([("A", "B"), ("long", "1"), ("x", "100")], right=frozenset({1})) == ["A       B", "long    1", "x     100"]
+
+
+def test_a_figure_keeps_its_unit_at_the_end_of_a_line() -> None:
+    assert wrapped("about 8.6 h of work", 10) == ["about", "  8.6 h of", "  work"]

@@ -82,7 +82,7 @@ def test_a_beacon_that_arrives_damaged_is_not_taken_for_a_dead_one(garbled):
     store = GarblingStore(timeline, garbled)
     lit_elsewhere(timeline, store)
     clock = SimClock(timeline)
-    found = beacon.holder(store, monotonic=clock.monotonic_s, wait=clock.wait)
+    found = beacon.holder(store, lambda: None, monotonic=clock.monotonic_s, wait=clock.wait)
     assert store.num_reads > garbled
     assert found is not None
     assert found.supervisor == "sup-1"
@@ -93,8 +93,26 @@ def test_a_beacon_that_rots_where_it_lies_is_dead_after_twice_its_interval():
     store = SimStore(timeline)
     store.replace(SUPERVISOR_KEY, b"{")
     clock = SimClock(timeline)
-    assert beacon.holder(store, monotonic=clock.monotonic_s, wait=clock.wait) is None
+    assert beacon.holder(store, lambda: None, monotonic=clock.monotonic_s, wait=clock.wait) is None
     assert clock.monotonic_s() == 2 * Tempo().beacon
+
+
+def test_a_beacon_that_somebody_else_released_is_not_the_drivers_word():
+    """A tick slept on its way out and woke an hour later: it released the beacon of whoever drove the run by then (seed 4474)."""
+    timeline = Timeline(START)
+    store, clock = SimStore(timeline), SimClock(timeline)
+    seat = beacon.Seat(boot_id="elsewhere")
+    driver, sleeper = (beacon.Lamp(store, SimClock(timeline), name, seat) for name in ("driver", "sleeper"))
+    sleeper.burn(Tempo(), 0.0)
+    driver.burn(Tempo(), 0.0)
+    sleeper.release()
+    timeline.after(30.0, lambda: driver.burn(Tempo(), 0.0))
+    timeline.after(61.0, lambda: driver.burn(Tempo(), 0.0))
+    found = beacon.holder(store, lambda: "driver", monotonic=clock.monotonic_s, wait=clock.wait)
+    assert found is not None
+    assert found.supervisor == "driver"
+    driver.release()
+    assert beacon.holder(store, lambda: "driver", monotonic=clock.monotonic_s, wait=clock.wait) is None
 
 
 def test_two_supervisors_that_doze_do_not_wait_for_each_other_within_one_instant():

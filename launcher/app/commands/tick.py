@@ -47,7 +47,7 @@ def _tick(args: argparse.Namespace, home: Home, found: Found) -> int:
     history = found.read()
     if history.is_created and history.state.is_over:
         return _print(args, found, Ticked(result=_result(found, history), back_in=None), 0)
-    held_by = holder(found.store)
+    held_by = holder(found.store, found.head.incarnation)
     if args.dry_run:
         would = f"leave it to {who(history, held_by)}" if held_by is not None else "look after it once"
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
