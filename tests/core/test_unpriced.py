@@ -5,6 +5,7 @@ import pytest
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.limits import accepted
+from launcher.core.plan.outlook import outlook
 from launcher.core.plan.planner import plan
 from launcher.core.plan.shopping import haul_of, times
 from launcher.core.plan.unpriced import is_unpriced, unpriced_offers
@@ -64,3 +65,11 @@ def test_it_is_planned_before_all_that_has_a_price_and_a_budget_bounds_nothing_t
     made = plan(recipe, offers, times(recipe, work, haul), MarketView(), POLICIES["auto"](), 0.0, haul, is_known=False)
     assert [is_unpriced(c.offer.placement) for c in made.candidates] == [True, True]
     assert made.candidates[1].why == "as much"
+    seen = outlook(recipe, made, haul, 0.0)
+    assert seen is not None
+    assert (seen.worst_usd, seen.budget_margin) == (None, None)
+    assert (
+        seen.worst
+        == "at worst: no bound, since nobody tells what slurm spot costs; policy.budget bounds what is spent elsewhere, $1.00"
+    )
+    assert not any("budget" in margin for margin in seen.margins)

@@ -113,7 +113,7 @@ def outlook(recipe: Recipe, made: Plan, haul: Haul, now: Utc, *, is_known: bool 
     took: Margin = (cost.elapsed, cost.elapsed_p90) if played is None else (played.elapsed, played.done_p90)
     usd: Margin = (best.usd, best.usd_p90) if played is None else (played.usd, played.usd_p90)
     time = _left(None if ends_at is None or not is_known else ends_at - now, took)
-    money = _left(budget if is_known else None, usd)
+    money = _left(budget if is_known and not is_unpriced(best.offer.placement) else None, usd)
     deadline = "" if ends_at is None or not is_known else _deadline_margin(time, played)
     unknown = "" if is_known or (ends_at is None and budget is None) else UNKNOWN_MARGINS
     seconds, fits, notice = _notice(best, task, haul)
@@ -220,6 +220,10 @@ def _worst(recipe: Recipe, made: Plan, now: Utc) -> tuple[Usd | None, str]:
     each = max((c.aside.each_restart for c in made.candidates), default=0.0)
     further = f"; each further restart moves bytes for up to {show_usd(each)}" if each else ""
     offers = [c.offer for c in made.candidates]
+    own = next((offer.placement for offer in offers if is_unpriced(offer.placement)), None)
+    if own is not None:
+        bounds = "" if goal.budget is None else f"; policy.budget bounds what is spent elsewhere, {show_usd(goal.budget)}"
+        return None, f"at worst: no bound, since nobody tells what {own} costs{bounds}"
     rising = next((offer for offer in offers if not offer.is_capped), None)
     if goal.budget is not None:
         counted = (
