@@ -44,17 +44,21 @@ def frozen_agent(store: ObjectStore) -> str:
 
 
 def thawed(store: ObjectStore, key: str, folder: Path) -> Path:
-    """The files of the archive at `key`, unpacked below `folder` unless they are. Raises KeyMissing, Damaged."""
+    """The files of the archive at `key`, unpacked below `folder` unless they are. Raises KeyMissing, Damaged, UsageError."""
     place = folder / key.removeprefix(CODE_PREFIX).removesuffix(".tar")
     if place.is_dir():
         return place
     data = store.get(key)
     if key_of(data) != key:
         raise Damaged(key, "its SHA-256 is not the one in its name")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as aside, tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        tar.extractall(Path(aside, "whole"))
-        durable.name_folder(Path(aside, "whole"), place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as aside, tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            tar.extractall(Path(aside, "whole"))
+            durable.name_folder(Path(aside, "whole"), place)
+    except OSError as error:
+        told = f"{folder}, where the run's agent is to be unpacked, cannot be used: {error.strerror}"
+        raise UsageError(f"{told}; name another home with --home or LAUNCH_HOME") from None
     return place
 
 

@@ -23,7 +23,7 @@ from launcher.app.home import Home
 from launcher.app.remembering import memory_path
 from launcher.core.market.lives import Lesson, Outcome
 from launcher.core.market.offer import Capacity, Placement
-from launcher.errors import Damaged
+from launcher.errors import Damaged, UsageError
 from launcher.units import HOUR
 from tests.market import lists
 from tests.simulation.worlds import Sim
@@ -162,6 +162,15 @@ def test_our_own_package_is_frozen_with_the_run_and_comes_back_whole(tmp_path: P
     assert (place / "node/__main__.py").is_file()
     assert thawed(store, key, tmp_path / "cache") == place
     assert [found.name for found in (tmp_path / "cache").iterdir()] == [place.name], "nothing is left aside"
+
+
+def test_a_home_that_cannot_be_written_is_no_bug_of_ours(tmp_path: Path) -> None:
+    """A tick in a container whose disk may not be written ended with 70 and a report of a bug."""
+    store = FileStore(tmp_path / "store")
+    key = frozen_agent(store)
+    (tmp_path / "cache").write_bytes(b"in the way")
+    with pytest.raises(UsageError, match=r"cannot be used: .*; name another home with --home or LAUNCH_HOME"):
+        thawed(store, key, tmp_path / "cache/agents")
 
 
 def test_a_package_that_is_not_what_its_name_says_is_no_agent(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Real SkyPilot is driven in tests/e2e/sky; what it was seen to answer there is what the stand-in answers.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -167,6 +168,18 @@ def test_a_launch_asked_for_at_every_tick_is_sent_once(cloud: SkypilotCloud, sky
     found = becomes(cloud, InstancePhase.RUNNING, start=True)
     assert found.instance_id == NAME
     assert sky.sent == [CLUSTER]
+
+
+def test_a_full_disk_here_puts_a_launch_off_and_ends_no_supervisor(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    waiting().write_bytes(b"no folder can be made here")
+    for _ in range(20):
+        cloud.start(NAME, SPEC)
+        with contextlib.suppress(CloudUnreachable):
+            cloud.poll(RUN, INCARNATION)
+    assert sky.sent == []
+    waiting().unlink()
+    asked(cloud, sky)
+    sky.let_up()
 
 
 def test_a_supervisor_that_comes_back_joins_the_launch_under_way(cloud: SkypilotCloud, sky: FakeSky) -> None:

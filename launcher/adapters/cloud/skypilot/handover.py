@@ -12,6 +12,7 @@ from pathlib import Path
 
 from launcher.adapters.cloud.skypilot.base import ClusterName, Refused
 from launcher.core.instance import FailureKind, StartFailure
+from launcher.errors import CloudUnreachable
 
 
 class Handover:
@@ -25,18 +26,23 @@ class Handover:
         self._values = values
 
     def put(self, cluster: ClusterName, names: Collection[str]) -> Path | None:
-        """What SkyPilot is to copy; None where there is nothing secret. Raises Refused where a value is not known."""
+        """What SkyPilot is to copy; None where there is nothing secret. Raises Refused where a value is not known.
+
+        And CloudUnreachable where the folder cannot be written: a full disk passes.
+        """
         missing = [name for name in names if name not in self._values]
         if missing:
             told = f"secrets names {' and '.join(missing)}, not set where the run is supervised from"
             raise Refused(StartFailure(failure=FailureKind.CREDENTIALS, message=told))
         if not names:
             return None
-        place = self._folder / cluster
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = place / "secrets.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump({name: self._values[name] for name in names}, file)
+        path = self._folder / cluster / "secrets.json"
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump({name: self._values[name] for name in names}, file)
+        except OSError as error:
+            raise CloudUnreachable(f"{path.parent} cannot be written: {error.strerror}") from None
         return path
 
     def drop(self, cluster: ClusterName) -> None:
