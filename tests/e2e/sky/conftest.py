@@ -217,7 +217,7 @@ class Lab:
     def whereabouts(self) -> str:
         """How far the run is, for people."""
         attempts = self.state().attempts.values()
-        return "; ".join(f"attempt {a.number}: started {a.billed_from}, newest {a.commit}, ended {a.end}" for a in attempts)
+        return "; ".join(f"attempt {a.number}: {a.end.end.value if a.end else 'alive'}, saved {a.commit}" for a in attempts)
 
     def prove(self, reference: Reference) -> None:
         """That it ended as if nothing had happened."""
