@@ -27,11 +27,17 @@ class FakeProvider:
     listed: list[Machine] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     is_away: bool = False
+    closed: list[str] = field(default_factory=list)  # regions
     kept: str = ""  # the name of one that may not be ended
 
-    def ours(self) -> list[Machine]:
+    def regions(self) -> list[str]:
         if self.is_away:
             raise CloudUnreachable("EC2 in us-east-1: no AWS credentials")
+        return ["us-east-1", *self.closed]
+
+    def ours(self, region: str) -> list[Machine]:
+        if region in self.closed:
+            raise CloudUnreachable(f"EC2 in {region}: answers UnauthorizedOperation")
         return self.listed
 
     def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
@@ -118,6 +124,24 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
     assert provider.ended == []
     assert document(capsys, "-y") == {name: (fate, fate == "unwanted") for name, fate in fates.items()}
     assert sorted(provider.ended) == sorted([machine(orphan).name, voided.name])
+
+
+def test_a_region_that_is_closed_keeps_no_other_from_being_looked_at(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made
+) -> None:
+    """One region that an organization had closed kept gc from all others."""
+    history = made("orphan")
+    let_go(history, drain=False)
+    provider.closed, provider.listed = ["eu-north-1"], [machine(history)]
+    assert main(["gc", "-y", "-o", "json"]) == 5
+    said = capsys.readouterr()
+    assert provider.ended == [machine(history).name]
+    told = "EC2 in eu-north-1: answers UnauthorizedOperation; what runs there was not seen"
+    assert json.loads(said.out)["troubles"] == [told]
+    assert said.err == f"launch: {told}\n"
+    provider.listed = []
+    assert main(["gc"]) == 5
+    assert "no machine on aws, as far as it could be looked at, carries our labels" in capsys.readouterr().out
 
 
 def test_one_that_cannot_be_ended_keeps_no_other_up(

@@ -56,3 +56,12 @@ def test_one_that_was_ended_stays_listed_with_the_time_of_its_end(ec2: Any) -> N
     assert found.cause is EndCause.UNTOLD, "somebody asked, and AWS does not say who"
     assert found.ended_at is not None
     assert abs(found.ended_at - time.time()) < 60
+
+
+def test_all_of_ours_in_a_region_are_found_whichever_run_they_are_of(ec2: Any) -> None:
+    run(ec2, LABELS | {"launch-incarnation": "decade"})
+    run(ec2, {"Name": "a colleague's"})
+    provider = AwsProvider()
+    assert REGION in provider.regions()
+    assert "quiet-otter-decade-3" in [machine.name for machine in provider.ours(REGION)]
+    assert provider.ours("us-west-2") == []

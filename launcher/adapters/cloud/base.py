@@ -51,8 +51,12 @@ class Provider(Protocol):
         """Those of a run; such as have ended for as long as the cloud lists them."""
         ...
 
-    def ours(self) -> list[Machine]:
-        """All that are up and carry our labels, of whichever run, wherever this account may look."""
+    def regions(self) -> list[str]:
+        """Where this account may have machines."""
+        ...
+
+    def ours(self, region: str) -> list[Machine]:
+        """All that are up there and carry our labels, of whichever run."""
         ...
 
     def end(self, machine: Machine) -> None: ...

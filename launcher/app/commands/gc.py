@@ -20,21 +20,42 @@ _ACTS = {Fate.UNWANTED: "end", Fate.WANTED: "leave", Fate.UNKNOWN: "leave"}
 def run(args: argparse.Namespace) -> int:
     now = time.time()
     asked = providers()
-    try:
-        machines = [machine for provider in asked.values() for machine in provider.ours()]
-    except CloudUnreachable as error:
-        raise AccessError(f"{error}; `launch doctor` says what is missing") from None
+    machines, unseen = _look(asked)
     verdicts = list(judged(Home(Path(args.home)), machines, args.stores, now))
     is_meant = args.yes and not args.dry_run
     unwanted = [verdict.machine for verdict in verdicts if verdict.fate is Fate.UNWANTED]
     ended, troubles = _end(asked, unwanted) if is_meant else (set(), [])
-    document: dict[str, Json] = {"clouds": list(asked), "machines": [_json(verdict, ended) for verdict in verdicts]}
-    print_answer(args, document, _lines(verdicts, now, ended) or [f"no machine on {', '.join(asked)} carries our labels"])
+    document: dict[str, Json] = {
+        "clouds": list(asked),
+        "machines": [_json(verdict, ended) for verdict in verdicts],
+        "troubles": [*unseen, *troubles],
+    }
+    where = f"{', '.join(asked)}{', as far as it could be looked at,' if unseen else ''}"
+    print_answer(args, document, _lines(verdicts, now, ended) or [f"no machine on {where} carries our labels"])
     if unwanted and not is_meant and not args.quiet:
         print("nothing was ended; `launch gc -y` ends what nobody wants", file=sys.stderr)
-    for trouble in troubles:
+    for trouble in (*unseen, *troubles):
         print(f"launch: {trouble}", file=sys.stderr)
-    return AccessError.exit_code if troubles else 0
+    return AccessError.exit_code if unseen or troubles else 0
+
+
+def _look(asked: Providers) -> tuple[list[Machine], list[str]]:
+    """Whatever carries our labels, and why some regions were not looked at: an organization may close those that it does not use.
+
+    Raises AccessError where a cloud cannot be asked at all.
+    """
+    machines, unseen = [], []
+    for provider in asked.values():
+        try:
+            regions = provider.regions()
+        except CloudUnreachable as error:
+            raise AccessError(f"{error}; `launch doctor` says what is missing") from None
+        for region in regions:
+            try:
+                machines += provider.ours(region)
+            except CloudUnreachable as error:
+                unseen.append(f"{error}; what runs there was not seen")
+    return machines, unseen
 
 
 def _end(asked: Providers, machines: list[Machine]) -> tuple[set[str], list[str]]:

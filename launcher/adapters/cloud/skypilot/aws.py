@@ -30,10 +30,12 @@ class AwsProvider:
         filters = [{"Name": f"tag:{label}", "Values": [value]} for label, value in wanted.items()]
         return [machine for region in regions for machine in self._found(region, filters)]
 
-    def ours(self) -> list[Machine]:
-        regions = [region["RegionName"] for region in self._ask(ANY_REGION, "describe_regions")["Regions"]]
+    def regions(self) -> list[str]:
+        return [region["RegionName"] for region in self._ask(ANY_REGION, "describe_regions")["Regions"]]
+
+    def ours(self, region: str) -> list[Machine]:
         filters = [{"Name": "tag-key", "Values": ["launch-attempt"]}, {"Name": "instance-state-name", "Values": list(UP)}]
-        return [machine for region in regions for machine in self._found(region, filters)]
+        return list(self._found(region, filters))
 
     def end(self, machine: Machine) -> None:
         self._ask(machine.region, "terminate_instances", InstanceIds=[machine.id])
