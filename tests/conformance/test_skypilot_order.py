@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from launcher.adapters.cloud.skypilot.failures import failure_of
-from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, UNINVITED, AgentHome, requirements, task_of
+from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, STAGED, UNINVITED, AgentHome, requirements, task_of
 from launcher.core.instance import FailureKind, StartFailure
 from launcher.core.market.offer import Capacity, Placement
 from tests.conformance.clouds import PLACE
@@ -20,6 +20,7 @@ def test_a_task_without_secrets_copies_none() -> None:
 def test_credential_files_that_skypilot_copies_unasked_are_deleted_but_for_those_of_the_machines_own_cloud() -> None:
     assert "~/.cache/huggingface/token" in task_of(NAME, SPEC, AgentHome(), None)["run"]
     assert UNINVITED["lambda"] in task_of(NAME, SPEC, AgentHome(), None)["run"]
+    assert f"rm -rf {STAGED} " in task_of(NAME, SPEC, AgentHome(), None)["run"], "with the copies that it makes on its way"
     on_lambda = replace(SPEC, placement=replace(PLACE, cloud="lambda"))
     assert UNINVITED["lambda"] not in task_of(NAME, on_lambda, AgentHome(), None)["run"]
 

@@ -54,6 +54,7 @@ UNINVITED = {
     "vastdata": "~/.vastdata/vastdata.credentials",
     "huggingface": "~/.cache/huggingface/token",
 }
+STAGED = "~/.sky/.runtime_files"  # where SkyPilot lays what it copies before it copies it on, and leaves it
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
 
 
@@ -157,7 +158,7 @@ def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
     told = base64.b64encode(codec.dumps(spec)).decode()
     return "\n".join(
         (
-            f"rm -f {' '.join(_uninvited(spec.placement.cloud))}",
+            f"rm -rf {STAGED} {' '.join(_uninvited(spec.placement.cloud))}",
             "unset OMP_NUM_THREADS",  # ray sets it to 1, and PyTorch would train on one core
             "set -e",
             f"mkdir -p {NODE_FOLDER}/work",
