@@ -129,9 +129,9 @@ EVERYWHERE = ("us-east-1", "us-east-2", "us-west-2")
     ("limit", "exit_code", "remedy"),
     [
         ("VcpuLimitExceeded", 5, "quota"),
-        ("UnauthorizedOperation", 5, "permission"),
+        ("UnauthorizedOperation", 5, "launch doctor"),
         ("AuthFailure", 5, "credentials"),
-        ("InvalidParameterValue", 2, "recipe"),
+        ("InvalidParameterValue", 2, "resources"),
         (0, 3, "retry.capacity"),
     ],
 )
