@@ -235,6 +235,18 @@ def test_a_machine_that_was_started_after_its_request_was_void_is_billed(monkeyp
     assert first.ended_at - first.billed_from < 6 * MINUTE
 
 
+def test_a_machine_that_no_second_copy_tells_of_is_stopped_and_the_journal_says_no_more_for_it():
+    """Each look that finds it asks for a copy, and would void the same records again."""
+    sim = KilledAtStart(trace=FixedTrace(up=100 * HOUR))
+    with pytest.raises(Dismissed):
+        sim.run()
+    sim.store.delete(requested_key(1))
+    rot_the_request(sim)
+    sim.run()
+    assert sim.cloud.instances["r-inc-1"].ended_at is not None
+    assert len([r for r in sim.history.records if isinstance(r.event, ev.RecordVoided)]) == 1
+
+
 def test_a_report_that_arrives_damaged_is_read_again_before_its_attempt_is_taken_for_lost(monkeypatch):
     """Seed 40286: in the look that found the machine gone, its report was cut short, and the end taken for a preemption."""
     sim = Sim(trace=FixedTrace(up=100 * HOUR))
