@@ -58,7 +58,7 @@ class Session:
     insist: bool = False
     is_verbose: bool = False
     agreed: "Agreed | None" = None  # on clouds: what somebody has just said yes to
-    opened: Callable[[], None] = lambda: None  # called once it drives the run: the journal is open, the beacon burns
+    opened: Callable[[], None] = lambda: None  # called once it drives the run: all that it needs is there
 
     def run(self, change: Change = lambda history: None) -> Result:
         """Supervise until the run ends; `change` is journaled first. Raises Overtaken, Detached, KeyboardInterrupt."""
@@ -110,7 +110,6 @@ class Session:
         lamp = Lamp(history.store, SystemClock(), supervisor)
         lamp.burn(Tempo(), wake_at=0.0)
         try:
-            self.opened()
             if history.state.recipe.is_local:
                 rehearsal.prepare(history, self.screen, signals)
             else:
@@ -128,6 +127,7 @@ class Session:
         attention = Attention(history, narrator, signals, self.screen)
         clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
         world = wiring.world_of(history, clock, self.home.path)
+        self.opened()
         remembering = Remembering(self.home.path, history)
         remembering.note()  # what a supervisor that crashed had no time for
 
