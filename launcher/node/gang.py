@@ -25,9 +25,8 @@ from launcher.units import Seconds, show_duration
 T = TypeVar("T")
 
 WORD_BEATS = 3  # heartbeats within which one that lives has spoken
-PROOF_LOOKS = (
-    3  # one may be under way, and the next may read what was written before; a heartbeat that moves in the third is newer
-)
+# One look may be under way, and the next may read what was written before; a heartbeat that moves in the third is newer.
+PROOF_LOOKS = 3
 _OF_ITS_OWN = (ExitKind.FINISHED, ExitKind.SEALED)  # ends of one node that the others come to by themselves
 
 

@@ -61,6 +61,7 @@ class TestWithNothingInstalled:
     @pytest.fixture(autouse=True)
     def nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.delenv("LAUNCH_CATALOG", raising=False)
         monkeypatch.setattr(checkup_clouds, "find_spec", lambda name: None)
 
     def test_it_says_what_is_missing_with_remedies_and_leaves_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from botocore.parsers import ResponseParserError
 
 from launcher.adapters import ec2
 from launcher.adapters.cloud.skypilot.aws import AwsProvider
 from launcher.errors import CloudUnreachable
+
+pytest.importorskip("botocore", reason="botocore is not installed; the extra s3 brings it")
+from botocore.parsers import ResponseParserError
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A process that does not stay leaves once SkyPilot's server has what it was to be given: then the server goes on by itself."""
 
 import threading
-from collections.abc import Mapping
 
 from launcher.adapters.cloud.skypilot.base import LaunchState, TaskConfig
 from launcher.core.instance import InstancePhase
@@ -16,9 +15,9 @@ class SlowToHear(FakeSky):
         super().__init__()
         self.hears = threading.Event()
 
-    def launch(self, name: str, task: TaskConfig, secrets: Mapping[str, str]) -> str:
+    def launch(self, name: str, task: TaskConfig) -> str:
         assert self.hears.wait(30)
-        return super().launch(name, task, secrets)
+        return super().launch(name, task)
 
 
 def test_it_is_busy_until_the_server_has_been_given_the_launch() -> None:

@@ -402,6 +402,18 @@ def test_a_voided_record_uses_up_a_number_and_whoever_waited_for_a_grant_is_unwa
     assert isinstance(event, ev.AttemptUnwanted)
 
 
+def test_only_one_that_may_have_trained_is_given_time_to_save():
+    """A machine that never spoke was given a quarter of an hour to save, on a budget that was spent (seed 8559)."""
+    state = new_run()
+    booting = after(state, requested(state), started(1), claimed(1), ask(RequestKind.STOP))
+    [event] = decide(booting)
+    assert isinstance(event, ev.AttemptUnwanted)
+    assert not event.drain
+    [event] = decide(after(training_run(), ask(RequestKind.STOP)))
+    assert isinstance(event, ev.AttemptUnwanted)
+    assert event.drain
+
+
 def test_the_grant_of_an_attempt_whose_request_was_voided_still_makes_history():
     state = after(new_run(), claimed(1), granted(1), commit(1, 1, 50))
     assert state.newest_commit == CommitRef(1, 1)

@@ -54,10 +54,11 @@ def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch
 def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:
     """Every living attempt is let go; once all have ended and the last writer is sealed, the run's own end."""
     if state.living:
+        drains = {a: verdict.drain and _may_save(state, a) for a in state.living}
         return tuple(
-            ev.AttemptUnwanted(at=now, attempt=a.number, reason=verdict.reason, drain=verdict.drain)
-            for a in state.living
-            if a.is_wanted or (a.drain and not verdict.drain)
+            ev.AttemptUnwanted(at=now, attempt=a.number, reason=verdict.reason, drain=drain)
+            for a, drain in drains.items()
+            if a.is_wanted or (a.drain and not drain)
         )
     if not state.writer_is_sealed:
         return ()
@@ -76,6 +77,11 @@ def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:
             return (failed,)
         case _:
             return (ev.RunPaused(at=now, exit_code=verdict.exit_code, reason=verdict.reason, needs=verdict.needs),)
+
+
+def _may_save(state: RunState, attempt: Attempt) -> bool:
+    """Whether there is anything to wait for: without a grant it trains nothing, and one that never spoke may never hear us."""
+    return attempt.is_granted or attempt.number in state.doubtful
 
 
 def _voided(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
@@ -105,7 +111,7 @@ def _succeeded(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
     """Once a successor is up and has claimed, everything older saves and ends."""
     ready = [a.number for a in state.wanted if a.nonce is not None and not a.is_granted]
     return tuple(
-        ev.AttemptUnwanted(at=now, attempt=a.number, reason=f"attempt {max(ready)} is ready to follow", drain=True)
+        ev.AttemptUnwanted(at=now, attempt=a.number, reason=f"attempt {max(ready)} is ready to follow", drain=_may_save(state, a))
         for a in state.wanted
         if ready and a.number < max(ready)
     )
@@ -151,7 +157,7 @@ def _ask(state: RunState, policy: Policy, market: MarketView, watch: Watch, now:
             return Deliberation(wake_at=next_limit, decision=decision)
         case Wait(until=until, reason=reason):
             events = tuple(
-                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=True)
+                ev.AttemptUnwanted(at=now, attempt=a.number, reason=reason, drain=_may_save(state, a))
                 for a in state.wanted
                 if a.notice is None and not a.missed
             )

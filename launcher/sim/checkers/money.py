@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from launcher.core.market.offer import Capacity
 from launcher.core.run.ledger import NOTHING, attempt_cost, spent
 from launcher.sim.checkers.evidence import evidence_of
+from launcher.sim.checkers.tale import blinded
 from launcher.sim.cloud import Instance
 from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
@@ -52,11 +53,29 @@ def _late_stops(world: FaultyWorld) -> Usd:
     return sum(seconds / HOUR * i.offer.price * i.spec.num_nodes for seconds, i in late)
 
 
+def _out_of_reach(world: FaultyWorld) -> Usd:
+    """A machine that never speaks does not know its `stop_at`, and nobody ends one while no journal or no cloud is in reach."""
+    mute = [i for i in world.cloud.instances.values() if i.start.pace is not None and i.start.pace.is_mute]
+    return sum(_blind(world, i) / HOUR * i.offer.price * i.spec.num_nodes for i in mute)
+
+
+def _blind(world: FaultyWorld, instance: Instance) -> Seconds:
+    """How long of its billed life."""
+    if instance.billed_from is None:
+        return 0.0
+    ended_at = world.timeline.now if instance.ended_at is None else instance.ended_at
+    seconds, counted = 0.0, instance.billed_from
+    for start, end in sorted(blinded(world)):
+        seconds += max(0.0, min(end, ended_at) - max(start, counted))
+        counted = max(counted, end)
+    return seconds
+
+
 def limits(world: FaultyWorld) -> Iterator[str]:
     """The budget holds, and no machine was bought at a price, in a place or in a way that the recipe forbids."""
     recipe = world.recipe
     budget = recipe.policy.budget
-    if budget is not None and world.cloud.dollars() > budget + _late_stops(world) + CENT:
+    if budget is not None and world.cloud.dollars() > budget + _late_stops(world) + _out_of_reach(world) + CENT:
         yield f"all machines cost {world.cloud.dollars():.4f}, and the budget is {budget:.4f}"
     for name, instance in world.cloud.instances.items():
         yield from (f"{name} {what}" for what in _forbidden(world, instance))
