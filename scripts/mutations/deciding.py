@@ -62,7 +62,7 @@ def _every_offer(accepted: Callable[..., Any]) -> Any:
 
 
 def _nobody_is_there(holder: Callable[..., Any]) -> Any:
-    return lambda store, *, monotonic, wait: None
+    return lambda store, opener, *, monotonic, wait: None
 
 
 MUTANTS = (
