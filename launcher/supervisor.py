@@ -164,6 +164,7 @@ class Loop:
         self._lamp = Lamp(world.store, world.clock, supervisor, world.seat)
         self._retainer = Retainer(world.store)
         self._retained_at: tuple[int, ...] = ()
+        self._told_again: set[int] = set()
         self._said = ""
         self._look_every: Seconds | None = None  # after a tick that found nothing to do
 
@@ -299,10 +300,17 @@ class Loop:
                 cloud.stop(name)
                 self.watch = _told(self.watch, attempt.number)
             case StartInstance():
-                with contextlib.suppress(KeyExists):  # told by an earlier tick
-                    requested = codec.dumps_digested(self._history.request_of(attempt.number))
-                    self._world.store.create(requested_key(attempt.number), requested)
+                self._tell_again(attempt.number)
                 cloud.start(name, attempt_spec(state, attempt, self._world.store.url))
+
+    def _tell_again(self, attempt: int) -> None:
+        """Its request a second time, before anything is started for it."""
+        if attempt in self._told_again:
+            return
+        with contextlib.suppress(KeyExists):  # by another life of the supervisor
+            requested = codec.dumps_digested(self._history.request_of(attempt))
+            self._world.store.create(requested_key(attempt), requested)
+        self._told_again.add(attempt)
 
     def _stop_strangers(self) -> None:
         for name in self._observer.strangers:
