@@ -14,7 +14,8 @@ from launcher.app.show import brief
 from launcher.codec import Json
 from launcher.core.contract import SOURCE_SIGTERM, Heartbeat
 from launcher.core.market.offer import Placement
-from launcher.core.run.ledger import began_step, spent, toll
+from launcher.core.run.life import began_step, toll
+from launcher.core.run.spent import spent
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Seconds, Step, Usd, Utc, show_usd
 

@@ -19,7 +19,8 @@ from launcher.core.market.offer import Capacity
 from launcher.core.plan.goal import TELLING_FRACTION
 from launcher.core.plan.planner import Plan
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import has_unpriced, is_told, spent, toll
+from launcher.core.run.life import is_told, toll
+from launcher.core.run.spent import has_unpriced, spent
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError

@@ -22,8 +22,9 @@ from launcher.core.instance import EndCause
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import script_left_behind
 from launcher.core.run import barren
-from launcher.core.run.ledger import Ledger, has_unpriced, ledger
+from launcher.core.run.ledger import Ledger, ledger
 from launcher.core.run.purse import needed
+from launcher.core.run.spent import has_unpriced
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import total_steps
 from launcher.errors import StoreError

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from launcher.core.policy.base import Phase
-from launcher.core.run.ledger import Times, attempt_cost, ledger
+from launcher.core.run.ledger import Times, ledger
+from launcher.core.run.spent import attempt_cost
 from launcher.core.run.state import Attempt, RunState
 from launcher.units import Seconds, Step, Usd, UsdPerHour, Utc
 

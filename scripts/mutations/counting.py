@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.core.run import events as ev
-from launcher.core.run import interpret, ledger, purse
-from launcher.core.run.ledger import Range
+from launcher.core.run import interpret, purse, spent
 from launcher.core.run.observation import Sightings, Watch
+from launcher.core.run.spent import Range
 from launcher.core.run.state import Attempt, RunState
 from launcher.units import Usd, Utc
 from scripts.mutations.mutant import Mutant, Swap, has_budget
@@ -37,7 +37,7 @@ MUTANTS = (
         name="bill twice",
         breaks="What an instance cost is added to the books a second time when it has ended.",
         killer="bill",
-        swaps=(Swap(ledger, "_billed", _twice),),
+        swaps=(Swap(spent, "_billed", _twice),),
         only=frozenset(),
     ),
     Mutant(

@@ -17,7 +17,8 @@ from launcher.core.contract import ExitKind, Heartbeat, heartbeat_key
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import fold
-from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.ledger import ledger
+from launcher.core.run.spent import spent
 from launcher.core.run.state import RunState
 from launcher.units import Utc, show_usd
 from tests import builders

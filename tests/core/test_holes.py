@@ -11,9 +11,10 @@ from launcher.core.recipe import Goal
 from launcher.core.run import events as ev
 from launcher.core.run import invariants
 from launcher.core.run.deliberate import deliberate
-from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.ledger import ledger
 from launcher.core.run.observation import Watch
 from launcher.core.run.reconcile import StopInstance, reconcile
+from launcher.core.run.spent import spent
 from launcher.core.run.state import EndKind, RunState
 from launcher.units import HOUR, Utc
 from tests.builders import (

@@ -8,7 +8,8 @@ from launcher.app.lives import lives_of
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Heartbeat
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import ledger, toll
+from launcher.core.run.ledger import ledger
+from launcher.core.run.life import toll
 from launcher.core.run.state import RunState
 from tests.builders import NOW, after, claimed, committed, granted, heartbeat, lost, requested, sealed, started, training_run
 

@@ -5,7 +5,7 @@ import pytest
 from launcher.core.contract import ExitKind
 from launcher.core.instance import EndCause, FailureKind, StartFailure
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import spent
+from launcher.core.run.spent import spent
 from launcher.units import HOUR
 from tests.builders import NOW, after, exited, new_run, requested, training_run
 

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
-from launcher.core.run import ledger
+from launcher.core.run import spent
 from launcher.core.run.state import RunState, once
 from launcher.core.run.view import view
 from launcher.units import HOUR
@@ -60,20 +60,20 @@ def test_an_attempt_is_settled_once_it_has_ended_is_sealed_and_billed() -> None:
 
 def test_after_an_event_what_was_settled_before_is_not_priced_again(monkeypatch: pytest.MonkeyPatch) -> None:
     state = third_attempt()
-    ledger.spent(state, NOW)
+    spent.spent(state, NOW)
     priced: list[int] = []
-    attempt_cost = ledger.attempt_cost
-    monkeypatch.setattr(ledger, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
-    whole = ledger.spent(preempted(state, 3, hours=3), NOW)
+    attempt_cost = spent.attempt_cost
+    monkeypatch.setattr(spent, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
+    whole = spent.spent(preempted(state, 3, hours=3), NOW)
     assert priced == [3]
-    assert whole == sum((attempt_cost(a, NOW, 1) for a in preempted(state, 3, hours=3).attempts.values()), ledger.NOTHING)
+    assert whole == sum((attempt_cost(a, NOW, 1) for a in preempted(state, 3, hours=3).attempts.values()), spent.NOTHING)
 
 
 def test_a_look_without_news_prices_only_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     state = third_attempt()
     priced: list[int] = []
-    attempt_cost = ledger.attempt_cost
-    monkeypatch.setattr(ledger, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
+    attempt_cost = spent.attempt_cost
+    monkeypatch.setattr(spent, "attempt_cost", lambda a, *rest: (priced.append(a.number), attempt_cost(a, *rest))[1])
     first, second = view(state, NOW + 1), view(state, NOW + HOUR)
     assert priced == [3, 3]
     assert first.attempts is second.attempts

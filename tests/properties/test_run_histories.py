@@ -23,7 +23,8 @@ from launcher.core.run import invariants
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.evolve import fold, replay
 from launcher.core.run.interpret import interpret
-from launcher.core.run.ledger import is_told, ledger, toll
+from launcher.core.run.ledger import ledger
+from launcher.core.run.life import is_told, toll
 from launcher.core.run.observation import SealSighted, Sightings, Watch, look
 from launcher.core.run.reconcile import SealCommits, StopInstance, reconcile
 from launcher.core.run.spec import attempt_spec

@@ -23,8 +23,8 @@ from launcher.core.contract import (
 from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
-from launcher.core.run.ledger import attempt_cost
 from launcher.core.run.spec import attempt_spec
+from launcher.core.run.spent import attempt_cost
 from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown

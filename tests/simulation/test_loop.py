@@ -20,7 +20,8 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import replay
-from launcher.core.run.ledger import ledger, spent
+from launcher.core.run.ledger import ledger
+from launcher.core.run.spent import spent
 from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, StoreUnknown

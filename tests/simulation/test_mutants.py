@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.core.run import ledger
+from launcher.core.run import spent
 from launcher.sim.checkers.base import CHECKERS
 from launcher.sim.faults import Fault
 from launcher.sim.soak import silence
@@ -35,7 +35,7 @@ def test_the_same_worlds_without_the_bug_give_no_cause_for_objection(name):
 
 
 def test_a_change_that_changes_nothing_survives():
-    idle = Swap(ledger, "_billed", lambda billed: lambda state: billed(state))
+    idle = Swap(spent, "_billed", lambda billed: lambda state: billed(state))
     mutant = Mutant(name="idle", breaks="Nothing.", killer="bill", swaps=(idle,), only=frozenset({Fault.DIES}), seeds_most=3)
     with silence():
         catch = hunt(mutant)

@@ -9,7 +9,7 @@ from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
 from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least, useful_least
 from launcher.core.run.billing import cost_cap
-from launcher.core.run.ledger import spent
+from launcher.core.run.spent import spent
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.core.tempo import Tempo

@@ -7,8 +7,8 @@ from launcher.core.instance import FailureKind
 from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
 from launcher.core.run import barren, refusals
-from launcher.core.run.ledger import spent
 from launcher.core.run.purse import enough_there, time_enough
+from launcher.core.run.spent import spent
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.units import Utc, show_duration, show_usd

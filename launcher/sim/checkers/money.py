@@ -7,7 +7,7 @@ that it equals the truth to the cent wherever it claims to know.
 from collections.abc import Iterator
 
 from launcher.core.market.offer import Capacity
-from launcher.core.run.ledger import NOTHING, attempt_cost, spent
+from launcher.core.run.spent import NOTHING, attempt_cost, spent
 from launcher.sim.checkers.evidence import evidence_of
 from launcher.sim.checkers.tale import blinded
 from launcher.sim.cloud import Instance

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.core.contract import Reference
 from launcher.core.policy.base import Phase
-from launcher.core.run.ledger import spent
+from launcher.core.run.spent import spent
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
 from tests.e2e.sky.conftest import STEPS, Lab, eventually

@@ -1,0 +1,84 @@
+"""What the machines of a run cost: to the cent, or between two bounds where the cloud did not tell when one ended."""
+
+from dataclasses import dataclass
+
+from launcher.core.instance import EndCause, FailureKind
+from launcher.core.plan.unpriced import is_unpriced
+from launcher.core.run.billing import cost
+from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
+from launcher.units import Usd, Utc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """An amount of money that is known to lie between `low` and `high`."""
+
+    low: Usd
+    likely: Usd
+    high: Usd
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(low=self.low + other.low, likely=self.likely + other.likely, high=self.high + other.high)
+
+
+NOTHING = Range(low=0.0, likely=0.0, high=0.0)
+
+
+def has_unpriced(state: RunState) -> bool:
+    """Whether some machine's hours are counted as 0, since nobody tells what they cost."""
+    return any(is_unpriced(attempt.offer.placement) for attempt in state.attempts.values())
+
+
+def spent(state: RunState, now: Utc) -> Range:
+    """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
+    running = (attempt_cost(a, now, state.recipe.num_nodes) for a in state.unsettled if a.bill is None)
+    return sum(running, _billed(state))
+
+
+@once
+def _billed(state: RunState) -> Range:
+    """What those cost whose bill has ended, whenever one asks."""
+    nodes = state.recipe.num_nodes
+    ended = [_node_cost(a) for a in state.attempts.values() if a.bill is not None]
+    return Range(
+        low=sum([nodes * usd.low for usd in ended], 0.0),
+        likely=sum([nodes * usd.likely for usd in ended], 0.0),
+        high=sum([nodes * usd.high for usd in ended], 0.0),
+    )
+
+
+@once
+def _node_cost(attempt: Attempt) -> Range:
+    """Of one node of an attempt whose bill has ended."""
+    assert attempt.bill is not None
+    return attempt_cost(attempt, attempt.bill.high, 1)
+
+
+def attempt_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
+    start = attempt.billed_from
+    if start is None:
+        return _unlisted_cost(attempt, now, num_nodes)
+    if attempt.bill is None:
+        so_far = num_nodes * cost(attempt.offer, start, now, EndCause.UNTOLD)
+        return Range(low=so_far, likely=so_far, high=so_far)
+    bill = attempt.bill
+    low, high = (num_nodes * cost(attempt.offer, start, at, bill.cause) for at in (bill.low, bill.high))
+    likely = num_nodes * cost(attempt.offer, start, bill.likely, _likely_cause(attempt, bill))
+    if bill.cause in (EndCause.PREEMPTED, EndCause.UNTOLD):  # what is done may be taken too, before it is stopped
+        low = min(low, num_nodes * cost(attempt.offer, start, bill.low, EndCause.PREEMPTED))  # some such ends are free
+    return Range(low=low, likely=likely, high=high)
+
+
+def _unlisted_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
+    """Of one that no look found running. It may have run, between its request and its end, and has where it claimed."""
+    failure = attempt.end.failure if attempt.end else None
+    if failure is not None and failure.failure is not FailureKind.UNREACHABLE:
+        return NOTHING  # the cloud's own word
+    likely_end, last_end = (now, now) if attempt.bill is None else (attempt.bill.likely, attempt.bill.high)
+    likely, high = (num_nodes * cost(attempt.offer, attempt.requested_at, at, EndCause.UNTOLD) for at in (likely_end, last_end))
+    return Range(low=0.0, likely=0.0 if attempt.nonce is None else likely, high=high)
+
+
+def _likely_cause(attempt: Attempt, bill: Bill) -> EndCause:
+    was_taken = attempt.end is not None and attempt.end.end is EndKind.PREEMPTED
+    return EndCause.PREEMPTED if bill.cause is EndCause.UNTOLD and was_taken else bill.cause
