@@ -119,7 +119,7 @@ MUTANTS = (
         name="count a user error as preemption",
         breaks="A program that exits with an error is retried without limit, as if the market had taken its machine.",
         killer="outcomes",
-        swaps=(Swap(evolve, "_end_of_report", _user_error_is_preemption),),
+        swaps=(Swap(evolve, "end_of_report", _user_error_is_preemption),),
         only=frozenset({Fault.PROGRAM_FAILS}),
     ),
     Mutant(

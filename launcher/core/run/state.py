@@ -7,7 +7,7 @@ write: the newest granted one. An attempt ends once, is sealed once if it was ev
 import enum
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from launcher.core.checkpoint.manifest import CommitRef
@@ -265,3 +265,11 @@ class RunState:
         if any(a.is_granted for a in self.living):
             return Phase.DRAINING
         return Phase.PROVISIONING if self.wanted else Phase.WAITING
+
+
+def with_attempt(state: RunState, attempt: Attempt, **changes: Any) -> RunState:
+    """`state` with this `attempt`, and whatever else the event `changes`."""
+    attempts = {**state.attempts, attempt.number: attempt}
+    if attempt.number not in state.attempts and attempt.number < state.next_attempt:
+        attempts = dict(sorted(attempts.items()))  # its request is void: later ones are known already
+    return replace(state, attempts=attempts, next_attempt=max(state.next_attempt, attempt.number + 1), **changes)
