@@ -57,7 +57,7 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 # --- to the end --------------------------------------------------------------------------------------------------------------
 
 
-def test_train_ends_with_a_proof_and_a_document_on_stdout_and_resume_tells_it_again():
+def test_train_ends_with_a_proof_and_a_document_on_stdout_and_resume_tells_it_again(capsys: pytest.CaptureFixture[str]):
     done = launch("train", "recipes/tiny.yaml", "--name", "whole", "-o", "json")
     assert done.returncode == 0, done.stderr
     result = document(done)
@@ -81,19 +81,16 @@ def test_train_ends_with_a_proof_and_a_document_on_stdout_and_resume_tells_it_ag
     assert "✓ done        80/80" in done.stderr
 
     records = len(list((home() / "runs/whole/journal").iterdir()))
-    again = launch("resume", "whole", "-o", "json")
-    assert again.returncode == 0, again.stderr
-    assert document(again) == result
+    assert main(["resume", "whole", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
     assert len(list((home() / "runs/whole/journal").iterdir())) == records, "a finished run is not written to"
 
-    taken = launch("train", "tiny", "--name", "whole")
-    assert taken.returncode == 2
-    assert "launch resume whole" in taken.stderr
+    assert main(["train", "tiny", "--name", "whole"]) == 2
+    assert "launch resume whole" in capsys.readouterr().err
     _tamper_with_the_reference("whole")
     for words in (["resume", "whole"], ["report", "whole"]):
-        failed = launch(*words, "-o", "json")
-        assert failed.returncode == 8
-        assert document(failed)["proof"]["losses_equal"] is False
+        assert main([*words, "-o", "json"]) == 8
+        assert json.loads(capsys.readouterr().out)["proof"]["losses_equal"] is False
 
 
 def _tamper_with_the_reference(run: str) -> None:
@@ -148,25 +145,33 @@ def test_refusals_are_one_line_with_their_code_and_leave_nothing(
     assert not (home() / "runs").exists()
 
 
-def test_a_home_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    done = launch("train", "recipes/tiny.yaml", "--home", str(tmp_path / "file" / "home"))
-    assert done.returncode == 2
-    assert "--home or LAUNCH_HOME" in done.stderr
-    assert len(done.stderr.splitlines()) == 1, "no first line of a run that cannot be"
+def test_a_home_that_cannot_be_written_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    assert main(["train", "tiny", "--home", str(tmp_path / "file" / "home")]) == 2
+    said = capsys.readouterr().err
+    assert f"the home {tmp_path / 'file' / 'home'} cannot be used" in said
+    assert "--home or LAUNCH_HOME" in said
+    assert len(said.splitlines()) == 1, "no first line of a run that cannot be"
+    assert not (tmp_path / "file").read_bytes()
 
 
-def test_a_checkpoint_folder_that_cannot_be_written_is_the_stores_failure(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    done = launch("train", "recipes/tiny.yaml", f"checkpoint.dir={tmp_path / 'file' / 'runs'}")
-    assert done.returncode == 6
-    assert len(done.stderr.splitlines()) == 2
+@pytest.mark.parametrize("folder", ["file", "file/runs"])
+def test_a_checkpoint_folder_that_cannot_be_written_is_the_stores_failure(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    assert main(["train", "tiny", f"checkpoint.dir={tmp_path / folder}"]) == 6
+    said = capsys.readouterr().err
+    assert "a part of this path is a file" in said.splitlines()[-1]
+    assert len(said.splitlines()) == 2
 
 
-def test_plan_touches_nothing_and_train_dry_run_is_the_same():
-    plan, dry = launch("plan", "recipes/tiny.yaml"), launch("train", "recipes/tiny.yaml", "--dry-run")
-    assert plan.returncode == dry.returncode == 0
-    assert plan.stdout.splitlines()[2:6] == dry.stdout.splitlines()[2:6]
-    assert "✔" in plan.stdout
+def test_plan_touches_nothing_and_train_dry_run_is_the_same(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "tiny"]) == 0
+    plan = capsys.readouterr().out
+    assert main(["train", "tiny", "--dry-run"]) == 0
+    assert plan.splitlines()[2:6] == capsys.readouterr().out.splitlines()[2:6]
+    assert "✔" in plan
     assert not home().exists()
-    assert document(launch("plan", "recipes/tiny.yaml", "-o", "json"))["plan"]["candidates"][0]["is_chosen"] is True
+    assert main(["plan", "tiny", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["candidates"][0]["is_chosen"] is True
