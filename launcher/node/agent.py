@@ -60,6 +60,8 @@ T = TypeVar("T")
 TICK_S: Seconds = 0.05  # real; a rehearsed notice may leave a second
 LOGS_CLOSE_MAX_S: Seconds = 10.0  # the last lines are worth so much delay of the exit report, not more
 POST_CLOSE_MAX_S: Seconds = 5.0
+# Whoever signals all of a machine does so process by process, and ours may be the last to hear of it or to run on a busy machine.
+SIGNALS_APART_S: Seconds = 0.5
 LINGER_BEYOND_S: Seconds = 60.0  # past the announced end: then the cloud forgot us, and an idle machine costs money
 
 
@@ -167,6 +169,7 @@ class _Agent:
         ended = self._until(setup.poll)
         self._program = None
         if ended.exit_code != 0:
+            self._end_early(self._last_look(SIGNALS_APART_S))
             exited = f"exited with code {ended.exit_code}{meaning(ended)}"
             how = exited if ended.signal is None else f"was killed by signal {ended.signal}"
             ending = Ending(
@@ -210,7 +213,7 @@ class _Agent:
         while (found := answer()) is None:
             self._end_early(self._look_around())
             time.sleep(TICK_S)
-        self._end_early(self._last_look())
+        self._end_early(self._last_look(0.0))
         return found
 
     def _end_early(self, told: Told | None) -> None:
@@ -250,7 +253,8 @@ class _Agent:
             time.sleep(TICK_S)
         self._take_progress()
         self._vitals.ended_at = time.monotonic()
-        told = told or self._last_look()
+        is_explained = hang is not None or self._vitals.progress.outcome is not None
+        told = told or self._last_look(0.0 if is_explained else SIGNALS_APART_S)
         if told is None and hang is None and ended.exit_code != 0:
             told = self._hear_others()
         return self._wind_up(ended, told, hang)
@@ -387,9 +391,12 @@ class _Agent:
             self._logs.say(self._lookout.hints.pop().text)
         return told
 
-    def _last_look(self) -> Told | None:
+    def _last_look(self, wait_s: Seconds) -> Told | None:
         """After an end: a signal to all of a machine reaches a program with us, and what it does at that is no end of its own."""
-        return self._look_around() if self._lookout.is_called_off() else None
+        until = time.monotonic() + wait_s
+        while not (is_called_off := self._lookout.is_called_off()) and time.monotonic() < until:
+            time.sleep(TICK_S)
+        return self._look_around() if is_called_off else None
 
     def _last_save_needs(self) -> Seconds:
         if self._gang.is_led:
