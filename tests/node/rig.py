@@ -75,7 +75,7 @@ class Rig:
             placement=PLACEMENT,
             program=CommandProgram(setup=None, command=command),
             speed=SPEED,
-            kill_grace_real=1.0,
+            kill_grace_real=10.0,  # only a test that ignores SIGTERM waits for it; a busy machine may need some of it to save
         )
         return replace(plain, **changes)
 
