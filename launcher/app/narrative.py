@@ -99,7 +99,7 @@ def _of_attempt(event: ev.AttemptEvent, unit: str) -> str:
         case ev.AttemptUnwanted(reason=reason, drain=drain):
             return f"{who} is to end {'after a save' if drain else 'at once'}: {reason}"
         case ev.StopAtMoved(at=at, stop_at=stop_at):
-            return f"{who} cost less than it might have; the budget now ends it in {show_duration(stop_at - at)}"
+            return f"{who}: the budget now ends it in {show_duration(stop_at - at)}"
         case ev.AttemptExited(report=report):
             return _exit(report, unit)
         case ev.AttemptLost(cause=cause, evidence=evidence, heartbeat=beat):

@@ -12,6 +12,7 @@ from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Goal, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
+from launcher.core.run.interpret import TAKEN_GRACE
 from launcher.core.run.observation import Watch
 from launcher.core.run.purse import budget_ends_at, committed, enough, later_stop, reserve, time_enough
 from launcher.core.run.state import RunState
@@ -67,13 +68,31 @@ def test_what_a_machine_cost_less_than_its_cap_buys_time_that_the_budget_still_p
     assert records < 15
 
 
-def test_under_a_notice_what_is_left_buys_the_successor():
-    state, due = after(living(30.0), claimed(1), granted(1)), NOW + 7 * HOUR
+def test_under_a_notice_a_machine_gives_its_successor_what_it_will_not_live_to_spend():
+    state, at = after(living(30.0), claimed(1), granted(1)), NOW + HOUR
     places = market(dear_later(), dear_later("us-west-2a"))
-    [moved] = deliberate(state, POLICIES["spot"](), places, Watch(), due).events
+    assert committed(state, at) == pytest.approx(28.0), "all but what an hour has cost less"
+    state = after(state, noticed(1, at=at))
+    [moved] = deliberate(state, POLICIES["spot"](), places, Watch(), at + 1).events
     assert isinstance(moved, ev.StopAtMoved)
-    [asked] = deliberate(after(state, noticed(1, at=due)), POLICIES["spot"](), places, Watch(), due + 1).events
+    assert moved.stop_at == state.attempts[1].notice_ends_at + TAKEN_GRACE
+    state = after(state, moved)
+    [asked] = deliberate(state, POLICIES["spot"](), places, Watch(), at + 1).events
     assert isinstance(asked, ev.AttemptRequested)
+    state = after(state, asked)
+    assert committed(state, at + 1) == pytest.approx(30.0), "whoever supervises no more"
+    withdrawn = after(state, noticed(1, at=at + 2, number=2, withdrawn=True))
+    assert later_stop(withdrawn, withdrawn.attempts[1], at + 2) is None, "it is the successor's now"
+
+
+def test_a_notice_that_is_withdrawn_before_a_successor_was_asked_for_gives_it_back():
+    state, at = after(living(30.0), claimed(1), granted(1)), NOW + HOUR
+    state = after(state, noticed(1, at=at))
+    [moved] = deliberate(state, POLICIES["spot"](), market(), Watch(), at + 1).events
+    state = after(state, moved, noticed(1, at=at + 2, number=2, withdrawn=True))
+    [back] = deliberate(state, POLICIES["spot"](), market(dear_later()), Watch(), at + 3).events
+    assert isinstance(back, ev.StopAtMoved)
+    assert committed(after(state, back), at + 3) == pytest.approx(30.0)
 
 
 def test_time_that_is_not_worth_a_start_is_no_record():

@@ -12,7 +12,7 @@ from launcher.core.plan.goal import useful_least
 from launcher.core.plan.limits import is_too_dear, lacking_quota, standing
 from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
-from launcher.core.run.interpret import boot_wait
+from launcher.core.run.interpret import boot_wait, taken_by
 from launcher.core.run.observation import Watch
 from launcher.core.run.purse import FOREVER, budget_ends_at, enough, later_stop, shortfall
 from launcher.core.run.state import Attempt, RunState
@@ -130,14 +130,23 @@ def _grant(state: RunState, now: Utc) -> tuple[ev.Event, ...]:
 def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
     """One attempt at a time goes on for longer, since what it may spend is no longer there for the others.
 
-    None under a notice: what is left is its successor's. None whose price has risen since its request, at which its cost is
-    counted: what it has really spent nobody knows.
+    One under a notice gives back what it will not live to spend, which is its successor's. None goes on for longer whose price
+    has risen since its request, at which its cost is counted: what it has really spent nobody knows.
     """
     for attempt in state.wanted:
-        stop_at = later_stop(state, attempt, now)
-        if stop_at is not None and attempt.notice is None and _is_no_dearer(attempt, market):
+        if attempt.notice is not None:
+            stop_at = _earlier_stop(state, attempt)
+        else:
+            stop_at = later_stop(state, attempt, now) if _is_no_dearer(attempt, market) else None
+        if stop_at is not None:
             return (ev.StopAtMoved(at=now, attempt=attempt.number, stop_at=stop_at),)
     return ()
+
+
+def _earlier_stop(state: RunState, attempt: Attempt) -> Utc | None:
+    """Once its machine is gone. None where the budget ends it before, or there is none."""
+    ends_at = taken_by(state, attempt)
+    return None if attempt.stop_at is None or attempt.stop_at <= ends_at else ends_at
 
 
 def _is_no_dearer(attempt: Attempt, market: MarketView) -> bool:

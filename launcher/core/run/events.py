@@ -252,7 +252,7 @@ class AttemptUnwanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAtMoved:
-    """The budget ends the attempt at `stop_at`, later than it was told: so far it has cost less than its price cap."""
+    """The budget ends the attempt at `stop_at`: later, as it cost less than its price cap so far, or where a notice ends it."""
 
     at: Utc
     attempt: int

@@ -16,6 +16,7 @@ from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
 
+TAKEN_GRACE: Seconds = 60.0  # a cloud that announced an end is given so long beyond it before we stop the instance ourselves
 WARNINGS_MOST = 5  # journaled of one attempt: a journal is read often and for ever
 
 
@@ -50,6 +51,11 @@ def drain_max(state: RunState, attempt: Attempt) -> Seconds:
     if attempt.durable_s == 0:
         return tempo.drain_max_default
     return max(tempo.lost_after, 2 * tempo.market(attempt.durable_s) + 60)
+
+
+def taken_by(state: RunState, attempt: Attempt) -> Utc:
+    """When the instance of an attempt under a notice is gone, be it by us."""
+    return attempt.notice_ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))
 
 
 def _alive(state: RunState, attempt: Attempt, seen: Sightings, watch: Watch, now: Utc) -> Iterator[ev.AttemptEvent]:

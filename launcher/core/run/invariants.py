@@ -32,7 +32,8 @@ def check_step(before: RunState, after: RunState) -> None:
             continue
         assert old.end is None or new.end is not None, "an ended attempt stays ended"
         assert old.unwanted_at is None or new.unwanted_at == old.unwanted_at, "an unwanted attempt is never wanted again"
-        assert old.stop_at is None or (new.stop_at or 0.0) >= old.stop_at, "what a machine may spend is not taken back"
+        is_kept = old.notice is not None or old.stop_at is None or (new.stop_at or 0.0) >= old.stop_at
+        assert is_kept, "what a machine may spend is not taken back, unless it will not live to"
         assert not old.sealed or new.sealed, "a seal stays"
         assert old.granted_at is None or (new.granted_at, new.parent) == (old.granted_at, old.parent), "a grant stays"
         assert old.nonce is None or new.nonce == old.nonce, "a claim stays"

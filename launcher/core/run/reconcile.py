@@ -6,11 +6,9 @@ run again, because the same command follows from the same state.
 
 from dataclasses import dataclass
 
+from launcher.core.run.interpret import taken_by
 from launcher.core.run.state import Attempt, RunState
-from launcher.core.tempo import Tempo
-from launcher.units import Seconds, Utc
-
-TAKEN_GRACE: Seconds = 60.0  # a cloud that announced an end is given so long beyond it before we stop the instance ourselves
+from launcher.units import Utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +57,4 @@ def _is_being_taken(state: RunState, attempt: Attempt, now: Utc) -> bool:
     """
     if attempt.notice is None or attempt.end is None:
         return False
-    return attempt.end.at <= now < attempt.notice_ends_at + max(TAKEN_GRACE, Tempo(state.speed).market(2.0))
+    return attempt.end.at <= now < taken_by(state, attempt)
