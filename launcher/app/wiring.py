@@ -184,14 +184,15 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     agent = AgentHome(package=thawed(store, state.agent, home / "cache/agents"), python=os.environ.get(AGENT_PYTHON))
     secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
     handover = Handover(home / "cache/secrets", secrets)
-    placements = {instance_name(state.run, state.incarnation, a.number): a.offer.placement for a in state.unsettled}
+    before = {instance_name(state.run, state.incarnation, a.number): a for a in state.unsettled}
     lives = experience(home, system_clock.utc_s()).lives
     cloud = SkypilotCloud(
         SkyClient(),
         agent,
         handover,
         providers=providers(),
-        placements=placements,
+        placements={name: attempt.offer.placement for name, attempt in before.items()},
+        asked_at={name: attempt.requested_at for name, attempt in before.items() if attempt.billed_from is None},
         num_nodes=state.recipe.num_nodes,
     )
     return World(

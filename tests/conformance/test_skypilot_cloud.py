@@ -15,7 +15,7 @@ import pytest
 
 from launcher.adapters.cloud.base import Machine
 from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
-from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.cloud import LISTED_WITHIN_S, SkypilotCloud
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, AgentHome
 from launcher.core.contract import AttemptSpec, CommandProgram
@@ -27,6 +27,7 @@ from tests.conformance.clouds import PLACE, eventually
 RUN, INCARNATION = "quiet-otter-7f3a", "c0ffee"
 NAME = f"{RUN}-{INCARNATION}-1"
 CLUSTER = f"launch-{NAME}"
+NOW = 5000.0
 FULL = StartFailure(failure=FailureKind.CAPACITY, message="full")
 SPEC = AttemptSpec(
     run=RUN,
@@ -322,9 +323,16 @@ def provider() -> FakeProvider:
     return FakeProvider()
 
 
-def asking(sky: FakeSky, provider: FakeProvider) -> SkypilotCloud:
+def asking(sky: FakeSky, provider: FakeProvider, asked_s_ago: float | None = None) -> SkypilotCloud:
+    """`asked_s_ago`: that somebody asked for the machine before."""
     return SkypilotCloud(
-        sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider}, placements={NAME: PLACE}
+        sky,
+        AgentHome(),
+        Handover(waiting(), {"TOKEN": "s3cr3t"}),
+        providers={"aws": provider},
+        placements={NAME: PLACE},
+        asked_at={} if asked_s_ago is None else {NAME: NOW - asked_s_ago},
+        now=lambda: NOW,
     )
 
 
@@ -377,6 +385,32 @@ def test_a_machine_that_another_skypilot_launched_is_seen_and_never_launched_twi
     assert found.billed_from == 1010.0, "it costs money"
     becomes(cloud, InstancePhase.RUNNING, start=True)
     assert sky.sent == []
+
+
+def test_a_machine_that_another_skypilot_may_be_launching_is_waited_for(sky: FakeSky, provider: FakeProvider) -> None:
+    cloud = asking(sky, provider, asked_s_ago=LISTED_WITHIN_S - 1.0)
+    cloud.start(NAME, SPEC)
+    eventually(lambda: polled(cloud) is None and not cloud.is_busy())
+    provider.bring_up()
+    becomes(cloud, InstancePhase.UNKNOWN, start=True)
+    assert sky.sent == []
+
+
+@pytest.mark.parametrize("asked_s_ago", [LISTED_WITHIN_S, -1.0, None])
+def test_what_nobody_can_be_launching_any_more_is_launched(
+    sky: FakeSky, provider: FakeProvider, asked_s_ago: float | None
+) -> None:
+    """Nor where a clock was set back: it would wait for what has long passed."""
+    asked(asking(sky, provider, asked_s_ago), sky)
+
+
+def test_a_launch_that_this_skypilot_was_given_is_joined_at_once(sky: FakeSky, provider: FakeProvider) -> None:
+    asked(asking(sky, provider), sky)
+    successor = asking(sky, provider, asked_s_ago=1.0)
+    sky.let_up()
+    provider.bring_up()
+    becomes(successor, InstancePhase.RUNNING, start=True)
+    assert sky.sent == [CLUSTER]
 
 
 def test_a_machine_that_another_skypilot_launched_is_ended_by_its_label(sky: FakeSky, provider: FakeProvider) -> None:

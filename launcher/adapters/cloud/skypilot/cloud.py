@@ -8,7 +8,9 @@ What is believed. That a machine is up proves nothing until its task was sent. T
 cloud ended it, and not who wanted that. Each look is handed out once: between two looks the cloud is silent.
 """
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from launcher import log
@@ -22,15 +24,19 @@ from launcher.core.contract import AttemptSpec
 from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.offer import Placement
 from launcher.errors import CloudUnreachable
-from launcher.units import Seconds
+from launcher.units import Seconds, Utc
 
 LOOK_WAIT_S: Seconds = 1.0  # real; a look takes about so long where nothing else keeps the machine busy
+# A launch that another user's SkyPilot was given shows nowhere before the cloud lists its machine: half a minute on the lab, and
+# half a minute more where SkyPilot must make its role in the account. On other clouds its agent's claim is the first to show.
+LISTED_WITHIN_S: Seconds = 120.0
+CLAIMED_WITHIN_S: Seconds = 600.0
 
 
 class SkypilotCloud:
     """Implements Cloud. Used by one thread; secrets go by `handover`.
 
-    `placements`: of the machines that others may have started before.
+    `placements`: of the machines that others may have started before; `asked_at`: when, of those that were not seen yet.
     """
 
     def __init__(
@@ -41,14 +47,18 @@ class SkypilotCloud:
         *,
         providers: Providers | None = None,
         placements: Mapping[InstanceName, Placement] | None = None,
+        asked_at: Mapping[InstanceName, Utc] | None = None,
         num_nodes: int = 1,
         look_wait: Seconds = LOOK_WAIT_S,
+        now: Callable[[], Utc] = time.time,
     ) -> None:
         self._sky = sky
         self._agent = agent
         self._handover = handover
         self._looks = Looks(sky, providers or {}, placements or {}, num_nodes)
+        self._asked_at = asked_at or {}
         self._look_wait = look_wait
+        self._now = now
         self._starts: dict[InstanceName, Errand[None]] = {}
         self._stops: dict[InstanceName, Errand[bool]] = {}
         self._handed_over: set[InstanceName] = set()  # starts that go on without us, on SkyPilot's server
@@ -88,8 +98,8 @@ class SkypilotCloud:
         asked = self._sky.newest_launch(cluster)
         if asked is None and self._sky.has_job(cluster):
             return
-        if asked is None and not self._sky.knows(cluster) and self._looks.standing(name):
-            raise CloudUnreachable(f"{name} was launched from elsewhere, and its agent will say who it is")
+        if asked is None and not self._sky.knows(cluster):
+            self._leave_to_another(name)
         request = asked.request if asked else self._sky.launch(cluster, self._task(name, spec))
         if asked is None or asked.state is LaunchState.OPEN:
             self._handed_over.add(name)
@@ -100,6 +110,14 @@ class SkypilotCloud:
             self._handover.drop(cluster)
             raise
         self._handover.drop(cluster)
+
+    def _leave_to_another(self, name: InstanceName) -> None:
+        """Raises CloudUnreachable where another user's SkyPilot has launched it, or may be about to."""
+        shows_within = LISTED_WITHIN_S if self._looks.is_covered(name) else CLAIMED_WITHIN_S
+        if 0.0 <= self._now() - self._asked_at.get(name, -math.inf) < shows_within:
+            raise CloudUnreachable(f"{name} may be on its way: whoever asked for it may have left it to a SkyPilot that goes on")
+        if self._looks.standing(name):
+            raise CloudUnreachable(f"{name} was launched from elsewhere, and its agent will say who it is")
 
     def _task(self, name: InstanceName, spec: AttemptSpec) -> TaskConfig:
         secrets = self._handover.put(cluster_name(name), spec.secrets)
