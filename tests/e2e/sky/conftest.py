@@ -79,6 +79,7 @@ def lab(client_of_the_lab: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     made = Lab()
     yield made
     made.capacity({})
+    made.delay(0.0)
     left = made.living()
     for instance in left:
         made.preempt(instance)
@@ -154,8 +155,12 @@ class Lab:
         return [json.loads(line) for line in self.lever("ls").splitlines()]
 
     def living(self) -> list[dict[str, Any]]:
-        up = [found for found in self.instances() if found["state"] in ("pending", "running")]
+        up = [found for found in self.ours() if found["state"] in ("pending", "running")]
         return [found for found in up if found["id"] not in self.of_others]
+
+    def ours(self) -> list[dict[str, Any]]:
+        """All but those that carry another run's label: of a test at the same time."""
+        return [found for found in self.instances() if found["tags"].get("launch-run") in (None, self.run)]
 
     def of_the_run(self) -> list[dict[str, Any]]:
         return [found for found in self.instances() if found["tags"].get("launch-run") == self.run]
@@ -166,8 +171,10 @@ class Lab:
 
     def asked_for(self) -> dict[str, float]:
         """When each instance was asked for."""
+        ours = {found["id"] for found in self.ours()}
         lines = [line.split(None, 2) for line in self.log() if " RunInstances " in line and "REFUSED" not in line]
-        return {instance: float(at) for at, _, rest in lines for instance in re.findall(r"i-[0-9a-f]+", rest)}
+        asked = {instance: float(at) for at, _, rest in lines for instance in re.findall(r"i-[0-9a-f]+", rest)}
+        return {instance: at for instance, at in asked.items() if instance in ours}
 
     def ended(self) -> dict[str, float]:
         words = [line.split() for line in self.log() if " node down " in line]
@@ -191,8 +198,16 @@ class Lab:
     def preempt(self, instance: dict[str, Any]) -> None:
         self.lever("preempt", instance["region"], instance["id"])
 
+    def warn(self, instance: dict[str, Any], seconds: float) -> None:
+        """Its metadata service says that it will be taken, and then it is."""
+        self.lever("notice", instance["region"], instance["id"], str(seconds))
+
     def capacity(self, limits: dict[str, int | str]) -> None:
         self.lever("capacity", json.dumps(limits))
+
+    def delay(self, seconds: float) -> None:
+        """What RunInstances takes from now on, before there is a machine."""
+        (Path(os.environ["SIM"]) / "run_delay.json").write_text(json.dumps(seconds))
 
     def disk(self, instance: dict[str, Any]) -> Path:
         """What an instance has written, while it lives."""

@@ -123,7 +123,9 @@ def run_instances(original: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(limit, str) or (limit is not None and len(living) + count > limit):
             say("RunInstances", zone, kind, "REFUSED", limit)
             raise Refused(zone, limit if isinstance(limit, str) else FULL)
-        time.sleep(read(SIM / "run_delay.json", 0.0))
+        if delay_s := read(SIM / "run_delay.json", 0.0):
+            say("RunInstances", zone, kind, "in", delay_s, "s")
+            time.sleep(delay_s)
         made = original(self, image_id, count, user_data, groups, **asked)
         if is_spot:
             spots.update(instance.id for instance in made.instances)

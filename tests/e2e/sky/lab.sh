@@ -133,7 +133,7 @@ up() {
 within() {   # a client's environment: a home of its own, no telemetry, no way out
   [ -x "$LAB/sky/bin/sky" ] || { echo "no lab is installed in $LAB; run: $0 install" >&2; exit 2; }
   cd "$root"
-  exec nsenter --net=/run/netns/skysim env -u PYTHONDONTWRITEBYTECODE -u XDG_STATE_HOME -u XDG_CACHE_HOME HOME="$CLIENT_HOME" PYTHONPATH="$root" TMPDIR="$LAB/tmp" \
+  exec nsenter --net=/run/netns/skysim env -u LAUNCH_CATALOG -u PYTHONDONTWRITEBYTECODE -u XDG_STATE_HOME -u XDG_CACHE_HOME HOME="$CLIENT_HOME" PYTHONPATH="$root" TMPDIR="$LAB/tmp" \
     SKYPILOT_DISABLE_USAGE_COLLECTION=1 AWS_EC2_METADATA_DISABLED=true PIP_NO_BUILD_ISOLATION=false \
     SKYPILOT_API_SERVER_LOCAL_PORT=46590 PATH="$LAB/sky/bin:$PATH" "$@"
 }

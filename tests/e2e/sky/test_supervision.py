@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.contract import Reference
+from launcher.core.market.offer import NOTICE_LEAD
 from launcher.core.policy.base import Phase
 from launcher.core.run.spent import spent
+from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
 from tests.e2e.sky.conftest import STEPS, Lab, eventually
@@ -28,11 +30,11 @@ def begun(lab: Lab, user: User, *changes: str) -> Command:
     return user.launch("train", str(lab.recipe(user.folder)), *changes, "-y", "-n", lab.run)
 
 
-def finished(lab: Lab, command: Command) -> None:
+def finished(lab: Lab, command: Command, *, at_once: int = 1) -> None:
     assert command.ends(ENDS_WITHIN_S) == 0, command.told
     assert lab.state().phase is Phase.SUCCEEDED
     assert lab.living() == []
-    assert lab.most_at_once() == 1, lab.log()
+    assert lab.most_at_once() == at_once, lab.log()
 
 
 # --- somebody else ------------------------------------------------------------------------------------------------------------
@@ -50,6 +52,16 @@ def test_a_run_is_taken_over_from_another_home_while_its_machine_trains(lab: Lab
 def test_a_run_is_taken_over_from_another_home_while_its_machine_is_launched(lab: Lab, user: User, colleague: User) -> None:
     first = begun(lab, user, SHORT)
     eventually(lab.living)
+    first.kill()
+    finished(lab, colleague.launch("resume", lab.url))
+    assert len(lab.asked_for()) == 1
+
+
+def test_a_run_is_taken_over_from_another_home_before_its_machine_shows(lab: Lab, user: User, colleague: User) -> None:
+    """The first one's SkyPilot goes on without him, and nobody else can ask it."""
+    lab.delay(30.0)
+    first = begun(lab, user, SHORT)
+    eventually(lambda: any(line.endswith(" in 30.0 s") for line in lab.log()))
     first.kill()
     finished(lab, colleague.launch("resume", lab.url))
     assert len(lab.asked_for()) == 1
@@ -170,6 +182,29 @@ def test_a_run_finds_the_only_zone_that_has_a_machine(lab: Lab, user: User) -> N
     lab.capacity({"us-east-1": 0, "us-east-2": 0, "us-west-2a": 0})
     finished(lab, begun(lab, user, SHORT))
     assert [found["zone"] for found in lab.of_the_run()] == ["us-west-2b"]
+
+
+def test_a_run_that_is_warned_moves_before_its_machine_is_taken(
+    lab: Lab, user: User, uninterrupted: Callable[[int], Reference]
+) -> None:
+    command = begun(lab, user)
+    eventually(lambda: lab.has_saved(1))
+    (machine,) = lab.living()
+    warned_at = time.time()
+    lab.warn(machine, NOTICE_LEAD["aws"])
+    finished(lab, command, at_once=2)
+    print(f"asked for another {-lab.searched_s():.1f} s before the end of the first, load {os.getloadavg()[0]:.0f}")
+    state = lab.state()
+    assert [attempt.end.end for attempt in state.attempts.values() if attempt.end] == [EndKind.PREEMPTED, EndKind.FINISHED]
+    first, second = state.attempts.values()
+    assert first.num_notices == 1
+    assert warned_at < second.requested_at < lab.ended()[machine["id"]], "make before break"
+    assert "notice is over" in "\n".join(line for line in lab.log() if machine["id"] in line), (
+        "the market has taken it, and not we"
+    )
+    assert second.offer.placement.place != first.offer.placement.place
+    assert second.parent == first.commit, "the last save was made before the end"
+    lab.prove(uninterrupted(STEPS))
 
 
 def test_a_run_outlives_its_region(lab: Lab, user: User) -> None:
