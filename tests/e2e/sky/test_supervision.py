@@ -129,7 +129,8 @@ def test_without_its_supervisor_a_machine_saves_and_goes(lab: Lab, user: User) -
     assert stopped.ends(ENDS_WITHIN_S) in (0, 130), stopped.told
     ((began, ended),) = lab.lives()
     (attempt,) = lab.state().attempts.values()
-    assert (ended - began) * attempt.offer.price / HOUR <= spent(lab.state(), time.time()).high
+    # EC2 tells an end in whole seconds, and a machine of the lab is down a moment after that.
+    assert (ended - began - 2.0) * attempt.offer.price / HOUR <= spent(lab.state(), time.time()).high
 
 
 # --- the market ---------------------------------------------------------------------------------------------------------------
