@@ -23,9 +23,10 @@ from launcher.core.market.gpus import nearest
 from launcher.core.market.offer import Placement
 from launcher.core.market.quote import Doubt, Quote
 from launcher.core.plan.access import locked_out
+from launcher.core.plan.hopeless import hopeless, unaffordable
 from launcher.core.plan.limits import INSTANCE_TYPE, instance_wanted, lies_in, wanted_accelerators
 from launcher.core.plan.outlook import Outlook, outlook
-from launcher.core.plan.planner import Plan, hopeless, plan, unaffordable
+from launcher.core.plan.planner import Plan, plan
 from launcher.core.plan.shopping import CLOUD_OF_SCHEME, anywhere, comparable, haul_of, offers_of, times
 from launcher.core.plan.sizing import count_for, size_lines
 from launcher.core.plan.transfer import Haul, Site

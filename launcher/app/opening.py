@@ -23,7 +23,7 @@ from launcher.app.home import Found, Home
 from launcher.app.looking import unreadable_records
 from launcher.app.wiring import open_store
 from launcher.core.contract import RECIPE_KEY, RUN_KEY, RunHead, journal_key
-from launcher.core.plan.planner import deadline_of
+from launcher.core.plan.goal import deadline_of
 from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.errors import Damaged, KeyExists, KeyMissing, UsageError

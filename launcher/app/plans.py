@@ -13,7 +13,8 @@ from launcher.adapters import recipe_file
 from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task
-from launcher.core.plan.planner import Plan, hopeless, plan
+from launcher.core.plan.hopeless import hopeless
+from launcher.core.plan.planner import Plan, plan
 from launcher.core.plan.sizing import count_for
 from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import NoCapacity, RecipeError, UsageError

@@ -15,7 +15,7 @@ from launcher.app.requests import withdraw_unseen
 from launcher.app.wiring import policy_of
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
-from launcher.core.plan.planner import deadline_of
+from launcher.core.plan.goal import deadline_of
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate

@@ -12,7 +12,8 @@ import pytest
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Offer
 from launcher.core.market.quote import Quote
-from launcher.core.plan.planner import Plan, plan, unaffordable
+from launcher.core.plan.hopeless import unaffordable
+from launcher.core.plan.planner import Plan, plan
 from launcher.core.plan.shopping import haul_of, offers_of, times
 from launcher.core.plan.transfer import Haul, Site, usd_per_gb
 from launcher.core.plan.work import work_in

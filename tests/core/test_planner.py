@@ -18,8 +18,9 @@ from launcher.core.market.trace import FOREVER, NOTICE_PROBABILITY
 from launcher.core.plan import estimate as estimates
 from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import Task, estimate, saved_in_time
+from launcher.core.plan.hopeless import hopeless
 from launcher.core.plan.limits import accepted, allowed_capacities, lies_in
-from launcher.core.plan.planner import Plan, hopeless, plan
+from launcher.core.plan.planner import Plan, plan
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import CheckpointSpec, Goal, Recipe, Resources
 from launcher.core.run.billing import RULES, BillingRule

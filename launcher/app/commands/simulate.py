@@ -19,7 +19,7 @@ from launcher.app.simulated import outcome_json, summaries, summary_json, summar
 from launcher.app.traces import Source, replay_of, source_of
 from launcher.app.wiring import policy_names
 from launcher.app.workload import Workload, workload_of
-from launcher.core.plan.planner import deadline_of
+from launcher.core.plan.goal import deadline_of
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
 from launcher.sim.outcome import Outcome, outcome_of

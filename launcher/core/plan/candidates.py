@@ -127,6 +127,12 @@ def _order(c: Candidate) -> tuple[Usd, bool, str]:
     return c.usd, not c.is_chosen, c.offer.placement.place
 
 
+def undisturbed(c: Candidate, task: Task | None = None) -> Seconds:
+    """How long the work takes there where no machine is lost; by `task` where the place has no times of its own."""
+    times = c.task or task
+    return c.estimate.elapsed if times is None else times.work + times.restart_cost
+
+
 def interval_of(rule: SaveRule, task: Task) -> Seconds | None:
     """Market seconds between saves that `rule` comes to, None for never; no shorter than a step."""
     if rule.never:

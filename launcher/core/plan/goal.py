@@ -6,11 +6,16 @@ least attempt that is worth its money pays for a start, as much again of trainin
 
 import math
 
+from launcher.core.recipe import Goal
 from launcher.core.tempo import KILL_GRACE_S, Tempo
-from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, show_duration, show_rate, show_usd
+from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_rate, show_usd
 
 TELLING_FRACTION = 0.1  # of the work, before which one start or one loss would sway what the run's own cost tells of the rest
 MARGIN = 1.25  # on an estimate of money, which is an average: half of all runs come to more
+
+
+def deadline_of(goal: Goal, started_at: Utc) -> Utc | None:
+    return started_at + goal.deadline if goal.deadline is not None else goal.deadline_at
 
 
 def useful_least(restart_cost: Seconds) -> Seconds:

@@ -13,7 +13,8 @@ from launcher.core.market.offer import Capacity, Offer
 from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
 from launcher.core.plan.forecast import Spot, Sure, Traffic, forecast
-from launcher.core.plan.planner import Plan, deadline_of
+from launcher.core.plan.goal import deadline_of
+from launcher.core.plan.planner import Plan
 from launcher.core.plan.transfer import UPLOAD_PER_S, Haul, Site, usd_per_month
 from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.recipe import Recipe

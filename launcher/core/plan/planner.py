@@ -5,55 +5,25 @@ policy's first decision, asked with the same view it will have when the run star
 and the run go to another.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.core.checkpoint.rules import save_rule
-from launcher.core.contract import SaveRule
 from launcher.core.market.belief import MarketView
 from launcher.core.market.offer import Capacity, Offer
 from launcher.core.market.quota import Refusals
-from launcher.core.plan.candidates import Candidate, TaskAt, costed, interval_of, ranked
+from launcher.core.plan.candidates import Candidate, TaskAt, costed, ranked, undisturbed
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.goal import enough_money, enough_time, lateness, least_usd, reserved, show_least
+from launcher.core.plan.goal import deadline_of, reserved
 from launcher.core.plan.limits import accepted, allowed_capacities, could_run, nearest_miss, standing
 from launcher.core.plan.quotas import Withheld, withheld
+from launcher.core.plan.saving import Saving, saving
 from launcher.core.plan.sizing import lacking_gib
 from launcher.core.plan.transfer import Haul
 from launcher.core.policy.base import Decision, Move, Phase, Policy, RunView
-from launcher.core.recipe import Goal, Recipe
-from launcher.core.tempo import PUBLISH_LOOKS_S
-from launcher.units import HOUR, MINUTE, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
+from launcher.core.recipe import Recipe
+from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_duration, show_usd
 
 ROUGH_BELOW = 2.0  # a life shorter than so many starts: what a run takes there hangs on the few long ones
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saving:
-    """How often checkpoints are made, in market seconds; `interval` None is never.
-
-    `by_program`: a program under `run:` saves when it likes, and the interval is what it is told where it uses launcher.train.
-    """
-
-    interval: Seconds | None
-    speed: float
-    reason: str
-    by_program: bool = False
-
-    def __str__(self) -> str:
-        here = " here" if self.speed != 1 else ""
-        if self.by_program:
-            looks = f"looked for every {PUBLISH_LOOKS_S:g} s{here}"
-            return f"checkpoints: the whole files in the program's folder, {looks}; with launcher.train {self._how_often}"
-        return f"no checkpoints ({self.reason})" if self.interval is None else f"checkpoint {self._how_often}"
-
-    @property
-    def _how_often(self) -> str:
-        if self.interval is None:
-            return f"none ({self.reason})"
-        here = f" there = {self.interval / self.speed:.1f} s here" if self.speed != 1 else ""
-        return f"every {show_duration(self.interval)}{here} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +96,7 @@ def plan(
         policy=policy.name,
         reason=decision.reason,
         candidates=candidates,
-        saving=_saving(recipe, reference, best.life if best else HOUR),
+        saving=saving(recipe, reference, best.life if best else HOUR),
         on_demand_price=on_demand_price(recipe, offers),
         on_demand_usd=_on_demand_usd(recipe, offers, task),
         nearest_miss=None if candidates else _miss(recipe, offers, quotas, usd),
@@ -143,14 +113,8 @@ def in_reach(found: Sequence[Candidate], time: Seconds) -> Sequence[Candidate]:
     """
     in_time = [c for c in found if c.estimate.elapsed <= time]
     if not any(c.offer.placement.capacity is Capacity.SPOT for c in in_time):
-        in_time = [c for c in found if _undisturbed(c) <= time]
+        in_time = [c for c in found if undisturbed(c) <= time]
     return in_time or found
-
-
-def _undisturbed(c: Candidate, task: Task | None = None) -> Seconds:
-    """How long the work takes there where no machine is lost; by `task` where the place has no times of its own."""
-    times = c.task or task
-    return c.estimate.elapsed if times is None else times.work + times.restart_cost
 
 
 def _reference(found: Sequence[Candidate], offers: tuple[Offer, ...], task: Task | TaskAt) -> Task:
@@ -184,63 +148,6 @@ def _on_demand_usd(recipe: Recipe, offers: tuple[Offer, ...], task: Task | TaskA
     return min((recipe.num_nodes * price * (t.work + t.restart_cost) / HOUR for price, t in times), default=None)
 
 
-def hopeless(
-    recipe: Recipe, task: Task, candidates: Iterable[Candidate], now: Utc, *, is_known: bool | None = None
-) -> str | None:
-    """Why a run would pause before its first machine, with the change by which it would not; None where it would start.
-
-    `is_known`: whether the work is; by default that of a trainer is. It is what `core/run/verdict` and `core/run/purse` come
-    to once the run is there.
-    """
-    goal, ends_at = recipe.policy, deadline_of(recipe.policy, now)
-    known = recipe.trainer is not None if is_known is None else is_known
-    candidates = tuple(candidates)
-    task = min((c.task or task for c in candidates), key=lambda t: t.work + t.restart_cost, default=task)
-    late = ends_at is not None and lateness(work=task.work if known else 0.0, restart_cost=task.restart_cost, time=ends_at - now)
-    would_do = "would do" if known else f"would do for {show_duration(task.work)} of training"
-    needed = task.work + task.restart_cost
-    if late and known:
-        least = min((_undisturbed(c, task) + c.estimate.saving for c in candidates), default=needed)
-        return f"{late}; policy.deadline={_typed(least)} is the least, and {enough_time(0.0, needed)} would do"
-    if late:
-        return f"{late}; {enough_time(0.0, needed)} {would_do}"
-    cheapest = min(candidates, key=lambda c: c.offer.price_cap, default=None)
-    if goal.budget is None or cheapest is None:
-        return None
-    of_one = (recipe.num_nodes * cheapest.offer.price_cap, task.restart_cost, reserved(task.speed, 0.0))
-    if least_usd(*of_one) <= goal.budget:
-        return None
-    enough = enough_money(0.0, cheapest.usd, least_usd(*of_one))
-    return f"the budget is {show_usd(goal.budget)}, and {show_least(*of_one)}; {enough} {would_do}"
-
-
-def _typed(time: Seconds) -> str:
-    """As it is typed, to the next minute: "3h16m"."""
-    hours, minutes = divmod(math.ceil(time / MINUTE), 60)
-    return f"{hours}h{minutes}m" if minutes and hours else f"{minutes}m" if minutes else f"{hours}h"
-
-
-def unaffordable(recipe: Recipe, task: Task, candidates: Iterable[Candidate]) -> str | None:
-    """Why a budget is too small for any run of a work that is known, with one that will do; None where it may be enough.
-
-    A run counts its machines against it, and would pause halfway.
-    """
-    budget = recipe.policy.budget
-
-    def least(c: Candidate) -> Usd:
-        return recipe.num_nodes * c.offer.price * _undisturbed(c, task) / HOUR
-
-    cheapest = min(candidates, key=least, default=None)
-    if budget is None or cheapest is None or least(cheapest) <= budget:
-        return None
-    times, rate = cheapest.task or task, recipe.num_nodes * cheapest.offer.price_cap
-    enough = enough_money(0.0, cheapest.usd, least_usd(rate, times.restart_cost, reserved(times.speed, times.durable)))
-    return (
-        f"the budget is {show_usd(budget)}, and the work takes {show_usd(least(cheapest))} where that is least, in "
-        f"{cheapest.offer.placement}, even where no machine is lost; {enough} would do"
-    )
-
-
 def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:
     """The run as the policy sees it before its first attempt."""
     return RunView(
@@ -259,40 +166,6 @@ def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:
         allowed=allowed_capacities(recipe),
         attempts=(),
     )
-
-
-def deadline_of(goal: Goal, started_at: Utc) -> Utc | None:
-    return started_at + goal.deadline if goal.deadline is not None else goal.deadline_at
-
-
-def _saving(recipe: Recipe, task: Task, life: Seconds) -> Saving:
-    rule = save_rule(recipe.checkpoint, life)
-    interval = interval_of(rule, task)
-    reason = _saving_reason(rule, task, interval)
-    return Saving(interval=interval, speed=task.speed, reason=reason, by_program=recipe.trainer is None)
-
-
-def _saving_reason(rule: SaveRule, task: Task, interval: Seconds | None) -> str:
-    if interval is None:
-        return "checkpoint.every is never: a preemption loses everything"
-    if rule.seconds is not None:
-        return "as checkpoint.every says"
-    if rule.steps is not None:
-        is_known = "" if task.step is not None else "; how long a step takes is not known, so the time is a guess"
-        return f"as checkpoint.every says, {rule.steps} steps{is_known}"
-    here = " here" if task.speed != 1 else ""
-    measured = f"stall {_digits(task.stall / task.speed)} s, durable {_digits(task.durable / task.speed)} s{here}"
-    bound = ""
-    if interval <= task.durable:
-        bound = ", not below the durable time"
-    elif interval >= rule.max_loss:
-        bound = ", not above checkpoint.max_loss"
-    return f"{measured}; √(2·stall·life){bound}"
-
-
-def _digits(seconds: Seconds) -> str:
-    """The two that count, and no exponent."""
-    return f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:.0f}"
 
 
 def on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
