@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.market.belief import MarketView
-from launcher.core.plan.outlook import Outlook, outlook, show_share
+from launcher.core.plan.outlook import Outlook, outlook
 from launcher.core.plan.planner import Plan, plan
+from launcher.core.plan.played import show_share
 from launcher.core.plan.shopping import times
 from launcher.core.plan.transfer import Haul, Site
 from launcher.core.plan.work import work_in
