@@ -25,8 +25,9 @@ from launcher.core.market.recording import RecordedOffer, Recording, quotes
 from launcher.core.market.trace import FOREVER, GENERATED, typical_life
 from launcher.core.plan.candidates import costed, interval_of
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.forecast import Forecast, Spot, Sure, forecast
+from launcher.core.plan.forecast import Forecast, forecast
 from launcher.core.plan.limits import accepted
+from launcher.core.plan.play import Spot, Sure
 from launcher.core.recipe import Goal, LocalSpec, Recipe, Resources
 from launcher.core.run.billing import rule_of
 from launcher.sim.market import Market, TimelineMarket

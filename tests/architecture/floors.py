@@ -99,7 +99,7 @@ CORE_STDLIB = frozenset(
     hashlib heapq io itertools json math operator re statistics string textwrap types typing unicodedata zlib""".split()
 )
 # These draw lives from explicit seeds: random.Random(seed) and nothing else of the module.
-CORE_RANDOM = ("core.market.trace", "core.market.hazard", "core.plan.estimate", "core.plan.forecast")
+CORE_RANDOM = ("core.market.trace", "core.market.hazard", "core.plan.estimate", "core.plan.forecast", "core.plan.play")
 CORE_FORBIDDEN_CALLS = frozenset({"open", "print", "input", "exec", "eval", "now", "utcnow", "today"})
 
 # The host of a local instance reads none by name: it hands its whole environment, less our variables, on to the agent.

@@ -7,8 +7,9 @@ import pytest
 
 from launcher.core.market.hazard import Multiplier, Zone
 from launcher.core.market.trace import FOREVER
-from launcher.core.plan.estimate import Task, estimate
-from launcher.core.plan.forecast import SEEN_WITHIN, Forecast, Spot, Sure, Traffic, forecast
+from launcher.core.plan.estimate import SEEN_WITHIN, Task, estimate
+from launcher.core.plan.forecast import Forecast, forecast
+from launcher.core.plan.play import Spot, Sure, Traffic
 from launcher.core.run.billing import RULES
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR, MINUTE, Seconds

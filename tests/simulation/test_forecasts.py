@@ -18,7 +18,7 @@ from launcher.core.market.series import Series
 from launcher.core.market.trace import FOREVER
 from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.forecast import Draw, Place, Play, Spot, Sure
+from launcher.core.plan.play import Draw, Place, Play, Spot, Sure
 from launcher.core.recipe import Goal, LocalSpec, Recipe, Resources
 from launcher.core.run.billing import RULES
 from launcher.sim.market import Market, TimelineMarket

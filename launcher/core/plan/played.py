@@ -10,9 +10,10 @@ from launcher.core.checkpoint.rules import save_rule
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.candidates import Candidate, interval_of
 from launcher.core.plan.estimate import Task
-from launcher.core.plan.forecast import Spot, Sure, Traffic, forecast
+from launcher.core.plan.forecast import forecast
 from launcher.core.plan.goal import deadline_of
 from launcher.core.plan.planner import Plan
+from launcher.core.plan.play import Spot, Sure, Traffic
 from launcher.core.recipe import Recipe
 from launcher.core.run.billing import rule_of
 from launcher.units import HOUR, MINUTE, Seconds, Usd, Utc, show_duration, show_usd
