@@ -12,6 +12,7 @@ from launcher.app.requests import ask
 from launcher.app.signals import Signals
 from launcher.clock import Clock
 from launcher.core.contract import RequestKind
+from launcher.core.run.keeping import kept
 from launcher.core.run.state import RunState
 from launcher.units import Seconds, Utc
 
@@ -35,12 +36,16 @@ class Attention:
         if self._signals.stops == self._stops_heard:
             return False
         self._stops_heard = self._signals.stops
-        return self._ask()
+        return self._ask(now)
 
-    def _ask(self) -> bool:
-        if self._history.state.phase.is_ended:
+    def _ask(self, now: Utc) -> bool:
+        looked_at = kept(self._history.state, now)
+        if self._history.state.phase.is_ended and looked_at is None:
             return False
-        if self._stops_heard == 1:
+        if looked_at is not None:
+            self._screen.event("·", "ending", f"the machine of attempt {looked_at.number}, which was kept")
+            ask(self._history.store, RequestKind.STOP)
+        elif self._stops_heard == 1:
             self._screen.event("‖", "pausing", f"{stops_how(self._history.state)}; once more stops at once")
             ask(self._history.store, RequestKind.STOP)
         else:

@@ -83,7 +83,7 @@ COMMANDS = (
         (
             NAME,
             ENV,
-            Flag(("--keep-failed",), "keep a failed machine for a look, such as 30m", "DURATION"),
+            Flag(("--keep-failed",), "keep the machine of the failure that ends the run for a look, such as 30m", "DURATION"),
             DETACH,
             SECRET,
         ),

@@ -10,6 +10,7 @@ import time
 from launcher import codec
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.counting import at, unit_of
+from launcher.app.keeping import about_kept
 from launcher.app.live import Screen
 from launcher.app.lives import was_announced
 from launcher.app.result import log_tail
@@ -87,7 +88,7 @@ class Narrator:
             # Only once its start is journaled, so that "resumed at step 100" is said before the line tells of step 103.
             trains = writer is not None and writer.is_alive and writer.training_at is not None
             if writer is None or beat is None or not trains or beat.attempt != state.writer:
-                self._screen.move(_standing(state), is_progress=False)
+                self._screen.move(_standing(state, now), is_progress=False)
             elif beat.last_commit_step >= writer.commit_step:  # else it is from before what was told last
                 self._screen.move(self._progress(state, beat, now))
 
@@ -169,6 +170,8 @@ class Narrator:
                 self._screen.event("✗", "failed", reason)
                 for line in log_tail(self._store, state):
                     self._screen.say(f"          {line}")
+                if told := about_kept(state, event.at):
+                    self._screen.event("·", "kept", f"{told}, and `launch ssh {state.run}` is a shell on it")
             case ev.RunCancelled():
                 self._screen.event("✗", "cancelled", f"{_saved(state)}; checkpoints stay")
             case _:
@@ -248,8 +251,10 @@ def _age(attempt: Attempt, beat: Heartbeat, now: Utc, speed: float) -> str:
     )
 
 
-def _standing(state: RunState) -> str:
+def _standing(state: RunState, now: Utc) -> str:
     """Where a run stands that does not train just now."""
+    if told := about_kept(state, now):
+        return f"keeping {told}"
     coming = [a for a in state.wanted if not a.is_granted] or [a for a in state.living if a.is_granted]
     if not coming:
         return "waiting for a machine"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from launcher.adapters.cloud.base import Machine
 from launcher.adapters.history import History
 from launcher.app.home import Home, at
+from launcher.app.keeping import about_kept
 from launcher.core.instance import attempt_of
 from launcher.core.run.interpret import drain_max
+from launcher.core.run.keeping import kept
 from launcher.core.run.state import RunState
 from launcher.errors import LaunchError
 from launcher.units import Utc, show_duration
@@ -61,6 +63,8 @@ def _by_journal(machine: Machine, history: History, now: Utc) -> Verdict:
     reason = _why_unwanted(state, number, now)
     if reason:
         return Verdict(machine=machine, fate=Fate.UNWANTED, reason=reason)
+    if told := about_kept(state, now):
+        return Verdict(machine=machine, fate=Fate.WANTED, reason=f"kept: {told}")
     return Verdict(machine=machine, fate=Fate.WANTED, reason=f"its run goes on; `launch status {state.run}` says how")
 
 
@@ -69,6 +73,8 @@ def _why_unwanted(state: RunState, number: int, now: Utc) -> str:
     attempt = state.attempts.get(number)
     if attempt is None:
         return "the record of its request is void"
+    if kept(state, now) is attempt:
+        return ""
     if attempt.end is not None:
         return f"its attempt ended: {attempt.end.reason}"
     if attempt.unwanted_at is None:

@@ -17,7 +17,7 @@ from launcher.core.plan.hopeless import hopeless
 from launcher.core.plan.planner import Plan, plan
 from launcher.core.plan.sizing import count_for
 from launcher.core.recipe import Recipe, script_left_behind
-from launcher.errors import NoCapacity, RecipeError, UsageError
+from launcher.errors import NoCapacity, RecipeError
 from launcher.units import MINUTE, Seconds, Utc, show_duration
 
 # Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
@@ -60,10 +60,10 @@ class Timing:
 
 def loaded(args: argparse.Namespace) -> Recipe:
     """The same, unchecked, wherever it is to run."""
-    if getattr(args, "keep_failed", None):
-        raise UsageError("--keep-failed comes in a later version; leave it out for now")
     envs = dict(pair.partition("=")[::2] for pair in args.env)
-    return recipe_file.load(args.recipe, args.overrides, envs).recipe
+    keep = getattr(args, "keep_failed", None)
+    overrides = [*args.overrides, f"retry.keep_failed={keep}"] if keep else args.overrides
+    return recipe_file.load(args.recipe, overrides, envs).recipe
 
 
 def checked(recipe: Recipe) -> Recipe:

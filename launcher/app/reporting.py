@@ -66,7 +66,7 @@ def report_on(found: Found, history: History) -> Report:
         speed=state.speed,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
-        command=found.addressed(what_next(state, result.resume, beacon.judge(beacon.read(found.store)))[1]),
+        command=found.addressed(what_next(state, now, result.resume, beacon.judge(beacon.read(found.store)))[1]),
     )
 
 

@@ -15,6 +15,7 @@ from launcher.app.alone import result_so_far
 from launcher.app.answer import moment
 from launcher.app.counting import told
 from launcher.app.home import Found, Home, known_at
+from launcher.app.keeping import about_kept
 from launcher.app.result import Result
 from launcher.app.show import brief, show_cost
 from launcher.app.standing import STILL_BILLED
@@ -92,6 +93,8 @@ def cells(row: Row) -> tuple[str, ...]:
 def _where(row: Readable, result: Result) -> str:
     """Where it runs now; else what is to be known of it."""
     state = row.history.state
+    if told := about_kept(state, row.found.market_now(row.history)):
+        return row.addressed(f"kept: {told}")
     if state.phase.is_ended and row.driver is Holder.NOBODY and not state.is_over:
         return row.addressed(f"{STILL_BILLED}; launch stop {result.run}")
     if state.phase.is_ended:

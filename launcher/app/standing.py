@@ -11,6 +11,7 @@ from launcher.app.alone import beat_of, result_so_far, saved_alone
 from launcher.app.answer import moment
 from launcher.app.counting import at, told
 from launcher.app.home import Found
+from launcher.app.keeping import about_kept
 from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import span, unreadable_records
 from launcher.app.result import Result, as_json, has_published_nothing, must_begin_anew
@@ -70,7 +71,7 @@ def standing_of(found: Found, history: History) -> Standing:
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
     silent_s = _silent_s(found, state, driver)
     result = result_so_far(history, now)
-    then, command = map(found.addressed, what_next(state, result.resume, driver, silent_s))
+    then, command = map(found.addressed, what_next(state, now, result.resume, driver, silent_s))
     return Standing(
         result=result,
         now=now,
@@ -159,8 +160,10 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
             return state.terminal.reason or "training reached its end"
 
 
-def what_next(state: RunState, resume: str, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
+def what_next(state: RunState, now: Utc, resume: str, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
     """What happens next, and the command to go on with; `resume` is what starts an ended run again."""
+    if state.phase.is_ended and (told := about_kept(state, now)):
+        return f"kept: {told}", f"launch ssh {state.run}"
     if state.phase.is_ended:
         is_left = driver is Holder.NOBODY and not state.is_over
         return (STILL_BILLED, f"launch stop {state.run}") if is_left else _after_end(state, resume)

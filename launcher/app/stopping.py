@@ -21,6 +21,7 @@ from launcher.app.result import Result, result_of, with_exit_code
 from launcher.app.session import Session
 from launcher.beacon import Holder
 from launcher.core.contract import RequestKind
+from launcher.core.run.keeping import kept
 from launcher.core.run.state import Terminal
 from launcher.errors import Overtaken
 from launcher.units import Seconds
@@ -47,7 +48,7 @@ def _end(args: argparse.Namespace, home: Home, found: Found, kind: RequestKind) 
         would = _would(found, history, kind)
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
         return 0
-    if terminal is None:
+    if terminal is None or kept(history.state, found.market_now(history)):
         ask(found.store, kind)
     with screen_for(args) as screen:
         return finish(args, screen, found, lambda: _see_it_end(args, home, found, history, screen))

@@ -181,6 +181,7 @@ class AttemptSpec:
     hang_min_real: Seconds = 600.0
     kill_grace_real: Seconds = 10.0
     failed_saves_max: int = 3  # in a row; then the attempt ends STORE_FAILED
+    keep_failed: Seconds = 0.0  # how long the agent stays after its report where the user's program ended the attempt
     skypilot: dict[str, Json] = field(default_factory=dict)  # what only SkyPilot can act on, by path: "resources.ports"
 
     @property

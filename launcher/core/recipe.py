@@ -67,6 +67,7 @@ class RetrySpec:
     quota: Seconds = field(default=24 * HOUR, metadata=ANY_DURATION)  # how long nothing is asked that a region's quota refused
     error: int = field(default=2, metadata=ANY_COUNT)
     same_checkpoint: int = field(default=2, metadata=AT_LEAST_ONE)
+    keep_failed: Seconds = field(default=0.0, metadata=ANY_DURATION)  # how long the machine of the last failure stays for a look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

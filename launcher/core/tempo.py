@@ -91,6 +91,11 @@ class Tempo:
         return self._floored(0, 60)
 
     @property
+    def look_floor(self) -> Seconds:
+        """A person who is told of a failed machine needs so long to look at it."""
+        return self._floored(0, 60)
+
+    @property
     def cooldown_first(self) -> Seconds:
         return 1800.0
 

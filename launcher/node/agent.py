@@ -144,8 +144,7 @@ class _Agent:
             if self._program is not None:
                 self._program.kill()
         self._report(ending)
-        if self._lingers:
-            self._linger()
+        self._stay(self._stays_s(ending))
 
     def _live(self) -> Ending:
         self._prepare()
@@ -373,10 +372,22 @@ class _Agent:
             key = exit_key(self._spec.attempt, self._machine.node)
             store_calls()(self._machine.store.create, key, codec.dumps_digested(report))
 
-    def _linger(self) -> None:
-        """Stay, empty, until the machine is taken: its end is the cloud's, and so is its bill."""
-        self._lookout.let_go()
-        until = time.monotonic() + max(self._lookout.warned_left, 0.0) + LINGER_BEYOND_S
+    def _stays_s(self, ending: Ending) -> Seconds:
+        """How long (real) the machine is not to look idle: until it is taken, since its end is the cloud's then, and so is its
+        bill; or for somebody to look at what failed, as long as the budget pays, and no supervisor need end it.
+        """
+        if self._lingers:
+            self._lookout.let_go()
+            return max(self._lookout.warned_left, 0.0) + LINGER_BEYOND_S
+        if ending.outcome not in (ExitKind.PROGRAM_FAILED, ExitKind.SETUP_FAILED):
+            return 0.0
+        spec, ordered = self._spec, self._post.orders.stop_at
+        stop_at = spec.stop_at if ordered is None else ordered
+        paid = math.inf if stop_at is None else stop_at - self._machine.clock.utc_s()
+        return Tempo(spec.speed).real(min(spec.keep_failed, spec.autostop, paid))
+
+    def _stay(self, seconds: Seconds) -> None:
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self._lookout.is_called_off():
             time.sleep(TICK_S)
 

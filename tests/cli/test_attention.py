@@ -12,8 +12,8 @@ from launcher.app.live import Screen
 from launcher.app.narrator import Narrator
 from launcher.app.requests import unseen, withdraw_unseen
 from launcher.app.signals import Detached, Signals
-from launcher.core.contract import RequestKind
-from launcher.core.recipe import Recipe
+from launcher.core.contract import ExitKind, RequestKind
+from launcher.core.recipe import Recipe, RetrySpec
 from launcher.core.run import events as ev
 from tests import builders
 
@@ -45,6 +45,23 @@ def test_one_ctrl_c_asks_for_a_stop_once(history: History):
         assert watcher.look(0.0) is True, "the loop looks at once"
         assert watcher.look(0.0) is False
     assert asked(history) == {RequestKind.STOP}
+
+
+def test_after_the_end_ctrl_c_ends_the_machine_that_is_kept_for_a_look_and_else_asks_for_nothing(history: History):
+    retry = RetrySpec(error=0, keep_failed=60.0)
+    history.append(ev.RunResumed(at=0.0, recipe=Recipe(name="r", run="true", retry=retry), deadline_at=None))
+    failed = builders.exited(1, ExitKind.SETUP_FAILED, at=0.0, exit_code=1)
+    for event in (builders.requested(history.state, at=0.0), failed, ev.RunFailed(at=0.0, exit_code=1, reason="it failed")):
+        history.append(event)
+    with Signals() as signals:
+        watcher = attention(history, signals)
+        signal.raise_signal(signal.SIGINT)
+        assert watcher.look(59.0) is True
+        assert asked(history) == {RequestKind.STOP}
+        withdraw_unseen(history.store, history.state)
+        signal.raise_signal(signal.SIGINT)
+        assert watcher.look(60.0) is False
+        assert asked(history) == set()
 
 
 def test_ctrl_c_promises_no_save_of_a_program_that_saves_by_itself(history: History, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """`launch gc`: only what a journal does not want any more is ended, and only with -y."""
 
 import json
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from launcher.app import wiring
 from launcher.app.cli import main
 from launcher.app.home import Home
 from launcher.app.opening import begin, create
-from launcher.core.contract import journal_key
+from launcher.core.contract import ExitKind, journal_key
 from launcher.core.instance import instance_name
-from launcher.core.recipe import Recipe, Resources
+from launcher.core.recipe import Recipe, Resources, RetrySpec
 from launcher.core.run import events as ev
 from launcher.errors import CloudUnreachable
+from launcher.units import HOUR, MINUTE
 from tests import builders
 
 
@@ -58,16 +60,17 @@ def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeProvider:
     return fake
 
 
-Made = Callable[[str], History]
+Made = Callable[..., History]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     """A run in the home whose attempt 1 was requested an hour ago."""
 
-    def make(name: str) -> History:
+    def make(name: str, *, keep_failed: float = 0.0) -> History:
         home = Home(tmp_path / "home")
-        recipe = Recipe(name="r", run="true", resources=Resources(infra=("local",)))
+        retry = RetrySpec(error=0, keep_failed=keep_failed)
+        recipe = Recipe(name="r", run="true", resources=Resources(infra=("local",)), retry=retry)
         history = begin(create(home, recipe, name), supervisor="s1")
         history.append(builders.requested(history.state, at=history.records[-1].at))
         return history
@@ -124,6 +127,19 @@ def test_what_its_journal_does_not_want_is_ended_and_nothing_else(
     assert provider.ended == []
     assert document(capsys, "-y") == {name: (fate, fate == "unwanted") for name, fate in fates.items()}
     assert sorted(provider.ended) == sorted([machine(orphan).name, voided.name])
+
+
+def test_a_machine_that_is_kept_for_a_look_is_left_until_its_time_is_over(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made
+) -> None:
+    kept, forgotten = made("kept", keep_failed=HOUR), made("forgotten", keep_failed=MINUTE)
+    for history in (kept, forgotten):
+        at = time.time() - 2 * MINUTE
+        history.append(builders.exited(1, ExitKind.SETUP_FAILED, at=at, exit_code=1))
+    provider.listed = [machine(kept), machine(forgotten)]
+    assert document(capsys, "-y") == {machine(kept).name: ("wanted", False), machine(forgotten).name: ("unwanted", True)}
+    main(["gc"])
+    assert "`launch stop kept` ends it" in capsys.readouterr().out
 
 
 def test_a_region_that_is_closed_keeps_no_other_from_being_looked_at(

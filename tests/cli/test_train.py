@@ -122,7 +122,7 @@ def test_a_signal_before_the_first_attempt_pauses_a_run_that_can_be_resumed():
     ("words", "code", "said"),
     [
         (["train", "recipes/tiny.yaml", "--name", "No Good"], 2, "lower-case"),
-        (["train", "recipes/tiny.yaml", "--keep-failed", "30m"], 2, "later version"),
+        (["train", "recipes/tiny.yaml", "--keep-failed", "soon"], 2, "retry.keep_failed"),
         (["train", "recipes/tiny.yaml", "resources.infra=aws"], 5, "resources.infra=local"),
         (["train", "recipes/tiny.yaml", "resources.infra=[]", "resources.accelerators=H100:1"], 5, "resources.infra=local"),
         (["plan", "recipes/tiny.yaml", "resources.max_hourly_cost=0.01"], 3, "max_hourly_cost"),

@@ -120,6 +120,28 @@ def test_failed_setup_ends_the_attempt_without_a_grant(rig: Rig) -> None:
     assert not (agent.root / "code/started").exists()
 
 
+def test_a_failed_machine_is_kept_for_a_look_until_it_is_told_to_end(rig: Rig) -> None:
+    agent = rig.start(rig.spec("exit 3", keep_failed=1e9))
+    rig.grant()
+    assert agent.report().outcome is ExitKind.PROGRAM_FAILED
+    assert agent.process.poll() is None, "it stays, so that no cloud takes the machine for idle"
+    agent.process.send_signal(signal.SIGTERM)
+    assert agent.exit_code() == 0
+
+
+def test_a_failed_machine_is_kept_no_longer_than_its_budget_pays(rig: Rig) -> None:
+    agent = rig.start(rig.spec("exit 3", keep_failed=1e9, stop_at=START + 4.0 * 100))
+    rig.grant()
+    assert agent.exit_code() == 0
+
+
+def test_a_machine_whose_program_finished_is_not_kept(rig: Rig) -> None:
+    agent = rig.start(rig.spec("true", keep_failed=1e9))
+    rig.grant()
+    assert agent.exit_code() == 0
+    assert agent.report().outcome is ExitKind.FINISHED
+
+
 def test_unwanted_attempt_saves_and_exits(rig: Rig) -> None:
     agent = rig.start(rig.spec(SAVES_AT_TERM))
     rig.grant()

@@ -5,6 +5,7 @@ That no process is left is seen by the guard around every test (tests/conftest.p
 before a run is born, with the command line (tests/cli).
 """
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,24 @@ def test_a_user_error_is_reported_with_its_code_after_the_further_attempts(tmp_p
     assert (ended.code, ended.json["state"], ended.json["program_exit_code"]) == (1, "FAILED", 3)
     assert (ended.json["attempts"], ended.json["preemptions"]) == (2, 0)
     assert newest(scene).step == 40
+
+
+def test_the_machine_of_the_last_failure_is_kept_for_a_look_until_somebody_ends_it(tmp_path: Path):
+    scene = scene_in(tmp_path / "scene")
+    supervisor = train(scene, "run=exit 5", "retry.error=1", "--keep-failed", "100h", recipe=COMMAND)
+    eventually(lambda: "`launch ssh r` is a shell on it" in scene.said(), "the last machine is kept")
+    assert scene.launch("ssh", scene.run, "-o", "json").json["attempt"] == 2
+    told = scene.launch("status", scene.run, "-o", "json").json
+    assert (told["state"], told["next"]) == ("FAILED", "launch ssh r")
+    assert re.search(r"kept: the machine of attempt 2 for .* at \$[\d.]+/h; `launch stop r` ends it", told["then"])
+    assert scene.launch("stop", scene.run).code == 0
+    ended = answer_of(supervisor)
+    assert (ended.code, ended.json["state"], ended.json["program_exit_code"]) == (1, "FAILED", 5)
+    state = scene.history().state
+    assert state.is_over
+    assert state.terminal is not None
+    assert state.attempts[2].bill is not None
+    assert state.attempts[2].bill.low > state.terminal.at, "its stay is in the books"
 
 
 def test_a_program_that_fails_at_once_gets_its_further_attempts_and_no_more(tmp_path: Path):

@@ -16,7 +16,7 @@ A recipe is one YAML file: what to train, on which machines, within which limits
   trainer: {kind: launcher.trainers.gpt, steps: 2000}
   checkpoint: {dir: "s3://bucket/my-run", every: auto, max_loss: 10m, keep: {last: 3}}
   policy: {deadline: 24h, budget: 40.00, strategy: auto}
-  retry: {preemption: unlimited, capacity: 6h, quota: 24h, error: 2, same_checkpoint: 2}
+  retry: {preemption: unlimited, capacity: 6h, quota: 24h, error: 2, same_checkpoint: 2, keep_failed: 0s}
   local: {trace: lively, seed: 7, speed: auto}  for `infra: local`: `launch help rehearsal`
 
 Durations and sizes carry units: 90s, 1h30m, 16MiB, 2GB. An unknown key is an error that names the nearest known one.

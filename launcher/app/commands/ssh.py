@@ -5,19 +5,22 @@ import os
 import sys
 from typing import NoReturn
 
+from launcher.adapters.history import History
 from launcher.app.answer import print_answer
 from launcher.app.looking import looked_at
 from launcher.app.wiring import Shell, shell_of
+from launcher.core.run.keeping import kept
+from launcher.core.run.state import Attempt
 from launcher.errors import UsageError
+from launcher.units import Utc
 
 
 def run(args: argparse.Namespace) -> int:
     found = looked_at(args)
     history = found.read()
-    living = history.state.living if history.is_created else ()
-    if not living:
+    attempt = _up(history, found.market_now(history)) if history.is_created else None
+    if attempt is None:
         raise UsageError(f"no machine of {found.head.run} is up; `launch status {found.head.run}` says what it does")
-    attempt = living[-1]
     shell = shell_of(history.state, attempt)
     said = f"a shell on attempt {attempt.number}, {attempt.offer.placement}: {shell}"
     if not args.dry_run and args.output == "table":
@@ -27,6 +30,12 @@ def run(args: argparse.Namespace) -> int:
     document = {"run": found.head.run, "attempt": attempt.number, "command": list(shell.command), "folder": shell.folder}
     print_answer(args, document, [f"would open {said}"])
     return 0
+
+
+def _up(history: History, now: Utc) -> Attempt | None:
+    """The newest that lives, or the one that failed and is kept."""
+    living = history.state.living
+    return living[-1] if living else kept(history.state, now)
 
 
 def _become(shell: Shell) -> NoReturn:

@@ -11,6 +11,7 @@ from launcher.core.contract import AgentPhase, Heartbeat
 from launcher.core.instance import EndCause, FailureKind, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.belief import MarketView, OffersSighted
 from launcher.core.run import events as ev
+from launcher.core.run.keeping import kept
 from launcher.core.run.observation import Pulse, SealSighted, Sightings, Watch, newest_heartbeat
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
@@ -22,7 +23,11 @@ WARNINGS_MOST = 5  # journaled of one attempt: a journal is read often and for e
 
 def interpret(state: RunState, seen: Sightings, watch: Watch, market: MarketView, now: Utc) -> tuple[ev.Event, ...]:
     """Facts that are new in `seen`, which `watch` has taken in already. After a run's end only those of money."""
-    facts: list[ev.Event] = [] if state.terminal else list(_news(state, seen, market, now))
+    facts: list[ev.Event] = []
+    if state.terminal is None or kept(state, now):  # somebody may be done with looking
+        facts += _requests(state, seen, now)
+    if state.terminal is None and seen.offers is not None and seen.offers != market.offers:
+        facts.append(ev.MarketSighted(at=now, sighting=OffersSighted(at=now, offers=seen.offers)))
     for attempt in state.unsettled:
         if attempt.is_alive:
             facts += _alive(state, attempt, seen, watch, now)
@@ -31,12 +36,10 @@ def interpret(state: RunState, seen: Sightings, watch: Watch, market: MarketView
     return tuple(facts)
 
 
-def _news(state: RunState, seen: Sightings, market: MarketView, now: Utc) -> Iterator[ev.Event]:
+def _requests(state: RunState, seen: Sightings, now: Utc) -> Iterator[ev.Event]:
     for request in seen.requests:
         if request.uuid not in state.requests_seen:
             yield ev.RequestSeen(at=now, request=request)
-    if seen.offers is not None and seen.offers != market.offers:
-        yield ev.MarketSighted(at=now, sighting=OffersSighted(at=now, offers=seen.offers))
 
 
 def boot_wait(state: RunState) -> Seconds:

@@ -7,6 +7,7 @@ run again, because the same command follows from the same state.
 from dataclasses import dataclass
 
 from launcher.core.run.interpret import taken_by
+from launcher.core.run.keeping import kept
 from launcher.core.run.state import Attempt, RunState
 from launcher.units import Utc
 
@@ -43,7 +44,7 @@ def _should_start(attempt: Attempt) -> bool:
 
 
 def _should_stop(state: RunState, attempt: Attempt, now: Utc) -> bool:
-    if attempt.bill is not None or _is_being_taken(state, attempt, now):
+    if attempt.bill is not None or _is_being_taken(state, attempt, now) or kept(state, now) is attempt:
         return False
     if attempt.end is not None:
         return True

@@ -5,6 +5,7 @@ from launcher.core.checkpoint.rules import keep_rule, save_rule
 from launcher.core.contract import AttemptSpec, CommandProgram, TrainerProgram
 from launcher.core.market.belief import gang_life
 from launcher.core.recipe import Recipe
+from launcher.core.run.keeping import keep_failed
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import HANG_MIN_S, KILL_GRACE_S, Tempo
 
@@ -34,6 +35,7 @@ def attempt_spec(state: RunState, attempt: Attempt, store_url: str) -> AttemptSp
         hang_min_real=HANG_MIN_S,
         kill_grace_real=KILL_GRACE_S,
         failed_saves_max=max(1, recipe.retry.error),
+        keep_failed=keep_failed(state),
         skypilot=_skypilot(recipe),
     )
 

@@ -1,0 +1,34 @@
+"""A failed machine that stays up for a look (`retry.keep_failed`): one at most, and as long as nothing else ends it.
+
+Only the attempt with which a run ends is kept: where another one follows, it is let go. Its agent stays for as long, so that no
+cloud takes the machine for idle; the supervisor stays too, and sees its bill end.
+"""
+
+from launcher.core.policy.base import Phase
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.tempo import Tempo
+from launcher.units import Seconds, Utc
+
+
+def keep_failed(state: RunState) -> Seconds:
+    """How long a machine is kept whose attempt the user's program ended; 0: not at all. A person needs a minute to look."""
+    wanted = state.recipe.retry.keep_failed
+    return max(wanted, Tempo(state.speed).look_floor) if wanted else 0.0
+
+
+def kept(state: RunState, now: Utc) -> Attempt | None:
+    """Whose machine is kept now; None where none is."""
+    if not state.recipe.retry.keep_failed or not state.attempts or state.request is not None:
+        return None
+    newest = next(reversed(state.attempts.values()))
+    if newest.end is None or newest.end.end is not EndKind.FAILED or newest.bill is not None:
+        return None
+    goes_on_otherwise = state.terminal is not None and state.terminal.phase is not Phase.FAILED
+    return None if goes_on_otherwise or now >= kept_until(state, newest) else newest
+
+
+def kept_until(state: RunState, attempt: Attempt) -> Utc:
+    """When the machine of a kept attempt is let go at the latest, by the budget too."""
+    assert attempt.end is not None, "what is kept has ended"
+    until = attempt.end.at + keep_failed(state)
+    return until if attempt.stop_at is None else min(until, attempt.stop_at)
