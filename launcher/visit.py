@@ -16,7 +16,7 @@ from launcher.core.policy.base import Policy
 from launcher.core.run.observation import Left, Pulse, Watch, left, recalled
 from launcher.core.run.state import RunState
 from launcher.errors import CloudUnreachable, FeedStale, KeyMissing, Overtaken, StoreError, StoreUnknown
-from launcher.supervisor import Listener, Loop, Pause, World
+from launcher.loop import Listener, Loop, Pause, World
 from launcher.units import MINUTE, Seconds, Utc
 
 VISIT_MOST_S: Seconds = 60.0  # real; cron comes once a minute, and a cloud that has not answered may have by then

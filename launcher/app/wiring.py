@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from launcher.adapters.cloud.skypilot.check import CloudCheck
     from launcher.adapters.history import History
     from launcher.core.run.state import Attempt, RunState
-    from launcher.supervisor import World
+    from launcher.loop import World
 
 __all__ = ["child", "has_folder", "is_remote", "open_store"]
 
@@ -148,7 +148,7 @@ def world_of(history: "History", run_clock: clock.Clock, home: Path) -> "World":
 def _local_world(state: "RunState", store: ObjectStore, market_clock: clock.Clock, home: Path) -> "World":
     """Processes of this machine as instances, their lives and prices from trace and list."""
     from launcher.adapters.cloud.local import LocalCloud
-    from launcher.supervisor import World
+    from launcher.loop import World
 
     trace = trace_of(state.recipe.local)
     return World(
@@ -177,7 +177,7 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     from launcher.app.code import thawed
     from launcher.app.experience import experience
     from launcher.app.pricelists import price_index
-    from launcher.supervisor import World
+    from launcher.loop import World
 
     os.environ.setdefault(SKYPILOT_TELEMETRY_OFF, "1")  # its server reads that when it starts
     assert state.agent is not None, "frozen at the birth of a run on clouds"

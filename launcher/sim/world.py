@@ -26,6 +26,7 @@ from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
+from launcher.loop import Listener, World
 from launcher.sim.body import Body
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import SimCloud
@@ -34,7 +35,7 @@ from launcher.sim.market import Market
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
 from launcher.sim.trainer import Pace
-from launcher.supervisor import Listener, World, supervise
+from launcher.supervisor import supervise
 from launcher.units import HOUR, Seconds, Utc
 from launcher.visit import visit
 

@@ -29,10 +29,10 @@ from launcher.core.plan.limits import accepted
 from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Recipe
 from launcher.core.run.state import RunState
+from launcher.loop import Loop
 from launcher.sim.market import DeckMarket
 from launcher.sim.trainer import Pace
 from launcher.sim.world import START, SimWorld, Supervisor
-from launcher.supervisor import Loop
 from launcher.units import HOUR, Seconds, Utc
 
 SIZES = (10, 100, 1000)

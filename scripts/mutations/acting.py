@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from launcher import supervisor
+from launcher import loop
+from launcher.adapters.commits import seal
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import evolve
 from launcher.core.run.observation import SealSighted
 from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import Attempt, RunState
+from launcher.loop import Loop
 from launcher.observe import Observer
 from launcher.sim.faults import Fault
-from launcher.supervisor import Loop
 from scripts.mutations.mutant import SEEDS_MOST, Mutant, Swap
 
 
@@ -30,7 +31,7 @@ def _seal_first(append: Callable[[Loop, ev.Event], None]) -> Any:
     def wrong(loop: Loop, event: ev.Event) -> None:
         state = loop._history.state
         if isinstance(event, ev.AttemptLost | ev.AttemptExited) and state.attempts[event.attempt].is_granted:
-            supervisor.seal(loop._world.store, state, event.attempt, loop._supervisor, loop._world.new_nonce())
+            seal(loop._world.store, state, event.attempt, loop._supervisor, loop._world.new_nonce())
         append(loop, event)
 
     return wrong
@@ -77,7 +78,7 @@ MUTANTS = (
         name="skip the seal",
         breaks="The end of an attempt is taken for its seal, and a late commit of it can still appear.",
         killer="lineage",
-        swaps=(Swap(supervisor, "seal", _no_seal), Swap(Observer, "_follow_commits", _end_is_seal)),
+        swaps=(Swap(loop, "seal", _no_seal), Swap(Observer, "_follow_commits", _end_is_seal)),
     ),
     Mutant(
         name="seal before the end is journaled",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from launcher import codec, supervisor
+from launcher import codec, loop
 from launcher.core.contract import ExitKind, ExitReport
 from launcher.core.instance import EndCause, InstancePhase, InstanceStatus
 from launcher.core.run import deliberate, evolve, interpret
@@ -126,7 +126,7 @@ MUTANTS = (
         name="count only journaled commits",
         breaks="A checkpoint that landed after the last look, and before the seal, is forgotten.",
         killer="durable-steps",
-        swaps=tuple(Swap(module, "fact_of_seal", _journaled_commits_alone) for module in (interpret, supervisor)),
+        swaps=tuple(Swap(module, "fact_of_seal", _journaled_commits_alone) for module in (interpret, loop)),
         only=frozenset({Fault.NOTICE_MISSING}),
     ),
     Mutant(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from launcher import codec, supervisor
+from launcher import codec, loop
 from launcher.adapters.store.base import ObjectStore
 from launcher.checkpoint import format as layout
 from launcher.checkpoint.commit import Committer, Draft
@@ -127,7 +127,7 @@ MUTANTS = (
         name="ignore stop_at",
         breaks="A machine trains on past the instant at which its price would exhaust the budget.",
         killer="limits",
-        swaps=(Swap(supervisor, "attempt_spec", _no_stop_at),),
+        swaps=(Swap(loop, "attempt_spec", _no_stop_at),),
         fits=has_budget,
     ),
 )

@@ -19,6 +19,7 @@ WORDS = (*PURE_WORDS, "clock", "log", "processes")  # F0
 PORTS = ("adapters.store.base", "adapters.cloud.base", "adapters.market.base")
 JOURNAL = ("adapters.journal", "adapters.records", "adapters.segments", "adapters.history", "adapters.commits")
 CLIENT = (
+    "loop",
     "supervisor",
     "visit",
     "beacon",

@@ -20,7 +20,7 @@ NUM_LINES_MAX = 500
 CATCH_ALL = (
     "app/cli.py",
     "app/checkup.py",  # each look on a thread of its own: what breaks one is a finding
-    "supervisor.py",
+    "loop.py",
     "node/__main__.py",
     "node/agent.py",
     "node/prepare.py",

@@ -7,6 +7,7 @@ import pytest
 
 from launcher import beacon
 from launcher.adapters.cloud.base import Cloud
+from launcher.adapters.commits import seal
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
@@ -34,7 +35,6 @@ from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Dismissed, Timeline
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
-from launcher.supervisor import seal
 from launcher.units import HOUR, MINUTE, Seconds
 from tests.builders import after, lost, training_run
 from tests.simulation.worlds import FixedTrace, Sim, recipe

@@ -10,10 +10,10 @@ from launcher.core.policy.catalog import POLICIES
 from launcher.core.recipe import Goal, Recipe, RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
+from launcher.loop import Listener
 from launcher.sim.market import DeckMarket
 from launcher.sim.trainer import Pace
 from launcher.sim.world import START, SimWorld
-from launcher.supervisor import Listener
 from launcher.units import HOUR, Seconds, Utc
 from tests.core.markets import on_demand, spot
 

@@ -13,7 +13,8 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import CheckpointSpec, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.state import EndKind, RunState
-from launcher.supervisor import World, supervise
+from launcher.loop import World
+from launcher.supervisor import supervise
 from tests.e2e.sky.conftest import BUCKET, Lab
 from tests.e2e.sky.test_run import FixedOffers, begun
 from tests.e2e.sky.users import LAB

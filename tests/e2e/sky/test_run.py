@@ -18,7 +18,8 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import CheckpointSpec, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
-from launcher.supervisor import World, supervise
+from launcher.loop import World
+from launcher.supervisor import supervise
 from launcher.units import HOUR, Utc
 from tests.e2e.sky.conftest import BUCKET, STEPS, TRAINER, Lab, place
 

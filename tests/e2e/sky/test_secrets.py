@@ -22,8 +22,9 @@ from launcher.core.policy.base import Phase
 from launcher.core.recipe import CheckpointSpec, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
+from launcher.loop import World
 from launcher.processes import descendants
-from launcher.supervisor import World, supervise
+from launcher.supervisor import supervise
 from tests.e2e.sky.conftest import BUCKET, SECRET, Lab, eventually
 from tests.e2e.sky.test_run import FixedOffers, begun
 
