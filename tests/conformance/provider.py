@@ -93,7 +93,7 @@ class MemoryProvider:
 
     async def send(self, fs: Any, place: Place, upload: str, part: Part) -> Receipt:
         await self._ask("send")
-        self._upload(upload).parts[part.number] = bytes(part.data)
+        self._upload(upload).parts[part.number] = b"".join(part.data)
         await self._answer("send")
         return {"number": part.number}
 

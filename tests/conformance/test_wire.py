@@ -132,7 +132,7 @@ def slot(size: int = 10) -> memoryview:
 def test_what_is_sent_is_the_part_with_its_headers_and_the_answer_is_read(served: Callable[[Serve], Server]) -> None:
     heads: list[str] = []
     server = served(answering(said(b"fine", more='ETag: "7"\r\n'), heads=heads))
-    answer = carry(Request(method="PUT", url=server.url, headers={"X-Signed": "yes"}, body=memoryview(b"the part")))
+    answer = carry(Request(method="PUT", url=server.url, headers={"X-Signed": "yes"}, body=(memoryview(b"the part"),)))
     assert (answer.status, answer.body, answer.headers["etag"]) == (200, b"fine", '"7"')
     assert heads[0].startswith("PUT /bkt/a%20b?x=1 HTTP/1.1\r\n")
     assert "X-Signed: yes" in heads[0]
@@ -193,7 +193,7 @@ def test_what_is_large_arrives_whole_both_ways(more: str, served: Callable[[Serv
 
     server, over = served(serve), Wire()
     assert get(server.url, into, over).size == len(data)
-    assert carry(Request(method="PUT", url=server.url, body=memoryview(data)), over).body == data
+    assert carry(Request(method="PUT", url=server.url, body=(memoryview(data),)), over).body == data
     assert bytes(into) == data
     assert seen == [b"", data]
 
@@ -229,7 +229,7 @@ def test_a_refusal_before_the_part_was_taken_is_heard(served: Callable[[Serve], 
         sock.shutdown(socket.SHUT_RD)
         time.sleep(SOON_S)
 
-    answer = carry(Request(method="PUT", url=served(serve).url, body=memoryview(bytes(1000))))
+    answer = carry(Request(method="PUT", url=served(serve).url, body=(memoryview(bytes(1000)),)))
     assert (answer.status, answer.body) == (503, b"busy")
 
 
@@ -297,7 +297,9 @@ def test_a_proxy_is_asked_for_a_tunnel_to_what_speaks_tls(
 
 
 @pytest.mark.parametrize("served", ["https"], indirect=True)
-@pytest.mark.parametrize("request_of", [Request(method="GET", into=slot()), Request(method="PUT", body=memoryview(b"the part"))])
+@pytest.mark.parametrize(
+    "request_of", [Request(method="GET", into=slot()), Request(method="PUT", body=(memoryview(b"the part"),))]
+)
 def test_nothing_is_told_to_a_server_whose_certificate_nobody_vouches_for(
     request_of: Request, served: Callable[[Serve], Server]
 ) -> None:
@@ -338,7 +340,7 @@ def not_taking(sock: socket.socket) -> None:
 
 @pytest.mark.parametrize("serve", [silent, trickling, not_taking])
 def test_time_is_up_whatever_the_server_does(serve: Serve, served: Callable[[Serve], Server]) -> None:
-    request = Request(method="PUT", url=served(serve).url, body=memoryview(bytes(50_000_000)), into=slot(1000))
+    request = Request(method="PUT", url=served(serve).url, body=(memoryview(bytes(50_000_000)),), into=slot(1000))
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         carry(request, seconds=SOON_S)

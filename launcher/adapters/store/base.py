@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from launcher.units import Bytes, Utc
 
 Buffer = bytes | bytearray | memoryview
-Chunks = bytes | Iterable[Buffer]
+Chunks = bytes | Iterable[Buffer]  # whoever makes them changes none before they are stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,16 @@ An upload is invisible until it is finished, and finishing it is the create: con
 that dies in the middle leaves nothing that anybody reads. Its parts are paid for, though, until somebody throws them away:
 `RemoteStore` does so before its first upload, `launch rm` with the run, Google and Azure do so by themselves after a week.
 
-Each part is sent from a slot, a buffer that is filled, sent, sent again where it did not arrive, and filled anew; so a failure
-costs one part, and memory has a bound. Reading is the mirror image. The size of an upload is not known before
-its end and providers bound the number of its parts, hence parts grow with their number.
+A part is sent straight from the chunks that it consists of, and again where it did not arrive; so a failure costs one part, and
+nothing is copied of a checkpoint's tensors. What is read goes into slots, buffers that are used in turn. The size of an upload is
+not known before its end and providers bound the number of its parts, hence parts grow with their number.
 
 The providers' libraries (s3fs and its like) sign each request and read what its answer says. The bytes go over connections of
 our own, on a thread for each request (`wire`), since a library's one thread would encrypt and decrypt all that passes. Measured
-with 1 GB on two cores by `scripts/bench store`, over TLS, to a server that costs nothing, as ratios to a bare HTTP client's
-time and CPU (2026-11-29): up 1.06 and 1.13, down and verified 1.05 and 1.04, with 85 MB of memory. s3fs's own `put` and `get`
-take more than twice our time, and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload
-create-only, and hangs after a fork.
+with 1 GB by `scripts.benches.carry`, over TLS, to a server that costs nothing, on two cores that others kept busy, as ratios to a
+bare HTTP client's time and CPU in turn with it, medians of nine (2026-11-29): up 0.87 and 0.99, with 1 MB of memory, where copies
+took 0.97, 1.29 and 85 MB; down and verified 1.13 and 1.25, with 84 MB. s3fs's own `put` and `get` take more than twice our time,
+and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload create-only, and hangs after a fork.
 """
 
 import contextlib
@@ -29,11 +29,12 @@ from launcher.adapters.store.providers.base import Abandoned, Part
 from launcher.units import Bytes, Seconds, Utc
 
 SLOT_BYTES: Bytes = 16 * 2**20  # of a part, and of what is read at once: the piece that has a digest of its own
-BUDGET_BYTES: Bytes = 80 * 2**20  # of all slots of one transfer
+BUDGET_BYTES: Bytes = 80 * 2**20  # of all that is under way of one transfer
 NUM_PARTS_MOST = 10_000  # the least that a provider allows
 PARTS_PER_SIZE = 700  # parts of one size, before the next is a slot larger
 SLOTS_PER_PART_MOST = 4  # and no larger: two such parts take 128 MiB, and ten thousand hold 600 GB
 NUM_SLOTS_MIN = 2  # one to fill while the other is sent, however large
+GATHERED_BYTES: Bytes = 2**18  # smaller chunks are copied together: to send takes a call for each, and over TLS a record
 ABANDONED_AFTER_S: Seconds = 86400.0  # nobody uploads one object for a day
 
 T = TypeVar("T")
@@ -78,24 +79,38 @@ def _all(head: list[Buffer], source: Iterator[Buffer]) -> Iterator[Buffer]:
 
 
 def parts(chunks: Iterable[Buffer]) -> Iterator[Part]:
-    """The bytes of `chunks`, which are not nothing, cut into parts; each is valid until `num_slots` more were asked for."""
-    views = (memoryview(chunk).cast("B") for chunk in chunks if len(chunk))
-    slots = _Slots()
+    """The bytes of `chunks`, which are not nothing, cut into parts."""
+    views = _gathered(chunks)
     rest: memoryview | None = next(views)
     start: Bytes = 0
     for number in itertools.count(1):
-        slot = slots.take(part_bytes(number), num_slots(number))
-        filled: Bytes = 0
-        while rest is not None and filled < len(slot):
-            taken = rest[: len(slot) - filled]
-            slot[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            rest = rest[len(taken) :] if len(taken) < len(rest) else next(views, None)
-        end = start + filled
-        yield Part(number=number, start=start, data=slot[:filled], total=end if rest is None else None)
+        data: list[memoryview] = []
+        end, most = start, start + part_bytes(number)
+        while rest is not None and end < most:
+            data.append(rest[: most - end])
+            end += len(data[-1])
+            rest = rest[len(data[-1]) :] if len(data[-1]) < len(rest) else next(views, None)
+        yield Part(number=number, start=start, data=tuple(data), total=end if rest is None else None)
         if rest is None:
             return
         start = end
+
+
+def _gathered(chunks: Iterable[Buffer]) -> Iterator[memoryview]:
+    """The same bytes, of which only what comes in small chunks was copied."""
+    small = bytearray()
+    for chunk in chunks:
+        view = memoryview(chunk).cast("B")
+        is_small = len(view) < GATHERED_BYTES
+        if is_small:
+            small += view
+        if small and (not is_small or len(small) >= GATHERED_BYTES):
+            yield memoryview(small)
+            small = bytearray()
+        if not is_small:
+            yield view
+    if small:
+        yield memoryview(small)
 
 
 def sent(chunks: Iterable[Buffer], send: Callable[[Part], R], *, num_at_once: int) -> list[R]:

@@ -182,7 +182,7 @@ class RemoteStore:
             most = show_size(bulk.size_most())
             raise StoreUnusable(f"{self._url}/{key} is larger than {most}, the most that an upload holds; split it in two")
         try:
-            receipt: Receipt = self._calls.ask(key, lambda fs: self._provider.send(fs, place, upload, part), size=len(part.data))
+            receipt: Receipt = self._calls.ask(key, lambda fs: self._provider.send(fs, place, upload, part), size=part.size)
         except KeyMissing:
             raise StoreUnknown(f"{self._url}/{key}: another has thrown its upload away") from None
         return receipt

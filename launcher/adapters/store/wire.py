@@ -36,7 +36,7 @@ class Request:
     method: str
     url: str = field(default="", repr=False)  # a secret, where it is signed
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: memoryview | None = None
+    body: tuple[memoryview, ...] | None = None
     into: memoryview | None = None
     trusted: str | None = None
 
@@ -168,8 +168,8 @@ def _exchange(connection: HTTPConnection, url: SplitResult, request: Request) ->
     """The answer, and whether the connection is over with it."""
     _ask(connection, url, request)
     try:
-        if request.body is not None:
-            connection.sock.sendall(request.body)
+        for view in request.body or ():
+            connection.sock.sendall(view)
     except (BrokenPipeError, ConnectionResetError):
         with contextlib.suppress(OSError, HTTPException):  # it may have said why
             return _received(connection, request)[0], True
@@ -188,7 +188,7 @@ def _ask(connection: HTTPConnection, url: SplitResult, request: Request) -> None
     for name, value in headers.items():
         connection.putheader(name, value)
     if request.body is not None and "content-length" not in told:
-        connection.putheader("Content-Length", str(len(request.body)))
+        connection.putheader("Content-Length", str(sum(map(len, request.body))))
     connection.endheaders()
 
 

@@ -54,8 +54,12 @@ class Part:
 
     number: int
     start: Bytes
-    data: memoryview
+    data: tuple[memoryview, ...]
     total: Bytes | None
+
+    @property
+    def size(self) -> Bytes:
+        return sum(map(len, self.data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

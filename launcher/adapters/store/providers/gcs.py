@@ -96,14 +96,14 @@ class Gcs:
         """All but the last, whose arrival creates the object. What has arrived already is ignored (Google's docs)."""
         if part.total is not None:
             return {"last": part}
-        end = part.start + len(part.data)
+        end = part.start + part.size
         if await _sent(fs, place, upload, part, f"bytes {part.start}-{end - 1}/*") < end:
             raise OSError(f"{place.name}: a part of the upload arrived short")
         return {}
 
     async def finish(self, fs: Any, place: Place, upload: str, receipts: list[Receipt], mark: str) -> None:
         last: Part = receipts[-1]["last"]
-        end = last.start + len(last.data)
+        end = last.start + last.size
         if await _sent(fs, place, upload, last, f"bytes {last.start}-{end - 1}/{end}") < end:
             raise OSError(f"{place.name}: the end of the upload arrived short")
 
@@ -205,7 +205,7 @@ async def _sent(fs: Any, place: Place, upload: str, part: Part, content_range: s
     headers = {"Content-Range": content_range, "Content-Type": "application/octet-stream"}
     answer = await _carried(fs, Request(method="PUT", url=upload, headers=headers, body=part.data), name=place.name)
     if answer.status != 308:
-        return part.start + len(part.data)
+        return part.start + part.size
     _, _, last = answer.headers.get("Range", "").rpartition("-")
     return int(last) + 1 if last else 0
 

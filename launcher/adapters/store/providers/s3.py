@@ -1,7 +1,8 @@
 """Amazon S3, and what speaks its language: s3fs. Addresses and credentials come from the AWS tools' own chain."""
 
 import base64
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from launcher.adapters.store.base import LifecycleRule
@@ -192,8 +193,9 @@ def _wants_checksums(s3: Any) -> bool:
     return bool(s3.meta.config.request_checksum_calculation == "when_supported")
 
 
-def _crc32(data: memoryview) -> str:
-    return base64.b64encode(crc32(data).to_bytes(4, "big")).decode()
+def _crc32(data: Iterable[memoryview]) -> str:
+    found = functools.reduce(lambda so_far, view: crc32(view, so_far), data, 0)
+    return base64.b64encode(found.to_bytes(4, "big")).decode()
 
 
 def _wants_tags(where: Mapping[str, Any]) -> bool:

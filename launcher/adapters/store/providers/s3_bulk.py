@@ -28,7 +28,7 @@ class Job:
     headers: Mapping[str, str]
     number: int | None = None
     file: Any = b""
-    body: memoryview | None = None
+    body: tuple[memoryview, ...] | None = None
     into: memoryview | None = None
 
 
