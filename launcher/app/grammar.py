@@ -184,7 +184,7 @@ COMMANDS = (
     Command("ssh", "a shell on the live machine", (ANY_RUN,)),
     Command(
         "gc",
-        "machines of ours that nobody wants any more; ends them with -y",
+        "machines of ours that nobody wants, abandoned uploads; ends them with -y",
         (),
         (Flag(("--store",), "of a run that this home does not know; give it again for another", "URL", "stores", True),),
     ),

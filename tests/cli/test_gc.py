@@ -11,17 +11,22 @@ import pytest
 
 from launcher.adapters.cloud.base import Machine
 from launcher.adapters.history import History
+from launcher.adapters.store import open as open_url
+from launcher.adapters.store.providers.base import Place
 from launcher.app import wiring
 from launcher.app.cli import main
-from launcher.app.home import Home
+from launcher.app.home import Found, Home
 from launcher.app.opening import begin, create
-from launcher.core.contract import ExitKind, journal_key
+from launcher.core.contract import ExitKind, RunHead, journal_key
 from launcher.core.instance import instance_name
 from launcher.core.recipe import Recipe, Resources, RetrySpec
 from launcher.core.run import events as ev
 from launcher.errors import CloudUnreachable
 from launcher.units import HOUR, MINUTE
 from tests import builders
+from tests.conformance.provider import Coded, MemoryProvider, Upload, failing, times
+
+DAY = 24 * HOUR
 
 
 @dataclass
@@ -194,6 +199,49 @@ def test_a_run_of_another_home_is_found_by_its_store(
     other = ("--home", str(tmp_path / "other"))
     assert document(capsys, *other) == {machine(history).name: ("unknown", False)}
     assert document(capsys, *other, "-y", "--store", history.store.url) == {machine(history).name: ("unwanted", True)}
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, provider: FakeProvider) -> MemoryProvider:
+    """In which three runs began to send something; this home knows the first. The youngest may still be at work."""
+    began = {"mine/a": 2 * DAY, "mine/b": 9 * DAY, "mine/c": HOUR, "theirs/a": 9 * DAY, "other/a": 9 * DAY}
+    uploads = {name: Upload(Place("bkt", f"runs/{name}"), time.time() - ago, "m") for name, ago in began.items()}
+    memory = MemoryProvider(uploads=uploads)
+    monkeypatch.setitem(open_url._REMOTE, "s3", lambda: memory)
+    head = RunHead(run="mine", incarnation="inc", created_at=0.0, launch_version="1")
+    home = Home(tmp_path / "home")
+    home.make()
+    home.note(Found(store=open_url.open_store("s3://bkt/runs/mine"), head=head))
+    return memory
+
+
+def test_what_killed_writers_left_of_uploads_is_told_and_thrown_away_of_the_runs_that_are_meant(
+    capsys: pytest.CaptureFixture[str], bucket: MemoryProvider
+) -> None:
+    assert main(["gc"]) == 0
+    said = capsys.readouterr()
+    assert "throw away what 2 uploads left in s3://bkt/runs/mine" in said.out
+    assert "launch gc -y" in said.err
+    assert len(bucket.uploads) == 5, "a look throws nothing away"
+    assert main(["gc", "-y", "--store", "s3://bkt/runs/other", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["uploads"]
+    assert [(one["store"], one["keys"], one["ended"]) for one in told] == [
+        ("s3://bkt/runs/mine", ["a", "b"], True),
+        ("s3://bkt/runs/other", ["a"], True),
+    ]
+    assert set(bucket.uploads) == {"mine/c", "theirs/a"}
+
+
+def test_a_store_that_does_not_tell_of_uploads_keeps_no_machine_up(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made, bucket: MemoryProvider
+) -> None:
+    history = made("orphan")
+    let_go(history, drain=False)
+    provider.listed = [machine(history)]
+    bucket.before = times(9, "abandoned", failing(Coded, "AccessDenied"))
+    assert main(["gc", "-y"]) == 5
+    assert provider.ended == [machine(history).name]
+    assert "what was left there of uploads was not seen" in capsys.readouterr().err
 
 
 def test_it_says_so_where_there_is_none_and_where_nobody_answers(

@@ -224,6 +224,12 @@ class HalfSent(FileStore):
     def lifecycle(self) -> None:
         raise NotImplementedError
 
+    def abandoned_uploads(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def sweep_uploads(self) -> None:
+        raise NotImplementedError
+
     def abandon_uploads(self) -> None:
         self.uploads.clear()
 

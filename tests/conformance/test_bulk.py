@@ -256,6 +256,17 @@ def test_abandoned_uploads_of_this_place_are_swept_before_the_first_of_a_writer(
     assert provider.requests.count("abandoned") == 1
 
 
+def test_uploads_that_nobody_is_at_work_on_are_told_and_swept_without_a_writer(slots_of_ten: None) -> None:
+    began = {"runs/x": 1.1, "runs/y": 0.9, "other/x": 9.0}
+    provider = MemoryProvider(
+        uploads={name: Upload(Place("bkt", name), time.time() - days * 86400.0, "m") for name, days in began.items()}
+    )
+    store = store_over(provider)
+    assert store.abandoned_uploads() == ("x",)
+    store.sweep_uploads()
+    assert set(provider.uploads) == {"runs/y", "other/x"}
+
+
 def test_what_is_left_of_uploads_goes_with_the_place_however_young(slots_of_ten: None) -> None:
     left = {name: Upload(Place("bkt", name), time.time(), "m") for name in ("runs/x", "runs/y", "other/x")}
     provider = MemoryProvider(uploads=dict(left))

@@ -80,6 +80,14 @@ class Bucket(Protocol):
         """The rules that concern keys of this store; None where they may not be read."""
         ...
 
+    def abandoned_uploads(self) -> tuple[str, ...]:
+        """Keys that were begun to be sent a day ago or more and are not there yet: nobody is at work on them any more."""
+        ...
+
+    def sweep_uploads(self) -> None:
+        """Throw those away."""
+        ...
+
     def abandon_uploads(self) -> None:
         """Throw away what was begun to be sent here and is not there yet: parts cost money, and no listing shows them.
 

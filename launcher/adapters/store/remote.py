@@ -110,6 +110,12 @@ class RemoteStore:
             return None
         return None if rules is None else tuple(rule for found in rules for rule in self._touching(found))
 
+    def abandoned_uploads(self) -> tuple[str, ...]:
+        return tuple(left.place.name.removeprefix(self._base) for left in bulk.old(self._unfinished(), time.time()))
+
+    def sweep_uploads(self) -> None:
+        self._throw_away(bulk.old(self._unfinished(), time.time()))
+
     def abandon_uploads(self) -> None:
         self._throw_away(self._unfinished())
 
@@ -209,7 +215,7 @@ class RemoteStore:
             return
         self._is_swept = True
         with contextlib.suppress(StoreError):
-            self._throw_away(bulk.old(self._unfinished(), time.time()))
+            self.sweep_uploads()
 
     def _unfinished(self) -> Iterable[Abandoned]:
         found: Iterable[Abandoned] = self._calls.once("", lambda fs: self._provider.abandoned(fs, self._container, self._base))

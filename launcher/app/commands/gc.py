@@ -1,4 +1,5 @@
-"""`launch gc [STORE …]`: end machines with our labels that their journals do not want any more; a look without -y."""
+"""`launch gc`: end machines with our labels that their journals do not want any more, and throw away what killed writers left of
+uploads in the stores of runs that are known here; a look without -y."""
 
 import argparse
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from launcher.adapters.cloud.base import Machine, Providers
 from launcher.app.answer import moment, print_answer, table
 from launcher.app.home import Home
+from launcher.app.leftovers import Leftover, leftovers, throw_away
 from launcher.app.orphans import Fate, Verdict, judged
 from launcher.app.wiring import providers
 from launcher.codec import Json
@@ -18,25 +20,30 @@ _ACTS = {Fate.UNWANTED: "end", Fate.WANTED: "leave", Fate.UNKNOWN: "leave"}
 
 
 def run(args: argparse.Namespace) -> int:
-    now = time.time()
+    now, home = time.time(), Home(Path(args.home))
     asked = providers()
     machines, unseen = _look(asked)
-    verdicts = list(judged(Home(Path(args.home)), machines, args.stores, now))
+    verdicts = list(judged(home, machines, args.stores, now))
     is_meant = args.yes and not args.dry_run
     unwanted = [verdict.machine for verdict in verdicts if verdict.fate is Fate.UNWANTED]
     ended, troubles = _end(asked, unwanted) if is_meant else (set(), [])
+    left, unasked = leftovers([*args.stores, *(entry.store for entry in home.entries())])
+    cleared, kept = throw_away(left) if is_meant else (set(), [])
+    troubles = [*unseen, *troubles, *unasked, *kept]
     document: dict[str, Json] = {
         "clouds": list(asked),
         "machines": [_json(verdict, ended) for verdict in verdicts],
-        "troubles": [*unseen, *troubles],
+        "uploads": [{"store": one.store, "keys": list(one.keys), "ended": one.store in cleared} for one in left],
+        "troubles": list(troubles),
     }
     where = f"{', '.join(asked)}{', as far as it could be looked at,' if unseen else ''}"
-    print_answer(args, document, _lines(verdicts, now, ended) or [f"no machine on {where} carries our labels"])
-    if unwanted and not is_meant and not args.quiet:
+    lines = _lines(verdicts, now, ended) or [f"no machine on {where} carries our labels"]
+    print_answer(args, document, [*lines, *(_upload_line(one, cleared) for one in left)])
+    if (unwanted or left) and not is_meant and not args.quiet:
         print("nothing was ended; `launch gc -y` ends what nobody wants", file=sys.stderr)
-    for trouble in (*unseen, *troubles):
+    for trouble in troubles:
         print(f"launch: {trouble}", file=sys.stderr)
-    return AccessError.exit_code if unseen or troubles else 0
+    return AccessError.exit_code if troubles else 0
 
 
 def _look(asked: Providers) -> tuple[list[Machine], list[str]]:
@@ -80,6 +87,11 @@ def _lines(verdicts: list[Verdict], now: float, ended: set[str]) -> list[str]:
         place = f"{machine.cloud} {machine.region}"
         rows.append((act, machine.name, place, show_duration(now - machine.billed_from), verdict.reason))
     return table(rows)
+
+
+def _upload_line(left: Leftover, cleared: set[str]) -> str:
+    act, num = "threw away" if left.store in cleared else "throw away", len(left.keys)
+    return f"{act} what {num} upload{'' if num == 1 else 's'} left in {left.store}"
 
 
 def _json(verdict: Verdict, ended: set[str]) -> Json:
