@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import launcher
 from launcher import codec
 from launcher.adapters.cloud.skypilot.base import TaskConfig
+from launcher.adapters.cloud.skypilot.pods import AGENT_PID_FILE, asked_of_pods, grace_of
 from launcher.codec import Json
 from launcher.core.contract import AttemptSpec, TrainerProgram
 from launcher.core.instance import InstanceName
@@ -74,6 +76,10 @@ def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str |
     mounts, labels = theirs.pop("file_mounts", {}), resources.pop("labels", {})
     assert isinstance(mounts, dict), "a task's file_mounts are target and source"
     assert isinstance(labels, dict), "the recipe's labels are names and values"
+    if spec.placement.cloud == "k8s":
+        config = theirs.get("config", {})
+        assert isinstance(config, dict), "a task's config is SkyPilot's settings by name"
+        theirs["config"] = asked_of_pods(config)
     task: TaskConfig = {
         **theirs,
         "name": "launch",
@@ -86,7 +92,7 @@ def task_of(name: InstanceName, spec: AttemptSpec, agent: AgentHome, zone: str |
         "num_nodes": spec.num_nodes,
         "api_server_access": False,
         "file_mounts": mounts | {f"{CODE_FOLDER}/launcher": str(agent.package)} | _copied(secrets),
-        "run": _run(name, spec, agent.python or f"{VENV_FOLDER}/bin/python"),
+        "run": _run(name, spec, agent.python or f"{VENV_FOLDER}/bin/python", theirs.get("config")),
     }
     if agent.python is None:
         task["setup"] = _setup(requirements(extras(spec)))
@@ -154,7 +160,7 @@ def _uninvited(cloud: str) -> list[str]:
     return [path for owner, path in UNINVITED.items() if owner != cloud]
 
 
-def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
+def _run(name: InstanceName, spec: AttemptSpec, python: str, config: Any) -> str:
     told = base64.b64encode(codec.dumps(spec)).decode()
     return "\n".join(
         (
@@ -167,12 +173,14 @@ def _run(name: InstanceName, spec: AttemptSpec, python: str) -> str:
             f"export LAUNCH_INSTANCE_ID={shlex.quote(name)}",
             f"export PYTHONPATH={CODE_FOLDER}",
             *([f"export LAUNCH_SECRETS={SECRETS_FILE}"] if spec.secrets else []),
-            *_agent(f"{python} -P -m launcher.node ../spec.json", spec.placement.cloud),
+            *_agent(f"{python} -P -m launcher.node ../spec.json", spec.placement.cloud, config),
         )
     )
 
 
-def _agent(command: str, cloud: str) -> tuple[str, ...]:
+def _agent(command: str, cloud: str, config: Any) -> tuple[str, ...]:
+    if cloud == "k8s":
+        return (f"export LAUNCH_TERM_GRACE_S={grace_of(config):g}", f"echo $$ > {AGENT_PID_FILE}", f"exec {command}")
     if cloud != "slurm":
         return (f"exec {command}",)
     return (
