@@ -1,7 +1,10 @@
 """What the checkpoint tests share: small commits through the real code, ways to damage them, trainers as processes."""
 
+import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher import codec
+import pytest
+
+from launcher import codec, processes
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.files import FileStore
 from launcher.checkpoint import format as layout
@@ -220,6 +225,17 @@ class Machine:
         env = self.env(attempt, parent, args or {}, rule or SaveRule(steps=10), failed_max)
         return start(program, env, **kwargs)
 
+    def run(
+        self,
+        program: Callable[[], object],
+        *,
+        attempt: int = 1,
+        parent: CommitRef | None = None,
+        args: dict[str, Any] | None = None,
+        rule: SaveRule | None = None,
+    ) -> tuple[int, str]:
+        return run(program, self.env(attempt, parent, args or {}, rule or SaveRule(steps=10), failed_max=3))
+
     def progress(self) -> TrainerProgress | None:
         try:
             return codec.loads(TrainerProgress, (self.folder / PROGRESS_FILE).read_bytes())
@@ -235,6 +251,24 @@ def machine(folder: Path) -> Machine:
 def plain_env(folder: Path, args: dict[str, Any]) -> dict[str, str]:
     """The environment of a script that no agent started."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "LAUNCH_TRAINER_DIR": str(folder), "LAUNCH_TRAINER": json.dumps(args)}
+
+
+def run(program: Callable[[], object], env: dict[str, str]) -> tuple[int, str]:
+    """Exit code and all output of a program that ends by itself, in this process: another would import PyTorch once more."""
+    said, code = io.StringIO(), 0
+    at_sigterm = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        patch.setattr(processes, "die_with_parent", lambda: True)  # whoever started the tests may end before them
+        for name, value in env.items():
+            patch.setenv(name, value)
+        try:
+            program()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+            said.write(str(end.code))
+        finally:
+            signal.signal(signal.SIGTERM, at_sigterm)
+    return code, said.getvalue()
 
 
 def start(program: list[str], env: dict[str, str], **kwargs: Any) -> subprocess.Popen[str]:

@@ -93,9 +93,7 @@ def kept_for_backward(settings: gpt.Settings) -> int:
 def test_a_checkpoint_on_disk_is_weights_and_moments(shape: dict[str, int], tmp_path: Path) -> None:
     """12 of the 16 bytes a parameter; gradients are not saved. Headers and random streams are the few per cent more."""
     machine = scene.machine(tmp_path / "machine")
-    code, said = scene.ended(
-        machine.start(["-m", "launcher.trainers.gpt"], args={**shape, "steps": 2}, rule=SaveRule(never=True))
-    )
+    code, said = machine.run(gpt.main, args={**shape, "steps": 2}, rule=SaveRule(never=True))
     assert code == 0, said
     (last,) = scene.commits(machine.store, 1)
     expected = gpt_footprint(GptShape(**shape))

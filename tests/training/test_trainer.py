@@ -1,15 +1,23 @@
-"""Trainers as real processes: killed, told to end, out of disk, met by a seal."""
+"""Trainers killed, told to end, out of disk, met by a seal. Those that a signal or a limit meets are processes of their own."""
 
+import itertools
 import json
 import resource
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from launcher import train
+from launcher.checkpoint import restore
+from launcher.checkpoint.commit import Committer
 from launcher.core.checkpoint.manifest import CommitRef, Manifest
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, ExitKind, SaveRule
+from launcher.errors import StoreUnknown
 from launcher.trainers import gpt
 from tests.training import scene, tiny
 
@@ -23,7 +31,7 @@ ENDLESS = SMALL | {"steps": 1_000_000}
 def once_trained(tmp_path_factory: pytest.TempPathFactory) -> scene.Machine:
     """A training that ended, with some commits before the last."""
     machine = scene.machine(tmp_path_factory.mktemp("trained") / "machine")
-    assert scene.ended(machine.start(GPT, args=SMALL))[0] == 0
+    assert machine.run(gpt.main, args=SMALL)[0] == 0
     return machine
 
 
@@ -120,9 +128,7 @@ def test_saves_that_keep_failing_end_the_attempt_with_the_reason(tmp_path: Path)
 def test_a_trainer_that_meets_the_seal_stops(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     scene.seal(machine.store, CommitRef(1, 1))
-    process = machine.start(GPT, args=ENDLESS)
-
-    code, _ = scene.ended(process)
+    code, _ = machine.run(gpt.main, args=ENDLESS)
     progress = machine.progress()
     assert progress is not None
     assert (code, progress.outcome) == (0, ExitKind.SEALED)
@@ -132,9 +138,8 @@ def test_a_trainer_that_meets_the_seal_stops(tmp_path: Path):
 def test_a_damaged_parent_is_set_aside_and_said_in_progress_and_manifest(trained: scene.Machine):
     *_, before, last = scene.commits(trained.store, 1)
     scene.flip(trained.store, scene.key_of(last, scene.SHARD), 80_000)
-    process = trained.start(GPT, attempt=2, parent=last.ref, args=SMALL | {"steps": last.step + 5}, rule=SaveRule(never=True))
-
-    assert scene.ended(process)[0] == 0
+    args = SMALL | {"steps": last.step + 5}
+    assert trained.run(gpt.main, attempt=2, parent=last.ref, args=args, rule=SaveRule(never=True))[0] == 0
     (commit,) = scene.commits(trained.store, 2)
     progress = trained.progress()
     assert progress is not None
@@ -144,38 +149,33 @@ def test_a_damaged_parent_is_set_aside_and_said_in_progress_and_manifest(trained
 
 def test_where_nothing_is_whole_the_trainer_says_so_and_does_not_start_over(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
-    process = machine.start(GPT, attempt=2, parent=CommitRef(1, 1), args=SMALL)
-
-    code, said = scene.ended(process)
+    code, said = machine.run(gpt.main, attempt=2, parent=CommitRef(1, 1), args=SMALL)
     progress = machine.progress()
     assert progress is not None
     assert (code, progress.outcome, progress.step) == (1, ExitKind.NOTHING_VALID, 0)
     assert "manifest is missing" in said
 
 
-def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(trained: scene.Machine, tmp_path: Path):
-    parent = scene.commits(trained.store, 1)[-1].ref
-    script = tmp_path / "away.py"
-    script.write_text(
-        "import runpy\n"
-        "from launcher.checkpoint import commit, restore\n"
-        "from launcher.errors import StoreUnknown\n"
-        "def away(real, times):\n"
-        "    def call(*args, **kwargs):\n"
-        "        nonlocal times\n"
-        "        times -= 1\n"
-        "        if times >= 0:\n"
-        "            raise StoreUnknown('no answer')\n"
-        "        return real(*args, **kwargs)\n"
-        "    return call\n"
-        "restore.restore = away(restore.restore, 2)\n"
-        "commit.Committer.publish = away(commit.Committer.publish, 5)\n"
-        "runpy.run_module('launcher.trainers.gpt', run_name='__main__')\n"
-    )
-    args = SMALL | {"steps": 45}
-    process = trained.start([str(script)], attempt=2, parent=parent, args=args, rule=SaveRule(never=True))
+def away(real: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """`real`, which gives no answer the first few times."""
+    left = itertools.count(times, -1)
 
-    assert scene.ended(process)[0] == 0
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(left) > 0:
+            raise StoreUnknown("no answer")
+        return real(*args, **kwargs)
+
+    return call
+
+
+def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(
+    trained: scene.Machine, monkeypatch: pytest.MonkeyPatch
+):
+    parent = scene.commits(trained.store, 1)[-1].ref
+    monkeypatch.setattr(restore, "restore", away(restore.restore, 2))
+    monkeypatch.setattr(Committer, "publish", away(Committer.publish, 5))
+    args = SMALL | {"steps": 45}
+    assert trained.run(gpt.main, attempt=2, parent=parent, args=args, rule=SaveRule(never=True))[0] == 0
     (last,) = scene.commits(trained.store, 2)
     progress = trained.progress()
     assert progress is not None
@@ -186,9 +186,7 @@ def test_an_outage_of_the_store_at_the_restore_and_at_the_end_is_waited_for(trai
 
 def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(trained: scene.Machine):
     first = scene.commits(trained.store, 1)
-    process = trained.start(GPT, args=SMALL | {"steps": 45}, rule=SaveRule(never=True))
-
-    assert scene.ended(process)[0] == 0
+    assert trained.run(gpt.main, args=SMALL | {"steps": 45}, rule=SaveRule(never=True))[0] == 0
     *before, last = scene.commits(trained.store, 1)
     assert before == first
     assert (last.step, last.parent, last.save > first[-1].save) == (45, first[-1].ref, True)
@@ -199,9 +197,7 @@ def test_a_second_trainer_of_one_life_goes_on_from_the_first_ones_newest_commit(
 
 def test_a_trainer_that_finds_all_steps_done_says_so(trained: scene.Machine):
     before = trained.progress()
-    process = trained.start(GPT, attempt=2, parent=scene.commits(trained.store, 1)[-1].ref, args=SMALL)
-
-    assert scene.ended(process)[0] == 0
+    assert trained.run(gpt.main, attempt=2, parent=scene.commits(trained.store, 1)[-1].ref, args=SMALL)[0] == 0
     progress = trained.progress()
     assert before is not None
     assert progress is not None
@@ -211,22 +207,20 @@ def test_a_trainer_that_finds_all_steps_done_says_so(trained: scene.Machine):
 
 def test_another_corpus_refuses_to_resume(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, torch\n"
-        "from launcher import train\n"
-        "from launcher.trainers.gpt import AdamW\n"
-        "model = torch.nn.Linear(2, 2)\n"
-        "keeper = train.Checkpointer(model=model, optimizer=AdamW(list(model.parameters())),"
-        " must_match={'corpus': os.environ['LAUNCH_ATTEMPT']})\n"
-        "for step in keeper.steps(2):\n"
-        "    keeper.record(step)\n"
-    )
-    env = machine.env(1, None, {}, SaveRule(), 3) | {"LAUNCH_ATTEMPT": "first"}
-    assert scene.ended(scene.start([str(script)], env)) == (0, "")
-    env = machine.env(2, CommitRef(1, 1), {}, SaveRule(), 3) | {"LAUNCH_ATTEMPT": "second"}
 
-    code, said = scene.ended(scene.start([str(script)], env))
+    def training(corpus: str) -> Callable[[], None]:
+        def main() -> None:
+            model = torch.nn.Linear(2, 2)
+            optimizer = gpt.AdamW(list(model.parameters()))
+            keeper = train.Checkpointer(model=model, optimizer=optimizer, must_match={"corpus": corpus})
+            for step in keeper.steps(2):
+                keeper.record(step)
+
+        return main
+
+    assert machine.run(training("first"), rule=SaveRule()) == (0, "")
+
+    code, said = machine.run(training("second"), attempt=2, parent=CommitRef(1, 1), rule=SaveRule())
 
     assert code == 1
     assert "the corpus differs: the checkpoint was trained with first, here it is second" in said
@@ -234,9 +228,7 @@ def test_another_corpus_refuses_to_resume(tmp_path: Path):
 
 
 def test_without_an_agent_it_is_a_plain_loop_that_leaves_curve_and_weights(tmp_path: Path):
-    process = scene.start(GPT, scene.plain_env(tmp_path, SMALL))
-
-    code, said = scene.ended(process)
+    code, said = scene.run(gpt.main, scene.plain_env(tmp_path, SMALL))
 
     assert (code, "step 40/40" in said) == (0, True)
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 40
