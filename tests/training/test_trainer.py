@@ -48,16 +48,16 @@ def weights(manifest: Manifest) -> dict[str, str]:
 
 def test_killed_in_a_step_and_resumed_it_equals_an_uninterrupted_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     whole, broken = scene.machine(tmp_path / "a" / "machine"), scene.machine(tmp_path / "b" / "machine")
-    uninterrupted = whole.start(TINY, rule=SaveRule(never=True))
+    never = SaveRule(never=True)
     monkeypatch.setenv("TINY_SAVE", "20")
     monkeypatch.setenv("TINY_KILL", "23")
-    killed = broken.start(TINY, rule=SaveRule(never=True))
-    monkeypatch.delenv("TINY_KILL")
+    killed = broken.start(TINY, rule=never)
     assert scene.ended(killed)[0] == -signal.SIGKILL
-    resumed = broken.start(TINY, attempt=2, parent=CommitRef(1, 1), rule=SaveRule(never=True))
+    monkeypatch.delenv("TINY_KILL")
+    assert broken.run(tiny.main, attempt=2, parent=CommitRef(1, 1), rule=never)[0] == 0
+    monkeypatch.delenv("TINY_SAVE")
+    assert whole.run(tiny.main, rule=never)[0] == 0
 
-    assert scene.ended(resumed)[0] == 0
-    assert scene.ended(uninterrupted)[0] == 0
     (one,), (half,), (rest,) = scene.commits(whole.store, 1), scene.commits(broken.store, 1), scene.commits(broken.store, 2)
     assert (half.step, rest.step, rest.finished, rest.parent) == (20, tiny.TOTAL, True, half.ref)
     assert weights(rest) == weights(one)
