@@ -25,11 +25,12 @@ from scripts.drills.figures import Figures
 from scripts.drills.scene import LOOK_S, Scene, answer_of, eventually
 
 KILLS_PER_RUN = 8
-RUN = ("train", "tiny", "trainer.steps=2000", "retry.same_checkpoint=1000", "-o", "json")
+STEPS_PER_KILL = 250  # as many as an attempt makes before it is killed
+RUN = ("train", "tiny", "retry.same_checkpoint=1000", "-o", "json")
 MOMENTS = ("at any time", "in a save", "in a commit", "in a restore")
 TARGETS = {"trainer": (b"launcher.trainers",), "agent": (b"launcher.node\0",), "both": (b"launcher.trainers", b"launcher.node\0")}
 LIFE_MOST_S = 4.0  # of an attempt that is killed at any time; restoring takes about half of it
-WAIT_MOST_S = 20.0
+WAIT_MOST_S = 60.0
 
 
 def drill(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> Figures:
@@ -46,7 +47,7 @@ def drill(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> Fi
 
 
 def _one_run(scene: Scene, draw: random.Random, kills: int, figures: Figures) -> None:
-    supervisor = scene.start(*RUN, "-n", scene.run)
+    supervisor = scene.start(*RUN, f"trainer.steps={STEPS_PER_KILL * kills}", "-n", scene.run)
     try:
         _hurt(scene, draw, kills, figures, lambda: supervisor.poll() is not None)
         figures.blame(scene.run, scene.folder, violations(scene, answer_of(supervisor)))

@@ -338,7 +338,7 @@ MONEY = st.none() | st.floats(min_value=1e-6, max_value=1e9)
 TIME = st.floats(min_value=1e-3, max_value=1e9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     env=LITERALS,
     command=LITERALS.filter(str.strip),

@@ -12,21 +12,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds its victi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["supervisor", "machine", "tick"])
-def test_four_kills_lose_nothing(target: str, tmp_path: Path):
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.drills",
-        "--kills",
-        "4",
-        "--seed",
-        "11",
-        "--target",
-        target,
-        "--keep",
-        str(tmp_path),
-    ]
-    drill = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+@pytest.mark.parametrize(
+    ("target", "seed"),
+    [
+        ("supervisor", 28),  # before its first machine is started, and before the end of that is sealed
+        ("machine", 4),  # all of it in the midst of a save, and its agent in the restore of that
+        ("tick", 11),
+    ],
+)
+def test_two_kills_lose_nothing(target: str, seed: int, tmp_path: Path):
+    words = ["--kills", "2", "--seed", str(seed), "--target", target, "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "scripts.drills", *words]
+    drill = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert drill.returncode == 0, drill.stdout + drill.stderr
-    assert f"{target}: 4 kills" in drill.stdout
+    assert f"{target}: 2 kills" in drill.stdout

@@ -1,4 +1,7 @@
-"""A plain PyTorch script without one line of ours ends with the same weights, however often its machine is killed."""
+"""A plain PyTorch script without one line of ours ends with the same weights, however often its machine is killed.
+
+It needs torch and nothing else: alone it has no NumPy.
+"""
 
 import os
 import re
@@ -16,26 +19,39 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = ROOT / "recipes" / "any_program.py"
 STEPS = "5000"
+WITHOUT_NUMPY = """\
+import runpy, sys
+sys.modules["numpy"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 DONE = re.compile(rf"done: {STEPS} steps, weights ([0-9a-f]{{64}})")
 
 
 def test_any_program_ends_with_the_same_weights_under_kills_as_without(tmp_path: Path):
     alone = subprocess.Popen(
-        [sys.executable, str(SCRIPT), "--dir", str(tmp_path / "alone"), "--steps", STEPS], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WITHOUT_NUMPY, str(SCRIPT), "--dir", str(tmp_path / "alone"), "--steps", STEPS],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     scene = scene_in(tmp_path / "scene")
-    words = (f"run=python any_program.py --steps {STEPS}", "local.trace=calm", "local.speed=60", "retry.same_checkpoint=9")
+    words = (
+        f"run=python any_program.py --steps {STEPS}",
+        "resources.use_spot=false",
+        "local.speed=60",
+        "retry.same_checkpoint=9",
+    )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     supervisor = scene.start("train", "any-program", *words, "-n", scene.run, "-o", "json", PATH=path)
     eventually(lambda: scene.is_born and commits(scene), "its folder is published")
-    for attempt in (1, 2, 3):
+    for attempt in (1, 2):
         await_training(scene, attempt)
         kill_machine(scene)
     ended = answer_of(supervisor)
     undisturbed, _ = alone.communicate()
 
     assert ended.code == 0, scene.said()
-    assert ended.json["attempts"] == 4
+    assert ended.json["attempts"] == 3
     assert ended.json["checkpoints"] >= 2
     assert ended.json["weights"] == []
     kept = ended.json["files"]

@@ -30,11 +30,11 @@ def granted(scene: Scene) -> int:
 # --- the user's program ------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_error_is_reported_with_its_code_after_the_further_attempts(tmp_path: Path):
+def test_a_user_error_is_reported_with_its_code_and_leaves_the_checkpoints(tmp_path: Path):
     scene = scene_in(tmp_path / "scene")
-    ended = trained(scene, "trainer.exits_at=50", "retry.error=1")
+    ended = trained(scene, "trainer.exits_at=50", "retry.error=0")
     assert (ended.code, ended.json["state"], ended.json["program_exit_code"]) == (1, "FAILED", 3)
-    assert (ended.json["attempts"], ended.json["preemptions"]) == (2, 0)
+    assert (ended.json["attempts"], ended.json["preemptions"]) == (1, 0)
     assert newest(scene).step == 40
 
 

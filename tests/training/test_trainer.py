@@ -91,7 +91,7 @@ def test_a_full_disk_fails_that_save_and_training_goes_on(tmp_path: Path):
     machine = scene.machine(tmp_path / "machine")
     process = machine.start(
         GPT,
-        args=ENDLESS | {"steps": 3000},
+        args=ENDLESS | {"steps": 1500},
         rule=SaveRule(steps=10),
         failed_max=10**6,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)),
@@ -106,7 +106,7 @@ def test_a_full_disk_fails_that_save_and_training_goes_on(tmp_path: Path):
     assert progress is not None
     assert (code, progress.outcome, progress.failed_saves) == (0, ExitKind.FINISHED, 0)
     assert "RLIMIT_FSIZE" in progress.warnings[0]
-    assert [step for step, _ in scene.curve(machine.store, chain)] == list(range(1, 3001))
+    assert [step for step, _ in scene.curve(machine.store, chain)] == list(range(1, 1501))
 
 
 def test_saves_that_keep_failing_end_the_attempt_with_the_reason(tmp_path: Path):
