@@ -29,8 +29,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 LAUNCH = (sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())")
 MARK = "DRILL_MARK"  # not LAUNCH_…: the host of an instance hands no such variable on
-PATIENCE_S = 120.0  # for anything that is to happen, on a busy machine too; what takes longer hangs
-GRACE_S = 3.0  # for processes that were told to end
+PATIENCE_S = 200.0  # for anything that is to happen, on a busy machine too; what takes longer hangs
+GRACE_S = 10.0  # for processes that were told to end, on a busy machine too
 LOOK_S = 0.01
 
 

@@ -17,11 +17,11 @@ from launcher.app.cli import main
 
 ROOT = Path(__file__).parents[2]
 START = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())"]
-WAIT_MOST_S = 60.0
+WAIT_MOST_S = 150.0
 
 
 def launch(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*START, *words], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    return subprocess.run([*START, *words], capture_output=True, text=True, timeout=WAIT_MOST_S, check=False, cwd=ROOT)
 
 
 @contextmanager

@@ -120,7 +120,7 @@ class Place:
         return started.host
 
 
-def eventually(look: Callable[[], T | None], *, within_s: float = 30.0) -> T:
+def eventually(look: Callable[[], T | None], *, within_s: float = 120.0) -> T:
     """What `look` finds, as soon as it is something."""
     deadline = time.monotonic() + within_s
     while not (found := look()):

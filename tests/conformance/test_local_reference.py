@@ -63,7 +63,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     reference.stop(made.registry)
 
 
-def eventually(look: Callable[[], T | None], *, within_s: float = 30.0) -> T:
+def eventually(look: Callable[[], T | None], *, within_s: float = 120.0) -> T:
     deadline = time.monotonic() + within_s
     while not (found := look()):
         assert time.monotonic() < deadline, "it did not happen"

@@ -35,8 +35,9 @@ def test_a_bad_ending_is_found(ended: tuple[Scene, Answer]):
     assert checks.violations(ended[0], Answer(code=70, text="")) == ["the last command ended with 70"]
 
 
-def test_a_stray_is_found_and_ended(ended: tuple[Scene, Answer]):
+def test_a_stray_is_found_and_ended(ended: tuple[Scene, Answer], monkeypatch: pytest.MonkeyPatch):
     scene, last = ended
+    monkeypatch.setattr("scripts.drills.scene.GRACE_S", 0.1)
     with subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: scene.mark}, start_new_session=True) as stray:
         found = checks.violations(scene, last)
         stray.kill()

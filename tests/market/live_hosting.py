@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         server.questions.append(question)
         server.keys.append(self.headers.get("X-Goog-Api-Key"))
         if server.is_silent.is_set():
-            threading.Event().wait(5.0)  # longer than any deadline of a test; its thread ends with the process
+            threading.Event().wait(60.0)  # longer than any deadline of a test; its thread ends with the process
             return
         if server.refusals:
             status, wait = server.refusals.pop(0)

@@ -187,9 +187,9 @@ def test_silence_ends_with_the_deadline_and_what_came_before_stays() -> None:
             return first(question)
 
         server.page = page
-        asked = ask_all({"azure": azure_spots(rows, server.url)}, within_s=0.5)[0]
+        asked = ask_all({"azure": azure_spots(rows, server.url)}, within_s=2.0)[0]
     assert len(asked.spots) == SIZES_AT_ONCE
-    assert asked.trouble == "no answer, or not the whole of it, within 0.5 s"
+    assert asked.trouble == "no answer, or not the whole of it, within 2 s"
 
 
 def test_what_comes_after_the_deadline_is_not_taken_and_no_more_is_asked() -> None:
@@ -200,15 +200,15 @@ def test_what_comes_after_the_deadline_is_not_taken_and_no_more_is_asked() -> No
             for price in (0.4, 0.5, 0.6):
                 num_asked.append(price)
                 yield {key(V100): price}
-                is_late.wait(5.0)
+                is_late.wait(60.0)
         finally:
             is_done.set()
 
     batches = slow()
-    (asked,) = ask_all({"azure": batches}, within_s=0.2)
+    (asked,) = ask_all({"azure": batches}, within_s=1.0)
     is_late.set()
     del batches
-    assert is_done.wait(5.0)
+    assert is_done.wait(60.0)
     assert (asked.spots, num_asked) == ({key(V100): 0.4}, [0.4, 0.5])
     assert asked.trouble.startswith("no answer")
 

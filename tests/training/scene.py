@@ -39,7 +39,7 @@ from launcher.errors import KeyMissing
 
 ROOT = Path(__file__).parents[2]
 RUN, INCARNATION = "quiet-otter", "5eed"
-PATIENCE_S = 60.0  # two busy cores; only a failure waits so long
+PATIENCE_S = 150.0  # two busy cores; only a failure waits so long
 PLACE = Placement(
     cloud="aws",
     region="us-east-1",
