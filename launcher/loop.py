@@ -135,7 +135,7 @@ class Loop:
         state = self._history.state
         began = clock.monotonic_s()
         seen = self._observer.look(state, clock.utc_s())
-        watched = [a for a in state.unsettled if a.bill is None]
+        watched = state.unbilled
         gap_most = 2 * self.tempo.read_slow
         # One look has one instant, however long its facts take to journal: what `watch` measured ends there.
         now, mono = clock.utc_s(), clock.monotonic_s()
@@ -257,7 +257,7 @@ class Loop:
 
     def _interval(self) -> Seconds:
         """Between two looks for news, while something of the run is up or nothing is."""
-        return self.tempo.read_fast if any(a.bill is None for a in self._history.state.unsettled) else self.tempo.read_slow
+        return self.tempo.read_fast if self._history.state.unbilled else self.tempo.read_slow
 
 
 def _told(watch: Watch, attempt: int) -> Watch:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,20 +126,17 @@ def kill_descendants(*, at_most: Seconds) -> tuple[ProcessId, ...]:
 
     Looks again after each round: what was forked in between has become our own child, since this process is a subreaper.
     """
-    deadline = time.monotonic() + at_most
-    while living := descendants(os.getpid()):
-        if time.monotonic() > deadline:
-            return living
-        for process in living:
-            send(process, signal.SIGKILL)
-        time.sleep(_KILL_LOOK_S)
-    return ()
+    return _kill_all(lambda: descendants(os.getpid()), at_most)
 
 
 def kill_marked(variable: str, value: str, *, at_most: Seconds) -> tuple[ProcessId, ...]:
     """SIGKILL every process that was started with `variable=value` in its environment; returns what still lives."""
+    return _kill_all(lambda: marked(variable, value), at_most)
+
+
+def _kill_all(still: Callable[[], tuple[ProcessId, ...]], at_most: Seconds) -> tuple[ProcessId, ...]:
     deadline = time.monotonic() + at_most
-    while living := marked(variable, value):
+    while living := still():
         if time.monotonic() > deadline:
             return living
         for process in living:

@@ -98,7 +98,7 @@ class _Stay:
         return all(self._is_known(n) for n in self._up() if n in self._loop.watch.pulses)
 
     def _up(self) -> list[int]:
-        return [a.number for a in self._history.state.unsettled if a.bill is None]
+        return [a.number for a in self._history.state.unbilled]
 
     def _is_known(self, attempt: int) -> bool:
         pulse, before = self._loop.watch.pulses[attempt], self._before.pulses.get(attempt, Pulse())

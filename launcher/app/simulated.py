@@ -1,6 +1,5 @@
 """What `launch simulate` answers: the outcomes of each policy, summed up for people and drawn out for pictures."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from statistics import median
 
 from launcher.app.answer import table
 from launcher.codec import Json
+from launcher.core.plan.estimate import rank
 from launcher.core.policy.base import Phase
 from launcher.sim.outcome import Outcome
 from launcher.units import HOUR, show_duration, show_excess, show_usd
@@ -36,8 +36,7 @@ class Summary:
 
     def p95(self, figure: Callable[[Outcome], float]) -> float:
         """The least figure that 95 % of the runs do not exceed (nearest rank)."""
-        ordered = sorted(map(figure, self.counted))
-        return ordered[math.ceil(0.95 * len(ordered)) - 1]
+        return rank(map(figure, self.counted), 0.95)
 
     @property
     def typical(self) -> Outcome:

@@ -104,7 +104,7 @@ def _steps_of_program(state: RunState) -> Step | None:
 
 def _shown(attempt: Attempt, poll: Seconds) -> _Shown | None:
     """Market seconds from `poll` after the grant to the first new step, of training since without stalls, and its steps."""
-    beat = attempt.end.heartbeat if attempt.end else None
+    beat = attempt.last_beat
     if beat is None or attempt.granted_at is None or beat.step - beat.restored_step < STEPS_LEAST or beat.training_s <= 0:
         return None
     start = beat.at - beat.training_s - attempt.granted_at - poll

@@ -5,7 +5,6 @@ of the seeds.
 """
 
 import multiprocessing
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from launcher import log
 from launcher.sim.checkers.base import Violation, judge
 from launcher.sim.faults import Fault
 from launcher.sim.seeds import world_of
-from launcher.sim.sweep import cores
+from launcher.sim.sweep import begin_worker, cores
 from launcher.units import Seconds
 
 AT_A_TIME = 5  # seeds handed to a process at once: a second of work, so that the last ones do not wait long for each other
@@ -73,7 +72,7 @@ def soak(seeds: range, *, only: Only = None, num_processes: int | None = None) -
             yield from map(_run_task, tasks)
         return
     # Spawned, not forked: the caller may have threads.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=begin_worker) as pool:
         yield from pool.imap(_run_task, tasks, chunksize=AT_A_TIME)
 
 
@@ -105,9 +104,3 @@ def silence() -> Iterator[None]:
 
 def _run_task(task: tuple[int, Only]) -> Verdict:
     return run_seed(*task)
-
-
-def _begin() -> None:
-    """A worker: Ctrl-C is the caller's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log.configure()

@@ -102,7 +102,7 @@ def sweep(
     if processes == 1:
         return _collect(map(run_case, cases), done)
     # Spawned, not forked: the caller may have threads.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=begin_worker) as pool:
         return _collect(pool.imap(run_case, cases, chunksize=FEW // 2), done)
 
 
@@ -119,7 +119,7 @@ def _collect(outcomes: Iterable[Outcome], done: Callable[[int], None]) -> tuple[
     return tuple(found)
 
 
-def _begin() -> None:
-    """A worker: Ctrl-C is the caller's to hear, and what a simulated supervisor warns of is no news to anybody."""
+def begin_worker() -> None:
+    """In a process of a pool: Ctrl-C is the caller's to hear, and what a simulated supervisor warns of is no news to anybody."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure()

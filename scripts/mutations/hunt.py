@@ -4,16 +4,14 @@ A world counts only for what its checkers say of the mutant and do not say of th
 """
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from launcher import log
 from launcher.sim.checkers.base import CHECKERS
 from launcher.sim.disaster import FaultyWorld
 from launcher.sim.seeds import world_of
-from launcher.sim.sweep import cores
+from launcher.sim.sweep import begin_worker, cores
 from launcher.units import Seconds
 from scripts.mutations.mutant import Mutant
 from scripts.mutations.roll import MUTANTS
@@ -55,7 +53,7 @@ def hunt_all(mutants: Sequence[Mutant], *, num_processes: int | None = None) -> 
     """In the order of `mutants`, as they become known."""
     names = [mutant.name for mutant in mutants]
     # Spawned, not forked: the caller may have threads.
-    with multiprocessing.get_context("spawn").Pool(num_processes or cores(), initializer=_begin) as pool:
+    with multiprocessing.get_context("spawn").Pool(num_processes or cores(), initializer=begin_worker) as pool:
         yield from pool.imap(_hunt_named, names)
 
 
@@ -95,9 +93,3 @@ def _caught(mutant: Mutant, seed: int | None, noticed: set[str], num_worlds: int
 
 def _hunt_named(name: str) -> Catch:
     return hunt(next(mutant for mutant in MUTANTS if mutant.name == name))
-
-
-def _begin() -> None:
-    """A worker: Ctrl-C is the caller's to hear, and what simulated supervisors warn of is no news to anybody."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log.configure()

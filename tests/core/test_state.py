@@ -7,7 +7,8 @@ import pytest
 from launcher.core.instance import EndCause
 from launcher.core.run import events as ev
 from launcher.core.run import spent
-from launcher.core.run.state import RunState, once
+from launcher.core.run.once import once
+from launcher.core.run.state import RunState
 from launcher.core.run.view import view
 from launcher.units import HOUR
 from tests.builders import NOW, after, claimed, granted, lost, new_run, requested, sealed, started, training_run

@@ -12,6 +12,7 @@ What the market around the place does to a run (waiting, the deadline's safety n
 import functools
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -83,7 +84,8 @@ def estimate(
     """
     saving = task.work * task.stall / interval if interval else 0.0
     runs = _drawn(task.restart_cost, task.work + saving, interval or math.inf, task.durable, life, saved_in_time, rule)
-    elapsed, restarts, redone, paid = (fmean(figure) for figure in zip(*runs, strict=True))
+    took, losses, _, bills = figures = tuple(zip(*runs, strict=True))
+    elapsed, restarts, redone, paid = map(fmean, figures)
     redone = min(redone, elapsed - task.work - saving)
     rate = price * task.num_nodes / HOUR
     return Estimate(
@@ -93,12 +95,12 @@ def estimate(
         restoring=elapsed - task.work - saving - redone,
         redone=redone,
         usd=rate * paid,
-        elapsed_p50=_rank(runs, 0, 0.5),
-        elapsed_p90=max(_rank(runs, 0, 0.9), elapsed),
-        usd_p50=rate * _rank(runs, 3, 0.5),
-        usd_p90=rate * max(_rank(runs, 3, 0.9), paid),
-        restarts_p50=_rank(runs, 1, 0.5),
-        restarts_p90=max(_rank(runs, 1, 0.9), restarts),
+        elapsed_p50=rank(took, 0.5),
+        elapsed_p90=max(rank(took, 0.9), elapsed),
+        usd_p50=rate * rank(bills, 0.5),
+        usd_p90=rate * max(rank(bills, 0.9), paid),
+        restarts_p50=rank(losses, 0.5),
+        restarts_p90=max(rank(losses, 0.9), restarts),
     )
 
 
@@ -187,6 +189,7 @@ def _run(
     return elapsed * longer, LOSSES_MOST * longer, redone * longer, paid * longer + last
 
 
-def _rank(runs: tuple[_Run, ...], figure: int, share: float) -> float:
-    ordered = sorted(run[figure] for run in runs)
+def rank(values: Iterable[float], share: float) -> float:
+    """The least of them that so many do not exceed (nearest rank); `share` above 0."""
+    ordered = sorted(values)
     return ordered[math.ceil(share * len(ordered)) - 1]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from launcher.core.plan.estimate import Task
+from launcher.core.plan.estimate import Task, rank
 from launcher.core.plan.play import Draw, Place, Play, Spot, Sure
 from launcher.units import Seconds, Usd
 
@@ -59,14 +59,14 @@ class Forecast:
 
     def elapsed_at(self, share: float) -> Seconds:
         """What so many of the draws do not exceed."""
-        return _rank([d.elapsed for d in self.draws], share)
+        return rank((d.elapsed for d in self.draws), share)
 
     def done_at(self, share: float) -> Seconds:
         """By when the work of so many of the draws is done; inf where it is not in so many."""
-        return _rank([d.elapsed if d.is_done else math.inf for d in self.draws], share)
+        return rank((d.elapsed if d.is_done else math.inf for d in self.draws), share)
 
     def usd_at(self, share: float) -> Usd:
-        return _rank([d.usd for d in self.draws], share)
+        return rank((d.usd for d in self.draws), share)
 
 
 def forecast(
@@ -84,8 +84,3 @@ def forecast(
     draws = max(DRAWS_LEAST, min(DRAWS, int(LOSSES_DRAWN / losses))) if draws is None else draws
     found = (Play(task, [Place(spot, dice) for spot in spots], sure, ends_at, dice).run() for _ in range(draws))
     return Forecast(draws=tuple(found))
-
-
-def _rank(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

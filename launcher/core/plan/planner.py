@@ -143,8 +143,7 @@ def _miss(recipe: Recipe, offers: tuple[Offer, ...], quotas: Refusals, usd: Call
 
 def _on_demand_usd(recipe: Recipe, offers: tuple[Offer, ...], task: Task | TaskAt) -> Usd | None:
     """What the job comes to on demand, undisturbed, where that costs least."""
-    there = [o for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
-    times = [(o.price, task if isinstance(task, Task) else task(o)) for o in there]
+    times = [(o.price, task if isinstance(task, Task) else task(o)) for o in _on_demand(recipe, offers)]
     return min((recipe.num_nodes * price * (t.work + t.restart_cost) / HOUR for price, t in times), default=None)
 
 
@@ -170,8 +169,12 @@ def first_view(recipe: Recipe, task: Task, now: Utc) -> RunView:
 
 def on_demand_price(recipe: Recipe, offers: tuple[Offer, ...]) -> UsdPerHour | None:
     """Of the cheapest place that could run the job on demand, all nodes together."""
-    prices = [o.price for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
+    prices = [offer.price for offer in _on_demand(recipe, offers)]
     return min(prices) * recipe.num_nodes if prices else None
+
+
+def _on_demand(recipe: Recipe, offers: tuple[Offer, ...]) -> list[Offer]:
+    return [o for o in offers if o.placement.capacity is Capacity.ON_DEMAND and could_run(recipe, o.placement)]
 
 
 def _notes(recipe: Recipe, task: Task, best: Candidate | None) -> tuple[str, ...]:

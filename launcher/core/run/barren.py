@@ -85,7 +85,7 @@ def _has_trained(attempt: Attempt) -> bool:
 
 def _tells_steps(attempt: Attempt) -> bool:
     """Whether its program uses `launcher.train`, as far as its last heartbeat shows."""
-    beat = attempt.end.heartbeat if attempt.end is not None else None
+    beat = attempt.last_beat
     return beat is not None and (beat.step > attempt.restored_step or beat.total_steps is not None)
 
 
@@ -100,7 +100,7 @@ def _starting_s(attempt: Attempt) -> Seconds:
 
 
 def _trained_s(attempt: Attempt) -> Seconds:
-    beat = attempt.end.heartbeat if attempt.end is not None else None
+    beat = attempt.last_beat
     if attempt.training_at is None:
         return 0.0 if beat is None else beat.training_s
     return max(0.0, _lived_s(attempt) - (attempt.training_at - _since(attempt)))

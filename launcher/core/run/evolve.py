@@ -181,7 +181,7 @@ def _resume(state: RunState, event: ev.RunResumed) -> RunState:
 def _go_on(state: RunState, at: Utc) -> RunState:
     """What a resume starts anew, whatever else it changes."""
     ended_at = state.terminal.at if state.terminal else at
-    state = imply_ends(state, at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
+    state = _with_all_ended(state, at)
     return replace(
         state,
         pauses=(*state.pauses, (ended_at, at)),
@@ -195,5 +195,8 @@ def _go_on(state: RunState, at: Utc) -> RunState:
 
 
 def _end_run(state: RunState, terminal: Terminal) -> RunState:
-    state = imply_ends(state, terminal.at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])
-    return replace(state, terminal=terminal)
+    return replace(_with_all_ended(state, terminal.at), terminal=terminal)
+
+
+def _with_all_ended(state: RunState, at: Utc) -> RunState:
+    return imply_ends(state, at, [a for a in state.attempts.values() if a.is_alive or a.needs_seal])

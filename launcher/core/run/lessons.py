@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable
 
 from launcher.codec import digest_of
-from launcher.core.contract import Heartbeat
 from launcher.core.market.lives import Lesson, Outcome
 from launcher.core.plan.limits import accelerators_needed
 from launcher.core.recipe import Recipe
@@ -93,8 +92,7 @@ def _judged(attempt: Attempt, *, is_silent: bool) -> tuple[Outcome, str] | None:
 
 def _steps_per_s(state: RunState, attempt: Attempt) -> float | None:
     """By its last word: new steps by the real time that they took, saves not counted."""
-    end = attempt.end
-    last: Heartbeat | None = None if end is None else end.report.last if end.report is not None else end.heartbeat
+    last = attempt.last_beat
     if last is None or state.counts_commits:
         return None
     steps, trained = last.step - last.restored_step, _real(last.training_s - last.saving_s, state)

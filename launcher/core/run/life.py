@@ -73,19 +73,19 @@ def _with_later(state: RunState) -> list[tuple[Attempt, float]]:
 
 def began_step(attempt: Attempt) -> Step:
     """Where it went on from: by its own last word where it was gone before anybody saw it train."""
-    beat = attempt.end.heartbeat if attempt.end else None
+    beat = attempt.last_beat
     return beat.restored_step if beat is not None and beat.training_s > 0 else attempt.restored_step
 
 
 def _has_trained(attempt: Attempt) -> bool:
-    beat = attempt.end.heartbeat if attempt.end else None
+    beat = attempt.last_beat
     return attempt.training_at is not None or (beat is not None and beat.training_s > 0)
 
 
 def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> Life:
     assert attempt.billed_from is not None
     over_at = max(attempt.billed_from, min(_over_at(attempt), end))
-    beat = attempt.end.heartbeat if attempt.end else None
+    beat = attempt.last_beat
     training_at, saving = attempt.training_at, 0.0
     if beat is not None and beat.training_s > 0:
         # The machine's own stopwatch is finer than the moments at which we looked.
@@ -134,7 +134,7 @@ def _reached_step(state: RunState, attempt: Attempt, over_at: Utc) -> Step:
     if state.counts_commits:
         return 0
     saved = attempt.commit_step if attempt.commit else 0
-    beat = attempt.end.heartbeat if attempt.end else None
+    beat = attempt.last_beat
     if beat is None:
         return saved
     unheard_s = 0.0 if attempt.end is None or attempt.end.report is not None else max(0.0, over_at - beat.at) / state.speed

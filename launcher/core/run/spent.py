@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from launcher.core.instance import EndCause, FailureKind
 from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.run.billing import cost
-from launcher.core.run.state import Attempt, Bill, EndKind, RunState, once
+from launcher.core.run.once import once
+from launcher.core.run.state import Attempt, Bill, EndKind, RunState
 from launcher.units import Usd, Utc
 
 
@@ -31,7 +32,7 @@ def has_unpriced(state: RunState) -> bool:
 
 def spent(state: RunState, now: Utc) -> Range:
     """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
-    running = (attempt_cost(a, now, state.recipe.num_nodes) for a in state.unsettled if a.bill is None)
+    running = (attempt_cost(a, now, state.recipe.num_nodes) for a in state.unbilled)
     return sum(running, _billed(state))
 
 

@@ -5,10 +5,9 @@ write: the newest granted one. An attempt ends once, is sealed once if it was ev
 """
 
 import enum
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitReport, Heartbeat, Notice, RequestKind
@@ -17,31 +16,8 @@ from launcher.core.market.offer import Capacity, Offer, Placement
 from launcher.core.plan.estimate import Task
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
+from launcher.core.run.once import once
 from launcher.units import Bytes, Seconds, Step, Utc
-
-
-class _Deriving(Protocol):
-    @property
-    def derived(self) -> dict[Callable[..., Any], Any]: ...
-
-
-S = TypeVar("S", bound=_Deriving)
-T = TypeVar("T")
-
-
-def once(derive: Callable[[S], T]) -> Callable[[S], T]:
-    """`derive`, worked out once for each value: most looks bring no news, and ask the same of the same state again."""
-
-    @functools.wraps(derive)
-    def derived(value: S) -> T:
-        known = value.derived
-        if derive not in known:
-            known[derive] = derive(value)
-        found: T = known[derive]
-        return found
-
-    return derived
-
 
 UNKNOWN_OFFER = Offer(
     placement=Placement(
@@ -142,6 +118,11 @@ class Attempt:
         return self.end is None and self.unwanted_at is None
 
     @property
+    def last_beat(self) -> Heartbeat | None:
+        """Its last word, by its report or as it was last heard; None while it lives, and where it never spoke."""
+        return None if self.end is None else self.end.heartbeat
+
+    @property
     def is_granted(self) -> bool:
         return self.granted_at is not None
 
@@ -233,9 +214,15 @@ class RunState:
         return tuple(a for a in self.attempts.values() if not a.is_settled)
 
     @property
+    @once
+    def unbilled(self) -> tuple[Attempt, ...]:
+        """Whose bill has not ended: their machines are up, or may be."""
+        return tuple(a for a in self.unsettled if a.bill is None)
+
+    @property
     def is_over(self) -> bool:
         """Ended, and every instance's bill too: nothing of the run costs money any more."""
-        return self.phase.is_ended and all(a.bill is not None for a in self.attempts.values())
+        return self.phase.is_ended and not self.unbilled
 
     @property
     def last_writer(self) -> Attempt | None:

@@ -137,7 +137,7 @@ def _failing_to_the_end(state: RunState) -> list[Heartbeat]:
     for attempt in reversed(state.attempts.values()):
         if attempt.number < state.first_attempt:
             break
-        beat = attempt.end.heartbeat if attempt.end is not None else None
+        beat = attempt.last_beat
         if beat is not None and beat.failed_saves and beat.last_commit >= attempt.num_commits:
             found.append(beat)
         if attempt.commit is not None:

@@ -5,8 +5,9 @@ from launcher.core.market.belief import PlaceHeld, PlaceLost, PlaceRefused, Sigh
 from launcher.core.plan.limits import allowed_capacities
 from launcher.core.policy.base import AttemptSummary, RunView
 from launcher.core.run import events as ev
+from launcher.core.run.once import once
 from launcher.core.run.spent import spent
-from launcher.core.run.state import Attempt, EndKind, RunState, once
+from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Step, Utc
 
