@@ -82,8 +82,8 @@ def _rotten_objects_raise(decoded: Callable[[Observer, type, str], Any]) -> Any:
     return wrong
 
 
-def _deaf_to_requests(news: Callable[..., Iterator[ev.Event]]) -> Any:
-    return lambda state, seen, market, now: news(state, replace(seen, requests=()), market, now)
+def _deaf_to_requests(requests: Callable[..., Iterator[ev.Event]]) -> Any:
+    return lambda state, seen, now: requests(state, replace(seen, requests=()), now)
 
 
 MUTANTS = (
@@ -140,7 +140,7 @@ MUTANTS = (
         name="read no requests",
         breaks="What other processes ask of the supervisor, to stop or to cancel, is not journaled.",
         killer="requests",
-        swaps=(Swap(interpret, "_news", _deaf_to_requests),),
+        swaps=(Swap(interpret, "_requests", _deaf_to_requests),),
         only=frozenset({Fault.STOP_REQUEST}),
     ),
 )
