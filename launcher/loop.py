@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from launcher import codec, log
 from launcher.adapters.cloud.base import Cloud
-from launcher.adapters.commits import seal
 from launcher.adapters.history import History
 from launcher.adapters.journal import Record
 from launcher.adapters.market.base import Feed
@@ -33,6 +32,7 @@ from launcher.core.tempo import Tempo
 from launcher.errors import KeyExists, StoreError
 from launcher.observe import Observer
 from launcher.retention import Retainer, may_retain
+from launcher.seal import seal
 from launcher.units import Seconds, Utc
 
 ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another

@@ -1,18 +1,13 @@
-"""What stands at a commit's number, and the seal that a supervisor sets at the first free one.
-
-A commit is read twice before it is called damaged, since it may have been damaged on the way.
-"""
+"""What stands at a commit's number: read twice before it is called damaged, since it may have been damaged on the way."""
 
 from collections import OrderedDict
 
 from launcher.adapters.store.base import ObjectStore
 from launcher.core.checkpoint import manifest as manifests
-from launcher.core.checkpoint.manifest import Commit, CommitRef, Sealed
+from launcher.core.checkpoint.manifest import Commit, CommitRef
 from launcher.core.contract import commit_key
-from launcher.core.run.state import RunState
-from launcher.errors import Damaged, KeyExists, KeyMissing, StoreUnknown
+from launcher.errors import Damaged, KeyMissing
 
-COMMITS_AHEAD_MOST = 100_000  # of an attempt beyond the newest one seen: a supervisor may have been away for days
 _KNOWN_MOST = 1024  # commits of which a process remembers what their bytes say, some MB: a day of one life of an attempt
 _known: OrderedDict[bytes, Commit] = OrderedDict()  # whose steps are whole under threads
 
@@ -66,27 +61,3 @@ def remember(commit: Commit, data: bytes) -> None:
     _known[data] = commit
     if len(_known) > _KNOWN_MOST:
         _known.popitem(last=False)
-
-
-def seal(store: ObjectStore, state: RunState, attempt: int, supervisor: str, nonce: str) -> None:
-    """Creates `Sealed` at the first free commit number of an ended attempt. Repeating it finds the seal and does nothing."""
-    first = state.attempts[attempt].num_commits + 1
-    for number in range(first, first + COMMITS_AHEAD_MOST):
-        ref = CommitRef(attempt, number)
-        found = read_commit(store, ref)
-        if found is None:
-            if _create_seal(store, state, ref, supervisor, nonce):
-                return
-            found = read_commit(store, ref)  # whoever was quicker: a manifest in its last instant, or another supervisor's seal
-        if isinstance(found, Sealed):
-            return
-    raise StoreUnknown(f"no free number above {commit_key(CommitRef(attempt, first))} to seal attempt {attempt} at")
-
-
-def _create_seal(store: ObjectStore, state: RunState, ref: CommitRef, supervisor: str, nonce: str) -> bool:
-    sealed = Sealed(run=state.run, incarnation=state.incarnation, ref=ref, supervisor=supervisor, nonce=nonce)
-    try:
-        store.create(commit_key(ref), manifests.write(sealed))
-    except KeyExists:
-        return False
-    return True

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher import loop
-from launcher.adapters.commits import seal
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import evolve
 from launcher.core.run.observation import SealSighted
@@ -12,6 +11,7 @@ from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import Attempt, RunState
 from launcher.loop import Loop
 from launcher.observe import Observer
+from launcher.seal import seal
 from launcher.sim.faults import Fault
 from scripts.mutations.mutant import SEEDS_MOST, Mutant, Swap
 

@@ -24,6 +24,7 @@ CLIENT = (
     "visit",
     "beacon",
     "observe",
+    "seal",
     "retention",
 )  # F3; the other half of it is MACHINE, and neither imports the other
 MACHINE = ("node", "checkpoint", "train", "data", "trainers", "integrations")

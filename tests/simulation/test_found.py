@@ -7,7 +7,6 @@ import pytest
 
 from launcher import beacon
 from launcher.adapters.cloud.base import Cloud
-from launcher.adapters.commits import seal
 from launcher.adapters.store.base import Chunks, ObjectMeta, ObjectStore, Span
 from launcher.adapters.store.memory import MemoryStore
 from launcher.core.checkpoint.manifest import CommitRef, Sealed, write
@@ -30,6 +29,7 @@ from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
 from launcher.observe import Observer
+from launcher.seal import seal
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
