@@ -23,7 +23,7 @@ quickstart: $(VENV)/stamp-train  ## train a small GPT through real preemptions o
 	@$(VENV)/bin/launch train recipes/quickstart.yaml $(ARGS)
 
 test: $(VENV)/stamp-test  ## all tests; no network, no cloud account, no GPU
-	@scripts/test -n 2 --dist worksteal
+	@scripts/test -n 2 --dist worksteal --durations=10  # a test that waits for nothing is seen
 
 e2e: $(VENV)/stamp-e2e servers  ## object stores on real servers, under every fault; needs Node.js for Azurite, no account
 	@scripts/test tests/e2e $(WANT_LIBRARIES) -n 2 --dist loadgroup

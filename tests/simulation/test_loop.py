@@ -384,7 +384,7 @@ def run_until(sim: Sim, kind: type, count: int) -> None:
 
 @pytest.mark.parametrize("victim", range(3, 30))
 def test_whichever_record_rots_the_run_is_opened_again_and_ends_well(victim: int):
-    sim = Sim(trace=FixedTrace(up=HOUR), pace=Pace(total_steps=7200, save_every=900))
+    sim = Sim(trace=FixedTrace(up=HOUR / 4), pace=Pace(total_steps=1800, save_every=225))
     run_until(sim, ev.TrainingStarted, 3)
     if victim > sim.history.records[-1].number:
         return
