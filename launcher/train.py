@@ -13,20 +13,15 @@ Fine print: one process for now. Register all that changes: another model (an av
 `random.Random` of your own goes under any name. A script that stops before its last step calls `finish()`.
 """
 
-import difflib
-import itertools
-import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from launcher import codec, log, processes
+from launcher import log, processes
 from launcher.adapters import durable
 from launcher.adapters.retry import store_calls
 from launcher.adapters.store.base import ObjectStore
@@ -38,18 +33,16 @@ from launcher.checkpoint.commit import OUTAGE_MAX_S, Author, Committer, Draft
 from launcher.checkpoint.engine import Engine, PendingSave, Tally
 from launcher.checkpoint.meter import LossCurve, StepMeter, metrics_lines
 from launcher.checkpoint.schedule import Schedule
-from launcher.checkpoint.surroundings import Surroundings
+from launcher.checkpoint.surroundings import Surroundings, arguments
 from launcher.checkpoint.voice import Voice
 from launcher.core.checkpoint.manifest import CommitRef, Manifest, SetAside
 from launcher.core.contract import FINAL_FILE, METRICS_FILE, AttemptSpec, ExitKind, TrainerProgress
-from launcher.errors import Damaged, KeyMissing, LaunchError, StoreError
+from launcher.errors import LaunchError, StoreError
 from launcher.units import Seconds, Step
 
 __all__ = ["Checkpointer", "PendingSave", "arguments"]
 
 T = TypeVar("T")
-
-EXIT_USAGE = 2  # as the command line's
 
 
 class Checkpointer:
@@ -158,7 +151,7 @@ class Checkpointer:
         if spec is None:
             return
         store = open_store(spec.store)
-        own = self._patiently(lambda: _commits_of(store, spec.attempt, self._around.nonce))
+        own = self._patiently(lambda: verify.own_commits(store, spec.attempt, self._around.nonce))
         parent = own[-1].ref if own else self._around.parent
         if parent is not None:
             self._restored = self._put_back(store, spec, parent)
@@ -355,39 +348,3 @@ class Checkpointer:
             outcome=outcome,
             reason=reason,
         )
-
-
-def _commits_of(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
-    """What an earlier process of this very attempt has committed (`a.py; b.py` under `run:`), by number."""
-    found: list[Manifest] = []
-    for number in itertools.count(1):
-        try:
-            commit, _ = verify.fetch_commit(store, CommitRef(attempt, number))
-        except KeyMissing:
-            break
-        except Damaged:
-            continue
-        if not isinstance(commit, Manifest) or commit.nonce != nonce:
-            break  # not ours: the next commit will meet it, and end the process
-        found.append(commit)
-    return found
-
-
-def arguments(kind: type[T]) -> T:
-    """The recipe's `trainer:` arguments as a frozen dataclass with defaults. Ends the process with 2 where they do not fit."""
-    raw: dict[str, Any] = json.loads(os.environ.get("LAUNCH_TRAINER", "{}"))
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for name in raw:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}"
-            _refuse(f"trainer.{name} is not an argument of this trainer; {hint}")
-    try:
-        return codec.decode(kind, raw)
-    except ValueError as error:
-        _refuse(f"trainer: {error}")
-
-
-def _refuse(text: str) -> NoReturn:
-    sys.stderr.write(f"launch: {text}\n")
-    raise SystemExit(EXIT_USAGE)

@@ -1,16 +1,23 @@
-"""What the agent told the trainer's process: its attempt, its grant, and where to speak and to listen.
+"""What the agent told the trainer's process: its attempt, its grant, its arguments, and where to speak and to listen.
 
 All of it comes through the environment (core/contract.py, last section), and all of it is absent in a script run by hand.
 """
 
+import difflib
 import json
 import os
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from launcher import codec
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import AttemptSpec
+
+T = TypeVar("T")
+
+EXIT_USAGE = 2  # as the command line's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +52,23 @@ class Surroundings:
 
 def _ref(text: str) -> CommitRef | None:
     return CommitRef.parse(text) if text else None
+
+
+def arguments(kind: type[T]) -> T:
+    """The recipe's `trainer:` arguments as a frozen dataclass with defaults. Ends the process with 2 where they do not fit."""
+    raw: dict[str, Any] = json.loads(os.environ.get("LAUNCH_TRAINER", "{}"))
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for name in raw:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(known)}"
+            _refuse(f"trainer.{name} is not an argument of this trainer; {hint}")
+    try:
+        return codec.decode(kind, raw)
+    except ValueError as error:
+        _refuse(f"trainer: {error}")
+
+
+def _refuse(text: str) -> NoReturn:
+    sys.stderr.write(f"launch: {text}\n")
+    raise SystemExit(EXIT_USAGE)

@@ -5,6 +5,7 @@ No torch: `launch ckpt verify` runs on a client.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 
 from launcher.adapters import retry
@@ -20,6 +21,22 @@ from launcher.units import Bytes
 def fetch_commit(store: ObjectStore, ref: CommitRef) -> tuple[Commit, bytes]:
     """`whole_commit`, waiting out passing failures."""
     return retry.store_calls()(whole_commit, store, ref)
+
+
+def own_commits(store: ObjectStore, attempt: int, nonce: str) -> list[Manifest]:
+    """What an earlier process of this very attempt has committed (`a.py; b.py` under `run:`), by number."""
+    found: list[Manifest] = []
+    for number in itertools.count(1):
+        try:
+            commit, _ = fetch_commit(store, CommitRef(attempt, number))
+        except KeyMissing:
+            break
+        except Damaged:
+            continue
+        if not isinstance(commit, Manifest) or commit.nonce != nonce:
+            break  # not ours: the next commit will meet it, and end the process
+        found.append(commit)
+    return found
 
 
 def verify(store: ObjectStore, ref: CommitRef) -> list[str]:
