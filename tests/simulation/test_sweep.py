@@ -1,5 +1,6 @@
 """A sweep answers what policies cost: the same in any process, with figures that are those of the runs."""
 
+import functools
 import subprocess
 import sys
 from dataclasses import replace
@@ -83,7 +84,9 @@ def test_a_delay_before_each_machine_is_waiting_that_costs_nothing():
     assert slow.cost == pytest.approx(quick.cost, rel=0.02)
 
 
+@functools.cache
 def preempted() -> Sim:
+    """Read it only."""
     sim = Sim(trace=FixedTrace(up=HOUR))
     sim.run()
     return sim
