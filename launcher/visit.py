@@ -56,7 +56,7 @@ def visit(
     except BaseException:
         loop.release()
         raise
-    stay.leave()
+    stay.leave(back_at)
     loop.release()
     return back_at
 
@@ -120,8 +120,8 @@ class _Stay:
             return Watch()
         return recalled(before, boot_id=self._world.seat.boot_id, mono=self._world.clock.monotonic_s())
 
-    def leave(self) -> None:
-        found = left(self._loop.watch, last=self._last, boot_id=self._world.seat.boot_id)
+    def leave(self, back_at: Utc | None) -> None:
+        found = left(self._loop.watch, last=self._last, boot_id=self._world.seat.boot_id, back_at=back_at)
         try:
             self._world.store.replace(WATCH_KEY, codec.dumps_digested(found))
         except StoreError as error:  # forgetting only makes us wait longer

@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +20,11 @@ import launcher
 from launcher.adapters import durable
 from launcher.adapters.store.base import ObjectStore
 from launcher.errors import Damaged, KeyExists, UsageError
-from launcher.units import Bytes, show_size
+from launcher.units import Bytes, Seconds, show_size
 
 CODE_BYTES_MAX: Bytes = 512 * 10**6  # more is data, which belongs into `data:`; the archive is held in memory
 CODE_PREFIX = "code/"
+THAWED_KEPT_S: Seconds = 90 * 86400.0
 LEFT_OUT = frozenset(".git .hg .svn .venv venv __pycache__ node_modules .mypy_cache .ruff_cache .pytest_cache".split())
 
 
@@ -47,6 +50,8 @@ def thawed(store: ObjectStore, key: str, folder: Path) -> Path:
     """The files of the archive at `key`, unpacked below `folder` unless they are. Raises KeyMissing, Damaged, UsageError."""
     place = folder / key.removeprefix(CODE_PREFIX).removesuffix(".tar")
     if place.is_dir():
+        with contextlib.suppress(OSError):  # a disk that may only be read keeps it anyway
+            os.utime(place)
         return place
     data = store.get(key)
     if key_of(data) != key:
@@ -56,10 +61,19 @@ def thawed(store: ObjectStore, key: str, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as aside, tarfile.open(fileobj=io.BytesIO(data)) as tar:
             tar.extractall(Path(aside, "whole"))
             durable.name_folder(Path(aside, "whole"), place)
+        _throw_away_old(folder)
     except OSError as error:
         told = f"{folder}, where the run's agent is to be unpacked, cannot be used: {error.strerror}"
         raise UsageError(f"{told}; name another home with --home or LAUNCH_HOME") from None
     return place
+
+
+def _throw_away_old(folder: Path) -> None:
+    """What no supervisor has started with for longer than any lives; what was cut off while it was unpacked too."""
+    for found in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another was faster
+            if time.time() - found.stat().st_mtime > THAWED_KEPT_S:
+                shutil.rmtree(found, ignore_errors=True)
 
 
 def key_of(data: bytes) -> str:

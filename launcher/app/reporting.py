@@ -16,6 +16,7 @@ from launcher.app.proof import proof_of
 from launcher.app.result import Result, as_json, result_of
 from launcher.app.show import final_block
 from launcher.app.standing import what_next
+from launcher.app.ticking import next_tick
 from launcher.codec import Json
 from launcher.core.checkpoint.manifest import SetAside
 from launcher.core.policy.base import Phase
@@ -57,7 +58,7 @@ class Report:
 def report_on(found: Found, history: History) -> Report:
     """Raises UsageError for a run that was never started."""
     state, now = history.state, found.market_now(history)
-    result = result_of(history, now, proof_of(history))
+    result, driver = result_of(history, now, proof_of(history)), beacon.judge(beacon.read(found.store))
     return Report(
         result=result,
         books=ledger(state, now),
@@ -66,7 +67,7 @@ def report_on(found: Found, history: History) -> Report:
         speed=state.speed,
         created_at=state.created_at,
         ended_at=state.terminal.at if state.terminal else None,
-        command=found.addressed(what_next(state, now, result.resume, beacon.judge(beacon.read(found.store)))[1]),
+        command=found.addressed(what_next(state, now, result.resume, driver, tick_at=next_tick(history, driver, now))[1]),
     )
 
 

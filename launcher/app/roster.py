@@ -19,6 +19,7 @@ from launcher.app.keeping import about_kept
 from launcher.app.result import Result
 from launcher.app.show import brief, show_cost
 from launcher.app.standing import STILL_BILLED
+from launcher.app.ticking import next_tick
 from launcher.beacon import Holder
 from launcher.codec import Json
 from launcher.errors import LaunchError
@@ -100,7 +101,9 @@ def _where(row: Readable, result: Result) -> str:
     if state.phase.is_ended:
         return " ".join(result.reason.split())
     if row.driver is Holder.NOBODY:
-        return row.addressed(f"nobody supervises; launch resume {result.run}")
+        tick_at = next_tick(row.history, row.driver, row.found.market_now(row.history))
+        told = f"nobody supervises; launch resume {result.run}" if tick_at is None else "the next tick is awaited"
+        return row.addressed(told)
     living = state.living
     return str(living[-1].offer.placement) if living else "waiting for a machine"
 

@@ -29,6 +29,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken
+from launcher.loop import Listener, World
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
 from launcher.visit import visit
@@ -94,8 +95,8 @@ class Session:
         """What `by`, one of the two ways to drive a run, answers; None where nothing was left to drive."""
         if not history.state.is_over:
             try:
-                self._prepare(history, supervisor, signals)
-                return self._drive(by, history, supervisor, signals)
+                world, listener = self._set_up(history, supervisor, signals)
+                return by(world, history, wiring.policy_of, supervisor=supervisor, listener=listener)
             except rehearsal.StoppedEarly as stopped:
                 rehearsal.end_early(history, stopped)
         return None
@@ -106,23 +107,28 @@ class Session:
         if history.state.recipe.is_local and history.state.phase is not Phase.SUCCEEDED:
             wiring.stop_reference(history.state)  # whoever pauses a run wants the machine back
 
-    def _prepare(self, history: History, supervisor: str, signals: Signals) -> None:
+    def _set_up(self, history: History, supervisor: str, signals: Signals) -> tuple[World, Listener]:
+        """All that the loop needs. The beacon that burns meanwhile goes out where something fails."""
         lamp = Lamp(history.store, SystemClock(), supervisor)
         lamp.burn(Tempo(), wake_at=0.0)
         try:
-            if history.state.recipe.is_local:
-                rehearsal.prepare(history, self.screen, signals)
-            else:
-                from launcher.app import clouds  # only here: a rehearsal needs no price lists
-
-                clouds.prepare(history, self.home, self.agreed)
+            self._prepare(history, signals)
+            return self._world(history, signals)
         except Overtaken:
             raise  # the beacon is another's now
         except BaseException:
             lamp.release()
             raise
 
-    def _drive(self, by: Callable[..., T], history: History, supervisor: str, signals: Signals) -> T:
+    def _prepare(self, history: History, signals: Signals) -> None:
+        if history.state.recipe.is_local:
+            rehearsal.prepare(history, self.screen, signals)
+        else:
+            from launcher.app import clouds  # only here: a rehearsal needs no price lists
+
+            clouds.prepare(history, self.home, self.agreed)
+
+    def _world(self, history: History, signals: Signals) -> tuple[World, Listener]:
         narrator = Narrator(self.screen, history.store, history.plan)
         attention = Attention(history, narrator, signals, self.screen)
         clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
@@ -135,7 +141,7 @@ class Session:
             narrator.hear(event, state)
             remembering.hear(event, state)
 
-        return by(world, history, wiring.policy_of, supervisor=supervisor, listener=hear)
+        return world, hear
 
     # --- the proof -------------------------------------------------------------------------------------------------------------
 

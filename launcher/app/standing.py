@@ -16,6 +16,7 @@ from launcher.app.lives import Life, life_json, life_lines, lives_of
 from launcher.app.looking import span, unreadable_records
 from launcher.app.result import Result, as_json, has_published_nothing, must_begin_anew
 from launcher.app.show import show_cost
+from launcher.app.ticking import next_tick
 from launcher.app.wiring import clock_still_s
 from launcher.beacon import Holder
 from launcher.clock import CLOCK_STALE_S
@@ -56,6 +57,7 @@ class Standing:
     deadline_at: Utc | None
     driver: Holder
     beacon: Beacon | None
+    tick_at: Utc | None  # when the next `launch tick` is awaited, where nobody stays with the run
     warnings: tuple[str, ...]
     then: str  # what happens next
     command: str  # what a person types to go on
@@ -71,12 +73,13 @@ def standing_of(found: Found, history: History) -> Standing:
     beat = beats.get(writer.number) if writer and writer.is_alive else writer.end.heartbeat if writer and writer.end else None
     silent_s = _silent_s(found, state, driver)
     result = result_so_far(history, now)
-    then, command = map(found.addressed, what_next(state, now, result.resume, driver, silent_s))
+    tick_at = next_tick(history, driver, now) if silent_s is None else None
+    then, command = map(found.addressed, what_next(state, now, result.resume, driver, silent_s, tick_at))
     return Standing(
         result=result,
         now=now,
         speed=state.speed,
-        doing=_doing(state, driver, silent_s),
+        doing=_doing(state, driver, silent_s, tick_at),
         loss=beat.loss if beat else None,
         steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
@@ -85,6 +88,7 @@ def standing_of(found: Found, history: History) -> Standing:
         deadline_at=state.deadline_at,
         driver=driver,
         beacon=light,
+        tick_at=tick_at,
         warnings=warnings_of(history, now, beat),
         then=then,
         command=command,
@@ -133,7 +137,7 @@ def _silent_s(found: Found, state: RunState, driver: Holder) -> Seconds | None:
     return still_s if still_s is not None and still_s > CLOCK_STALE_S else None
 
 
-def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
+def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: Utc | None) -> str:
     if silent_s is not None and state.living:
         last = state.living[-1]
         return f"attempt {last.number} at {last.offer.placement} was not heard of for {show_duration(silent_s)}"
@@ -149,7 +153,7 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
             return f"attempt {leaving.number} saves and ends: {why}"
         case Phase.PROVISIONING:
             return f"attempt {coming[-1].number} starts at {coming[-1].offer.placement}"
-        case Phase.WAITING if driver is Holder.NOBODY:
+        case Phase.WAITING if driver is Holder.NOBODY and tick_at is None:
             return "no machine, and nobody to ask for one"
         case Phase.WAITING if not state.attempts and state.startup_s is None:
             return "start-up and work are being measured, before the first attempt"
@@ -160,10 +164,14 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None) -> str:
             return state.terminal.reason or "training reached its end"
 
 
-def what_next(state: RunState, now: Utc, resume: str, driver: Holder, silent_s: Seconds | None = None) -> tuple[str, str]:
+def what_next(
+    state: RunState, now: Utc, resume: str, driver: Holder, silent_s: Seconds | None = None, tick_at: Utc | None = None
+) -> tuple[str, str]:
     """What happens next, and the command to go on with; `resume` is what starts an ended run again."""
     if state.phase.is_ended and (told := about_kept(state, now)):
         return f"kept: {told}", f"launch ssh {state.run}"
+    if tick_at is not None:
+        return f"the next tick is awaited{_due(tick_at, now, state.speed)}", f"launch tick {state.run}"
     if state.phase.is_ended:
         is_left = driver is Holder.NOBODY and not state.is_over
         return (STILL_BILLED, f"launch stop {state.run}") if is_left else _after_end(state, resume)
@@ -259,7 +267,13 @@ def _deadline(s: Standing) -> str:
     return f"{moment(s.deadline_at)}, {f'in {span(left, s.speed)}' if left > 0 else f'{show_duration(-left)} ago'}"
 
 
+def _due(tick_at: Utc, now: Utc, speed: float) -> str:
+    return f" in {span(tick_at - now, speed)}" if tick_at > now else ", and due"
+
+
 def _driver(s: Standing) -> str:
+    if s.tick_at is not None:
+        return "nobody stays; `launch tick` comes back"
     if s.driver is Holder.NOBODY or s.beacon is None:
         return "nobody supervises"
     who = f"supervisor {s.beacon.supervisor}"
@@ -287,6 +301,7 @@ def standing_json(s: Standing) -> dict[str, Json]:
         "budget_usd": s.budget,
         "deadline_at": None if s.deadline_at is None else moment(s.deadline_at),
         "market_time": moment(s.now),
+        "next_tick_at": None if s.tick_at is None else moment(s.tick_at),
         "supervisor": {"alive": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[s.driver], **_beacon_json(s)},
         "attempts_detail": [life_json(life, s.speed) for life in s.lives],
         "warnings": list(s.warnings),

@@ -164,6 +164,17 @@ def test_our_own_package_is_frozen_with_the_run_and_comes_back_whole(tmp_path: P
     assert [found.name for found in (tmp_path / "cache").iterdir()] == [place.name], "nothing is left aside"
 
 
+def test_agents_that_no_supervisor_has_started_with_for_a_season_are_thrown_away(tmp_path: Path) -> None:
+    cache, store = tmp_path / "cache", FileStore(tmp_path / "store")
+    for name, days in (("forgotten", 91), ("recent", 89), ("half-unpacked", 91)):
+        (cache / name / "whole").mkdir(parents=True)
+        os.utime(cache / name, (time.time() - days * 86400,) * 2)
+    place = thawed(store, frozen_agent(store), cache)
+    assert {found.name for found in cache.iterdir()} == {"recent", place.name}
+    os.utime(place, (0, 0))
+    assert thawed(store, frozen_agent(store), cache).stat().st_mtime > time.time() - 3600, "it is of use again"
+
+
 def test_a_home_that_cannot_be_written_is_no_bug_of_ours(tmp_path: Path) -> None:
     """A tick in a container whose disk may not be written ended with 70 and a report of a bug."""
     store = FileStore(tmp_path / "store")

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from launcher import beacon, clock, codec
 from launcher.adapters.cloud.local_registry import clock_of
 from launcher.adapters.history import History
 from launcher.adapters.store.files import FileStore
-from launcher.app.home import Home, at
+from launcher.app.home import Home, at, find
 from launcher.app.looking import UNDRIVEN_MOST_S, looks
 from launcher.app.result import result_of, resume_command
 from launcher.app.show import BRIEF_MOST, final_block
@@ -20,8 +21,9 @@ from launcher.app.standing import said_by_machines, warnings_of
 from launcher.app.wiring import registry_of
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
-from launcher.core.contract import Heartbeat
+from launcher.core.contract import WATCH_KEY, Heartbeat
 from launcher.core.run import events as ev
+from launcher.core.run.observation import Watch, left
 from launcher.core.run.verdict import judge
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
@@ -264,6 +266,32 @@ def test_a_run_whose_supervisor_died_says_that_nobody_supervises(capsys: pytest.
     assert told["supervisor"]["alive"] is False
     assert told["next"] == "launch resume r"
     assert told["then"].startswith("nobody supervises")
+
+
+def test_between_two_ticks_the_next_one_is_awaited(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    last = find(Home(home()), "r").read().records[-1]
+    due = left(Watch(), last=last.number, boot_id="b", back_at=last.at + 25)
+    store.replace(WATCH_KEY, codec.dumps_digested(due))
+    told = document(capsys, "status", "r")
+    assert (told["then"], told["next"]) == ("the next tick is awaited in 25 s", "launch tick r")
+    assert told["next_tick_at"] is not None
+    assert launch("runs") == 0
+    assert "the next tick is awaited" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("changes", "why"), [({"back_at": -1000.0}, "it never came"), ({"last": 1}, "somebody drove it since")])
+def test_a_tick_that_will_not_come_is_not_awaited(changes: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.CheckpointSeen))
+    last = find(Home(home()), "r").read().records[-1]
+    due = left(Watch(), last=last.number, boot_id="b", back_at=last.at + 25)
+    gone = replace(due, **{name: last.at + value if name == "back_at" else value for name, value in changes.items()})
+    store.replace(WATCH_KEY, codec.dumps_digested(gone))
+    told = document(capsys, "status", "r")
+    assert told["then"].startswith("nobody supervises"), why
+    assert told["next_tick_at"] is None
 
 
 def test_a_run_whose_supervisor_and_machine_are_gone_says_how_long_nothing_was_heard(capsys: pytest.CaptureFixture[str]):

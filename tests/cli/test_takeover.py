@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from launcher import beacon
+from launcher.app import wiring
 from launcher.app.home import Home
 from launcher.app.live import Screen
 from launcher.app.opening import begin, create
 from launcher.app.session import Session
 from launcher.clock import SystemClock
 from launcher.core.contract import JOURNAL_PREFIX
-from launcher.core.recipe import Recipe
+from launcher.core.recipe import Recipe, Resources
 from launcher.core.tempo import Tempo
-from launcher.errors import Overtaken
+from launcher.errors import Overtaken, UsageError
 from tests.training.scene import Wrapped
 
 
@@ -37,3 +38,19 @@ def test_a_run_that_is_taken_over_before_its_first_attempt_keeps_the_others_beac
     assert shining is not None
     assert (shining.supervisor, shining.released) == ("other", False)
     assert not found.read().state.attempts
+
+
+def test_a_supervisor_that_cannot_build_its_world_leaves_no_beacon_burning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nobody else could drive the run for two minutes."""
+
+    def fails(*given: object) -> None:
+        raise UsageError("the home is full")
+
+    monkeypatch.setattr(wiring, "world_of", fails)
+    home = Home(tmp_path / "home")
+    found = create(home, Recipe(name="r", run="true", resources=Resources(infra=("local",))), "run")
+    with pytest.raises(UsageError, match="the home is full"):
+        Session(home=home, found=found, screen=Screen(is_quiet=True)).run()
+    left = beacon.read(found.store)
+    assert left is not None
+    assert left.released

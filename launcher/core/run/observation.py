@@ -14,7 +14,7 @@ from launcher.core.contract import Claim, ExitReport, Heartbeat, Notice, Request
 from launcher.core.instance import InstancePhase, InstanceStatus
 from launcher.core.market.offer import Offer
 from launcher.core.run.state import Attempt
-from launcher.units import Seconds, Step
+from launcher.units import Seconds, Step, Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +163,10 @@ class Left:
     pulses: dict[str, Pulse]  # by attempt number
     told_to_stop: frozenset[int]
     newest_listed: int
+    back_at: Utc | None = None  # when the next visit is due; None once the run is over
 
 
-def left(watch: Watch, *, last: int, boot_id: str) -> Left:
+def left(watch: Watch, *, last: int, boot_id: str, back_at: Utc | None) -> Left:
     pulses = {str(n): p if p.lived_s != math.inf else replace(p, lived_s=None) for n, p in watch.pulses.items()}
     return Left(
         last=last,
@@ -176,6 +177,7 @@ def left(watch: Watch, *, last: int, boot_id: str) -> Left:
         pulses=pulses,
         told_to_stop=watch.told_to_stop,
         newest_listed=watch.newest_listed,
+        back_at=back_at,
     )
 
 
