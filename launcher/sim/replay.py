@@ -68,5 +68,5 @@ def _refusals(attempts: list[Attempt]) -> Iterator[Attempt]:
     for attempt in attempts:
         if attempt.billed_from is not None:
             return
-        if attempt.end is not None and attempt.end.end is EndKind.REFUSED:
+        if attempt.ended_as(EndKind.REFUSED):
             yield attempt

@@ -28,7 +28,7 @@ def unpublished(state: RunState) -> tuple[Attempt, ...]:
     for attempt in reversed(state.attempts.values()):
         if attempt.commit is not None or attempt.number < state.first_attempt or len(found) == UNPUBLISHED_MOST:
             break
-        if attempt.sealed and _has_trained(attempt):
+        if attempt.sealed and attempt.has_trained:
             found.append(attempt)
     return tuple(found)
 
@@ -77,10 +77,6 @@ def _in_the_way(barren: Iterable[Attempt]) -> str:
     cause = said.partition(";")[0]
     found = cause.partition(": ")[2] or cause
     return "" if found in NOTHING_IN_THE_WAY else found
-
-
-def _has_trained(attempt: Attempt) -> bool:
-    return attempt.training_at is not None or _trained_s(attempt) > 0
 
 
 def _tells_steps(attempt: Attempt) -> bool:

@@ -87,12 +87,8 @@ def _count_end(failures: Failures, end: End) -> Failures:
 
 def count_same_checkpoint(failures: Failures, ended: Attempt, newest: CommitRef | None) -> Failures:
     """Ends that are nobody's preemption and no stop of ours, at one and the same newest commit, in a row."""
-    if not ended_as(ended, EndKind.FAILED, EndKind.KILLED):
+    if not ended.ended_as(EndKind.FAILED, EndKind.KILLED):
         return replace(failures, same_checkpoint=0, any_end=False)
     same = failures.any_end and failures.at_commit == newest
     count = failures.same_checkpoint + 1 if same else 0
     return replace(failures, same_checkpoint=count, at_commit=newest, any_end=True)
-
-
-def ended_as(attempt: Attempt, *kinds: EndKind) -> bool:
-    return attempt.end is not None and attempt.end.end in kinds

@@ -67,7 +67,7 @@ def _with_later(state: RunState) -> list[tuple[Attempt, float]]:
     for attempt in reversed(state.attempts.values()):
         if attempt.billed_from is not None:
             found.append((attempt, later_step))
-            later_step = min(later_step, began_step(attempt) if _has_trained(attempt) else inf)
+            later_step = min(later_step, began_step(attempt) if attempt.has_trained else inf)
     return found
 
 
@@ -75,11 +75,6 @@ def began_step(attempt: Attempt) -> Step:
     """Where it went on from: by its own last word where it was gone before anybody saw it train."""
     beat = attempt.last_beat
     return beat.restored_step if beat is not None and beat.training_s > 0 else attempt.restored_step
-
-
-def _has_trained(attempt: Attempt) -> bool:
-    beat = attempt.last_beat
-    return attempt.training_at is not None or (beat is not None and beat.training_s > 0)
 
 
 def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> Life:
@@ -106,7 +101,7 @@ def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> 
         saving=min(saving, own),
         redone=min(redone, own - min(saving, own)),
         steps_lost=lost,
-        preempted=attempt.end is not None and attempt.end.end is EndKind.PREEMPTED,
+        preempted=attempt.ended_as(EndKind.PREEMPTED),
         noticed=attempt.notice is not None,
     )
 

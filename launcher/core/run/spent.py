@@ -81,5 +81,5 @@ def _unlisted_cost(attempt: Attempt, now: Utc, num_nodes: int) -> Range:
 
 
 def _likely_cause(attempt: Attempt, bill: Bill) -> EndCause:
-    was_taken = attempt.end is not None and attempt.end.end is EndKind.PREEMPTED
+    was_taken = attempt.ended_as(EndKind.PREEMPTED)
     return EndCause.PREEMPTED if bill.cause is EndCause.UNTOLD and was_taken else bill.cause

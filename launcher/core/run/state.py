@@ -123,6 +123,14 @@ class Attempt:
         return None if self.end is None else self.end.heartbeat
 
     @property
+    def has_trained(self) -> bool:
+        """Somebody saw it train, or its last word says that it did."""
+        return self.training_at is not None or (self.last_beat is not None and self.last_beat.training_s > 0)
+
+    def ended_as(self, *kinds: EndKind) -> bool:
+        return self.end is not None and self.end.end in kinds
+
+    @property
     def is_granted(self) -> bool:
         return self.granted_at is not None
 

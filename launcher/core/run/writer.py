@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from launcher.core.run import events as ev
-from launcher.core.run.ends import count_same_checkpoint, ended_as, imply_ends
+from launcher.core.run.ends import count_same_checkpoint, imply_ends
 from launcher.core.run.state import Attempt, EndKind, RunState, with_attempt
 from launcher.units import Utc
 
@@ -58,7 +58,7 @@ def seal(state: RunState, old: Attempt, event: ev.AttemptSealed) -> RunState:
     failures, commit_at = state.failures, old.commit_at
     if is_new:
         # A commit that nobody had journaled is progress all the same. The failure that ended the attempt came after it.
-        failures = replace(failures, errors=int(ended_as(old, EndKind.FAILED)))
+        failures = replace(failures, errors=int(old.ended_as(EndKind.FAILED)))
         commit_at = old.end.at if old.end else event.at  # it landed at the very end
     sealed = replace(
         old,
