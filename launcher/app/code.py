@@ -19,6 +19,7 @@ from pathlib import Path
 import launcher
 from launcher.adapters import durable
 from launcher.adapters.store.base import ObjectStore
+from launcher.app.staying import Stays, none_stays, stays_in
 from launcher.errors import Damaged, KeyExists, UsageError
 from launcher.units import Bytes, Seconds, show_size
 
@@ -30,19 +31,18 @@ LEFT_OUT = frozenset(".git .hg .svn .venv venv __pycache__ node_modules .mypy_ca
 
 def frozen_code(store: ObjectStore, workdir: str | None) -> str | None:
     """The key of the archive of `workdir` in the store, made there unless it is; None where the recipe names none."""
-    if workdir is None:
-        return None
-    data = packed(Path(workdir))
-    key = key_of(data)
-    with contextlib.suppress(KeyExists):
-        store.create(key, data)
-    return key
+    return None if workdir is None else _frozen(store, packed(Path(workdir)))
 
 
 def frozen_agent(store: ObjectStore) -> str:
     """The key of our own package in the store, made there unless it is: what the machines of a run on clouds are started with."""
-    key = frozen_code(store, str(Path(launcher.__file__).parent))
-    assert key is not None, "a folder was named"
+    return _frozen(store, _archive(Path(launcher.__file__).parent, none_stays))
+
+
+def _frozen(store: ObjectStore, data: bytes) -> str:
+    key = key_of(data)
+    with contextlib.suppress(KeyExists):
+        store.create(key, data)
     return key
 
 
@@ -83,6 +83,26 @@ def key_of(data: bytes) -> str:
 
 def packed(folder: Path) -> bytes:
     """A tar of everything below `folder` that a program may need. Raises UsageError where that is too much or unreadable."""
+    return _archive(folder, stays_in(folder) if folder.is_dir() else none_stays)
+
+
+def left_behind(folder: Path) -> list[str]:
+    """What of it stays here and a program may miss, relative to it. Raises UsageError where git will not say."""
+    found: list[str] = []
+    stays = stays_in(folder)
+
+    def noted(path: Path) -> bool:
+        if stays(path):
+            found.append(path.relative_to(folder).as_posix())
+            return True
+        return False
+
+    with contextlib.suppress(OSError):  # who packs it says what cannot be read
+        list(_paths(folder, noted))
+    return found
+
+
+def _archive(folder: Path, stays: Stays) -> bytes:
     if not folder.is_dir():
         raise UsageError(
             f"workdir: {folder} is no folder any more; go where the program's files are now, and add workdir=. to the command"
@@ -91,7 +111,7 @@ def packed(folder: Path) -> bytes:
     out = io.BytesIO()
     try:
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in _paths(folder):
+            for path in _paths(folder, stays):
                 info = _info(path, folder)
                 size += info.size
                 if size > CODE_BYTES_MAX:
@@ -102,16 +122,16 @@ def packed(folder: Path) -> bytes:
     return out.getvalue()
 
 
-def _paths(folder: Path) -> Iterator[Path]:
+def _paths(folder: Path, stays: Stays) -> Iterator[Path]:
     """Files, links and folders in one order on every machine; sockets and devices are no code."""
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name in LEFT_OUT:
-            continue
         path = Path(entry.path)
+        if entry.name in LEFT_OUT or stays(path):
+            continue
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             yield path
-            yield from _paths(path)
+            yield from _paths(path, stays)
         elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             yield path
 

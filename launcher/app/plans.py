@@ -8,6 +8,7 @@ import argparse
 import time
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from launcher.adapters import recipe_file
 from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
@@ -178,11 +179,20 @@ def refuse_hopeless(recipe: Recipe, made: Plan) -> None:
 
 
 def note_on_code(recipe: Recipe) -> str:
-    """What is wrong with a program that is left at home; empty where nothing is."""
+    """What of the program is left at home and may be missed; empty where nothing is."""
     script = script_left_behind(recipe)
     if script is None:
-        return ""
+        return _note_on_workdir(recipe)
     return f"run names {script}, and without a workdir it starts in an empty folder; `workdir: .` takes the recipe's folder along"
+
+
+def _note_on_workdir(recipe: Recipe) -> str:
+    if recipe.workdir is None or not Path(recipe.workdir).is_dir():
+        return ""
+    from launcher.app.code import left_behind  # only here: most recipes have none
+    from launcher.app.staying import told
+
+    return told(left_behind(Path(recipe.workdir)))
 
 
 def check_secrets(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from launcher import codec
 from launcher.adapters.store.files import FileStore
-from launcher.app import code
+from launcher.app import code, staying
 from launcher.app.home import Found, Home, addressed, at, find
 from launcher.app.names import checked_name, random_name
 from launcher.app.opening import create
@@ -191,6 +192,58 @@ def test_equal_code_gives_equal_archives_without_what_no_program_needs(tmp_path:
     with tarfile.open(fileobj=io.BytesIO(first)) as tar:
         assert tar.getnames() == ["lib", "lib/util.py", "train.py"]
         assert tar.getmember("train.py").mode == 0o755
+
+
+def names_in(archive: bytes) -> set[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {member.name for member in tar if not member.isdir()}
+
+
+def repository(root: Path) -> Path:
+    """With a tracked file, ignored ones, and one that git does not know yet."""
+    files = {".gitignore": "data/\n*.key\n", "train.py": "", "new.py": "", "data/all.bin": "…", "lib/a.key": "…", "lib/a.py": ""}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for words in (["init", "-q"], ["add", "train.py"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    return root
+
+
+def test_what_git_ignores_stays_at_home_and_is_named(tmp_path: Path):
+    root = repository(tmp_path / "a")
+    assert names_in(code.packed(root)) == {".gitignore", "train.py", "new.py", "lib/a.py"}
+    assert names_in(code.packed(root / "lib")) == {"a.py"}
+    assert code.left_behind(root) == ["data", "lib/a.key"]
+    assert "data, lib/a.key" in staying.told(code.left_behind(root))
+
+
+def test_a_workdir_that_lies_in_what_git_ignores_is_meant_as_a_whole(tmp_path: Path):
+    assert names_in(code.packed(repository(tmp_path / "a") / "data")) == {"all.bin"}
+
+
+def test_a_file_of_secrets_stays_at_home_in_a_repository_or_not(tmp_path: Path):
+    for folder in (repository(tmp_path / "a"), workdir(tmp_path / "b", touched_at=1e9)):
+        for name in (".env", ".env.local", "lib/.netrc"):
+            (folder / name).write_text("TOKEN=…")
+        subprocess.run(["git", "-C", str(tmp_path / "a"), "add", "-f", ".env"], check=True)
+        assert not {".env", ".env.local", "lib/.netrc"} & names_in(code.packed(folder))
+        assert {".env", ".env.local", "lib/.netrc"} <= set(code.left_behind(folder))
+
+
+def test_our_own_package_travels_whole_though_git_ignores_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = repository(tmp_path / "a") / "lib"
+    monkeypatch.setattr(code.launcher, "__file__", str(package / "__init__.py"))
+    store = FileStore(tmp_path / "store")
+    assert names_in(store.get(code.frozen_agent(store))) == {"a.key", "a.py"}
+
+
+def test_where_git_will_not_say_what_it_ignores_nothing_travels(tmp_path: Path):
+    root = repository(tmp_path / "a")
+    (root / ".git/config").write_text("[core\n")
+    with pytest.raises(UsageError, match=r"git does not say what it ignores in .*: fatal: bad config"):
+        code.packed(root)
 
 
 def test_a_folder_that_was_moved_is_refused_with_how_to_name_it_anew(tmp_path: Path):

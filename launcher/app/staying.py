@@ -1,0 +1,70 @@
+"""What of a workdir stays at home: files that git ignores, and those that hold secrets by their name.
+
+Code travels into the bucket and onto every machine. What a person keeps out of a repository is kept out of these too: data,
+results, and secrets above all, which travel by name (`secrets:`). SkyPilot leaves out the same when it copies a workdir.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from launcher.errors import UsageError
+from launcher.units import Seconds
+
+SECRET_NAMES = (".env", ".netrc")  # and `.env.local` and the like
+_GIT_ANSWERS_S: Seconds = 60.0
+_IGNORED = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+NO_REPOSITORY = b"not a git repository"
+SHOWN_MOST = 3
+Stays = Callable[[Path], bool]
+
+
+def none_stays(path: Path) -> bool:
+    return False
+
+
+def stays_in(folder: Path) -> Stays:
+    """What of `folder` stays at home. Raises UsageError where git will not say."""
+    absent = _ignored(folder)
+    return lambda path: _holds_secrets(path.name) or path.relative_to(folder).as_posix() in absent
+
+
+def _holds_secrets(name: str) -> bool:
+    return name in SECRET_NAMES or name.startswith(".env.")
+
+
+def _ignored(folder: Path) -> frozenset[str]:
+    """Files and folders below `folder` that git ignores, relative to it; none where it is in no repository, or git is not here.
+
+    Raises UsageError where git will not say.
+    """
+    try:
+        if _git(folder, "check-ignore", "-q", ".").returncode == 0:
+            return frozenset()  # named by the recipe although it lies in what is ignored: then all of it is meant
+        told = _git(folder, *_IGNORED)
+    except FileNotFoundError:
+        return frozenset()
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"workdir: git did not say within {_GIT_ANSWERS_S:.0f} s what it ignores in {folder}") from None
+    if told.returncode != 0 and NO_REPOSITORY in told.stderr:
+        return frozenset()
+    if told.returncode != 0:
+        why = told.stderr.decode(errors="replace").strip().partition("\n")[0]
+        raise UsageError(f"workdir: git does not say what it ignores in {folder}, and that is not to travel: {why}")
+    return frozenset(name.rstrip("/") for name in told.stdout.decode(errors="surrogateescape").split("\0") if name)
+
+
+def _git(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes]":
+    told_in_english = {**os.environ, "LC_ALL": "C"}
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, timeout=_GIT_ANSWERS_S, check=False, env=told_in_english)
+
+
+def told(names: list[str]) -> str:
+    """For people; empty where nothing stays."""
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN_MOST} more" if len(names) > SHOWN_MOST else ""
+    shown = ", ".join(names[:SHOWN_MOST])
+    return f"these files of the workdir stay here, since git ignores them or secrets travel by name alone: {shown}{more}"
