@@ -4,7 +4,6 @@ Code travels into the bucket and onto every machine. What a person keeps out of 
 results, and secrets above all, which travel by name (`secrets:`). SkyPilot leaves out the same when it copies a workdir.
 """
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ SECRET_NAMES = (".env", ".netrc")  # and `.env.local` and the like
 _GIT_ANSWERS_S: Seconds = 60.0
 _IGNORED = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
 NO_REPOSITORY = b"not a git repository"
+NO_GIT = 127  # as env(1) says it
 SHOWN_MOST = 3
 Stays = Callable[[Path], bool]
 
@@ -43,11 +43,9 @@ def _ignored(folder: Path) -> frozenset[str]:
         if _git(folder, "check-ignore", "-q", ".").returncode == 0:
             return frozenset()  # named by the recipe although it lies in what is ignored: then all of it is meant
         told = _git(folder, *_IGNORED)
-    except FileNotFoundError:
-        return frozenset()
     except subprocess.TimeoutExpired:
         raise UsageError(f"workdir: git did not say within {_GIT_ANSWERS_S:.0f} s what it ignores in {folder}") from None
-    if told.returncode != 0 and NO_REPOSITORY in told.stderr:
+    if told.returncode == NO_GIT or NO_REPOSITORY in told.stderr:
         return frozenset()
     if told.returncode != 0:
         why = told.stderr.decode(errors="replace").strip().partition("\n")[0]
@@ -56,9 +54,8 @@ def _ignored(folder: Path) -> frozenset[str]:
 
 
 def _git(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes]":
-    told_in_english = {**os.environ, "LC_ALL": "C"}
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, timeout=_GIT_ANSWERS_S, check=False, env=told_in_english)
+    command = ["env", "LC_ALL=C", "git", "-C", str(folder), *words]  # in English, to be understood
+    return subprocess.run(command, capture_output=True, timeout=_GIT_ANSWERS_S, check=False)
 
 
 def told(names: list[str]) -> str:
