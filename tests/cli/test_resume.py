@@ -5,14 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from launcher.adapters.history import History
+from launcher.app.commands import resume
 from launcher.app.home import Home
+from launcher.app.opening import begin, create
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
+from launcher.core.recipe import Goal, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.sim.world import START
 from launcher.units import MINUTE
-from tests.cli.past import cut, document, everything, keep, launch, local, number_of, out_of_budget, preempted, with_checkpoints
+from tests.cli.past import (
+    cut,
+    document,
+    everything,
+    home,
+    keep,
+    launch,
+    local,
+    number_of,
+    out_of_budget,
+    preempted,
+    with_checkpoints,
+)
 from tests.simulation.worlds import FixedTrace, Sim
 
 
@@ -89,3 +105,31 @@ def test_a_run_that_had_succeeded_is_noted_too_where_it_is_resumed_by_its_url(wo
     store = keep(preempted())
     assert launch("resume", store.url, *words, "--home", str(tmp_path / "other")) == 0
     assert [entry.store for entry in Home(tmp_path / "other").entries()] == ([] if words else [store.url])
+
+
+@pytest.fixture
+def on_clouds(monkeypatch: pytest.MonkeyPatch) -> History:
+    """A run on a cloud that was paused."""
+    monkeypatch.setattr(resume, "check_here", lambda recipe: None)  # neither SkyPilot nor a bucket is here
+    recipe = Recipe(name="r", run="true", resources=Resources(infra=("aws",)), policy=Goal(budget=40.0))
+    history = begin(create(Home(home()), recipe, "r"), supervisor="s")
+    history.append(ev.RunPaused(at=history.records[-1].at, exit_code=130, reason="stopped on request"))
+    return history
+
+
+def test_a_run_that_had_ended_spends_no_more_on_clouds_before_somebody_says_yes(
+    on_clouds: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    begun: list[str] = []
+    monkeypatch.setattr(resume, "finish", lambda args, screen, found, training: begun.append(found.head.run) or 0)
+    assert launch("resume", "r") == 2
+    assert "spending money: $0.00 of $40.00 so far; there is nobody to ask here, so add -y" in capsys.readouterr().err
+    assert not begun
+    assert launch("resume", "r", "-y") == 0
+    assert begun == ["r"]
+
+
+def test_a_run_that_has_not_ended_goes_on_by_the_yes_that_it_began_with(on_clouds: History, monkeypatch: pytest.MonkeyPatch):
+    on_clouds.append(ev.RunResumed(at=on_clouds.records[-1].at, recipe=on_clouds.state.recipe, deadline_at=None))
+    monkeypatch.setattr(resume, "finish", lambda args, screen, found, training: 0)
+    assert launch("resume", "r") == 0

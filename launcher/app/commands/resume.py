@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from launcher.adapters.history import History
 from launcher.adapters.store.probe import check_create
 from launcher.app.alone import saved_alone
 from launcher.app.answer import print_answer
+from launcher.app.asking import EXIT_DECLINED, is_agreed
 from launcher.app.background import supervise_detached
 from launcher.app.banner import first_line
 from launcher.app.counting import at, unit_of
@@ -25,7 +27,9 @@ from launcher.app.wiring import clock_still_s
 from launcher.clock import CLOCK_STALE_S
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
+from launcher.core.run.spent import spent
 from launcher.errors import LimitReached, UsageError
+from launcher.units import show_usd
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +62,9 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
         would = intention if ends is None else f"end at once: {ends.reason}"
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
         return 0 if ends is None else ends.exit_code
+    if resumed is not None and not _may_spend(args, history, resumed, intention):
+        print("nothing was started, and nothing was spent", file=sys.stderr)
+        return EXIT_DECLINED
     check_create(found.store)  # the bucket may be reached by another address than where the run began
     if resumed is not None:
         resumed = with_new_code(resumed, history, args.allow_change)
@@ -70,6 +77,18 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
             return supervise_detached(args, screen, found, resumed=resumed)
         session = Session(home=home, found=found, screen=screen, insist=args.yes, is_verbose=args.verbose > 0)
         return finish(args, screen, found, lambda: session.run(lambda opened: go_on(opened, resumed)))
+
+
+def _may_spend(args: argparse.Namespace, history: History, resumed: ev.RunResumed, intention: str) -> bool:
+    """Asked of a run on clouds that had ended: what has not is gone on with by the yes that it began with."""
+    recipe, state = resumed.recipe, history.state
+    if recipe.is_local:
+        return True
+    budget = recipe.policy.budget
+    paid = show_usd(spent(state, resumed.at).likely)
+    of = ", without a budget" if budget is None else f" of {show_usd(budget)}"
+    question = f"{state.run} will {intention}; it has spent {paid}{of}. Go on, and spend money from now on?"
+    return is_agreed(args, f"go on spending money: {paid}{of} so far", question)
 
 
 def _note(home: Home, found: Found) -> None:
