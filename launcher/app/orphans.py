@@ -26,6 +26,9 @@ class Fate(enum.Enum):
     UNKNOWN = "unknown"
 
 
+_LEAVES = (Fate.UNWANTED, Fate.UNKNOWN, Fate.WANTED)  # of two verdicts the later one stands
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     machine: Machine
@@ -43,21 +46,26 @@ def judged(home: Home, machines: Iterable[Machine], stores: Iterable[str], now: 
 
 
 def _judged(machine: Machine, run: str, incarnation: str, urls: list[str], now: Utc) -> Verdict:
-    trouble = ""
+    """A run may lie in several places, of which one is a copy: the machine is whose it may be, so each has to let go of it."""
+    trouble, verdicts = "", []
     for url in urls:
         try:
             found = at(url)
             if (found.head.run, found.head.incarnation) == (run, incarnation):
-                return _by_journal(machine, found.read(), now)
+                verdicts.append(_by_journal(machine, found.read(), now))
         except LaunchError as error:
             trouble = str(error)
+    if verdicts:
+        return max(verdicts, key=lambda verdict: _LEAVES.index(verdict.fate))
     told = f"its journal cannot be read: {trouble}" if trouble else f"no run {run} of this machine is known here; name its store"
     return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
 
 
 def _by_journal(machine: Machine, history: History, now: Utc) -> Verdict:
     state, number = history.state, attempt_of(machine.name)
-    if number >= state.next_attempt:  # what is void has used up its number
+    # What is void has used up its number. Numbers are passed over where a copy saw machines that it did not start, too.
+    is_strange = number not in state.attempts and not state.voided
+    if number >= state.next_attempt or is_strange:
         told = f"its journal knows of no attempt {number}: that is a copy, or older than the machine"
         return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
     reason = _why_unwanted(state, number, now)

@@ -1,6 +1,7 @@
 """`launch gc`: only what a journal does not want any more is ended, and only with -y."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from launcher.adapters.store import open as open_url
 from launcher.adapters.store.providers.base import Place
 from launcher.app import wiring
 from launcher.app.cli import main
-from launcher.app.home import Found, Home
+from launcher.app.home import Found, Home, at
 from launcher.app.opening import begin, create
 from launcher.core.contract import ExitKind, RunHead, journal_key
 from launcher.core.instance import instance_name
@@ -199,6 +200,23 @@ def test_a_run_of_another_home_is_found_by_its_store(
     other = ("--home", str(tmp_path / "other"))
     assert document(capsys, *other) == {machine(history).name: ("unknown", False)}
     assert document(capsys, *other, "-y", "--store", history.store.url) == {machine(history).name: ("unwanted", True)}
+
+
+def test_a_copy_of_a_run_lets_go_of_no_machine_that_the_other_started(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made, tmp_path: Path
+) -> None:
+    """A copy passes over the numbers that it saw in the cloud, and ended those machines as if their requests were void."""
+    original = made("twice")
+    shutil.copytree(tmp_path / "home/runs/twice", tmp_path / "copy")
+    original.append(replace(builders.requested(original.state, at=original.records[-1].at), attempt=2))
+    copied = begin(at((tmp_path / "copy").as_uri()), supervisor="s2", insist=True)
+    let_go(copied, drain=False)
+    copied.append(replace(builders.requested(copied.state, at=copied.records[-1].at), attempt=3))
+    provider.listed = [machine(original, 1), machine(original, 2)]
+    by_copy = ("--store", copied.store.url)
+    elsewhere = ("--home", str(tmp_path / "other"))
+    assert document(capsys, *elsewhere, *by_copy)[machine(original, 2).name] == ("unknown", False)
+    assert document(capsys, *by_copy, "-y") == {machine(original, n).name: ("wanted", False) for n in (1, 2)}
 
 
 @pytest.fixture
