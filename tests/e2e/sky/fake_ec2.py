@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,9 @@ def main() -> None:
 
 
 def say(*words: object) -> None:
-    print(f"{time.time():.3f}", *words, flush=True)
+    """A line at once: the threads of several requests would write theirs into each other's."""
+    sys.stdout.write(" ".join((f"{time.time():.3f}", *map(str, words))) + "\n")
+    sys.stdout.flush()
 
 
 def client(service: str, region: str) -> Any:
@@ -123,9 +126,7 @@ def run_instances(original: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(limit, str) or (limit is not None and len(living) + count > limit):
             say("RunInstances", zone, kind, "REFUSED", limit)
             raise Refused(zone, limit if isinstance(limit, str) else FULL)
-        if delay_s := read(SIM / "run_delay.json", 0.0):
-            say("RunInstances", zone, kind, "in", delay_s, "s")
-            time.sleep(delay_s)
+        time.sleep(read(SIM / "run_delay.json", 0.0))
         made = original(self, image_id, count, user_data, groups, **asked)
         if is_spot:
             spots.update(instance.id for instance in made.instances)
