@@ -81,5 +81,5 @@ def begun(store: ObjectStore, recipe: Recipe, lab: Lab) -> History:
     at = time.time()
     history.open(ev.SupervisorStarted(at=at, supervisor="lab", host="lab", pid=1))
     history.append(ev.RunCreated(at=at, run=lab.run, incarnation=lab.incarnation, recipe=recipe, deadline_at=None, code=None))
-    history.append(ev.SpeedChosen(at=at, speed=1.0, startup_s=60.0, work_s=120.0, reason="real clouds know no other"))
+    history.append(ev.SpeedChosen(at=at, speed=1.0, startup_s=300.0, work_s=120.0, reason="real clouds know no other"))
     return history
