@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from launcher.core.contract import Reference
-from launcher.core.market.offer import NOTICE_LEAD
 from launcher.core.policy.base import Phase
 from launcher.core.run.spent import spent
 from launcher.core.run.state import EndKind
@@ -18,9 +17,11 @@ from launcher.units import HOUR
 from tests.e2e.sky.conftest import STEPS, Lab, eventually
 from tests.e2e.sky.users import Command, User
 
-pytestmark = [pytest.mark.timeout(2400)]
-ENDS_WITHIN_S = 900.0
-LONG = "trainer.steps=1200"  # trains for minutes
+pytestmark = [pytest.mark.timeout(3600)]
+ENDS_WITHIN_S = 1500.0
+LONG_STEPS = 1200
+LONG = f"trainer.steps={LONG_STEPS}"  # trains for minutes
+WARNED_S = 90.0  # less than AWS gives, since a fast machine trains a thousand steps in those
 SHORT = "trainer.steps=200"
 KILL_SEEDS = int(os.environ.get("KILL_SEEDS", "1"))  # of KILLS moments each
 KILLS = 3
@@ -34,7 +35,7 @@ def finished(lab: Lab, command: Command, *, at_once: int = 1) -> None:
     assert command.ends(ENDS_WITHIN_S) == 0, command.told
     assert lab.state().phase is Phase.SUCCEEDED
     assert lab.living() == []
-    assert lab.most_at_once() == at_once, lab.log()
+    assert lab.most_at_once() <= at_once, lab.log()
 
 
 # --- somebody else ------------------------------------------------------------------------------------------------------------
@@ -59,10 +60,12 @@ def test_a_run_is_taken_over_from_another_home_while_its_machine_is_launched(lab
 
 def test_a_run_is_taken_over_from_another_home_before_its_machine_shows(lab: Lab, user: User, colleague: User) -> None:
     """The first one's SkyPilot goes on without him, and nobody else can ask it."""
-    lab.delay(30.0)
+    lab.delay(45.0)
+    before = user.launches()
     first = begun(lab, user, SHORT)
-    eventually(lambda: any(line.endswith(" in 30.0 s") for line in lab.log()))
+    eventually(lambda: user.launches() > before)
     first.kill()
+    assert lab.asked_for() == {}
     finished(lab, colleague.launch("resume", lab.url))
     assert len(lab.asked_for()) == 1
 
@@ -185,27 +188,24 @@ def test_a_run_finds_the_only_zone_that_has_a_machine(lab: Lab, user: User) -> N
     assert [found["zone"] for found in lab.of_the_run()] == ["us-west-2b"]
 
 
-def test_a_run_that_is_warned_moves_before_its_machine_is_taken(
+def test_a_run_that_is_warned_asks_for_another_machine_before_its_own_is_taken(
     lab: Lab, user: User, uninterrupted: Callable[[int], Reference]
 ) -> None:
-    command = begun(lab, user)
+    command = begun(lab, user, LONG)
     eventually(lambda: lab.has_saved(1))
     (machine,) = lab.living()
-    warned_at = time.time()
-    lab.warn(machine, NOTICE_LEAD["aws"])
+    lab.warn(machine, WARNED_S)
     finished(lab, command, at_once=2)
     print(f"asked for another {-lab.searched_s():.1f} s before the end of the first, load {os.getloadavg()[0]:.0f}")
-    state = lab.state()
-    assert [attempt.end.end for attempt in state.attempts.values() if attempt.end] == [EndKind.PREEMPTED, EndKind.FINISHED]
-    first, second = state.attempts.values()
+    first, second = lab.state().attempts.values()
+    assert first.end is not None
+    assert first.end.end is EndKind.PREEMPTED
     assert first.num_notices == 1
-    assert warned_at < second.requested_at < lab.ended()[machine["id"]], "make before break"
-    assert "notice is over" in "\n".join(line for line in lab.log() if machine["id"] in line), (
-        "the market has taken it, and not we"
-    )
+    assert second.requested_at < first.end.at
     assert second.offer.placement.place != first.offer.placement.place
     assert second.parent == first.commit, "the last save was made before the end"
-    lab.prove(uninterrupted(STEPS))
+    assert any(" notice is over " in line and machine["id"] in line for line in lab.log()), "we left the end to the market"
+    lab.prove(uninterrupted(LONG_STEPS))
 
 
 def test_a_run_outlives_its_region(lab: Lab, user: User) -> None:

@@ -56,6 +56,10 @@ class User:
         """`start` or `stop`."""
         subprocess.run(["sky", "api", word], env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
+    def launches(self) -> set[Path]:
+        """Logs of SkyPilot's server, each begun where it begins to ask for a machine."""
+        return set(self.home.glob("sky_logs/*/provision.log"))
+
     def _is_mine(self, pid: int) -> bool:
         try:
             return f"HOME={self.home}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
