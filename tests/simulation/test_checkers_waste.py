@@ -33,7 +33,9 @@ PREEMPTED = 18  # a seed whose fair world has several lives, and no limit that e
 NOTHING: frozenset[Fault] = frozenset()
 
 
-def played(seed: int = PREEMPTED, only: frozenset[Fault] = NOTHING, change: Callable[[FaultyWorld], None] = lambda w: None):
+def played(
+    seed: int = PREEMPTED, only: frozenset[Fault] | None = NOTHING, change: Callable[[FaultyWorld], None] = lambda w: None
+) -> FaultyWorld:
     world = world_of(seed, only=only)
     change(world)
     with silence():
@@ -124,6 +126,15 @@ def test_idle_machine_objects_to_one_that_stays_up_after_its_attempt():
     first = min(t.event.attempt for t in told_of(world, ev.WriterGranted))
     instance_of(world, first).ended_at += 20 * MINUTE
     assert any("stayed up" in what for what in objections("idle-machine", world))
+
+
+def test_idle_machine_leaves_one_to_the_cloud_that_announced_its_end_by_the_clock_of_whoever_waits():
+    """Nine minutes behind: the end that the journal tells of had passed, in truth, before the attempt ended."""
+    world = played(6336, only=None)
+    exits = [(told, told.state.attempts[told.event.attempt]) for told in told_of(world, ev.AttemptExited)]
+    is_behind = any(told.record.at < attempt.notice_ends_at < told.at for told, attempt in exits)
+    assert is_behind, "the world shows what the test is about"
+    assert objections("idle-machine", world) == []
 
 
 @dataclass(frozen=True)

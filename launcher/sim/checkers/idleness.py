@@ -90,7 +90,9 @@ def _forgotten(world: FaultyWorld, instance: Instance) -> Iterator[str]:
     if ended:
         state = ended[0].state
         attempt = state.attempts[number] if state is not None else None
-        since = max(ended[0].at, attempt.notice_ends_at) if attempt is not None and attempt.notice is not None else ended[0].at
+        since = ended[0].at
+        if attempt is not None and attempt.notice is not None:  # left to the cloud so long, by the supervisor's own clock
+            since += max(0.0, attempt.notice_ends_at - ended[0].record.at)
     elif not any(t.attempt == number for t in told_of(world, ev.AttemptRequested)):
         since = min(
             (t.at for t in told_of(world, ev.RecordVoided) if t.at > instance.requested_at), default=instance.requested_at
