@@ -62,6 +62,12 @@ def test_where_another_attempt_follows_the_failed_machine_goes() -> None:
     assert stops(after(state, requested(state)), NOW)
 
 
+def test_a_run_that_goes_on_keeps_nothing_though_it_waits_for_the_next_machine() -> None:
+    state = after(training_run(recipe(retry=RetrySpec(error=2, keep_failed=KEEP))), FAILED)
+    assert not stops(state, NOW), "the seal may show that it is given up"
+    assert stops(after(state, sealed(1)), NOW)
+
+
 def test_a_run_that_ends_for_another_reason_keeps_nothing() -> None:
     assert stops(after(keeping(), FAILED, sealed(1), ev.RunPaused(at=NOW, exit_code=4, reason="the deadline has passed")), NOW)
 

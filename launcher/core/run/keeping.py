@@ -1,11 +1,12 @@
 """A failed machine that stays up for a look (`retry.keep_failed`): one at most, and as long as nothing else ends it.
 
-Only the attempt with which a run ends is kept: where another one follows, it is let go. Its agent stays for as long, so that no
-cloud takes the machine for idle; the supervisor stays too, and sees its bill end.
+Only the attempt with which a run ends is kept: where the run goes on, be it by waiting, it is let go. Its agent stays for as
+long, so that no cloud takes the machine for idle; the supervisor stays too, and sees its bill end.
 """
 
 from launcher.core.policy.base import Phase
 from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.verdict import judge
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
 
@@ -23,8 +24,15 @@ def kept(state: RunState, now: Utc) -> Attempt | None:
     newest = next(reversed(state.attempts.values()))
     if newest.end is None or newest.end.end is not EndKind.FAILED or newest.bill is not None:
         return None
-    goes_on_otherwise = state.terminal is not None and state.terminal.phase is not Phase.FAILED
-    return None if goes_on_otherwise or now >= kept_until(state, newest) else newest
+    return newest if now < kept_until(state, newest) and _fails_by(state, newest, now) else None
+
+
+def _fails_by(state: RunState, newest: Attempt, now: Utc) -> bool:
+    """Whether the run ends with this attempt as FAILED, or may yet: the seal may show that it is given up."""
+    if state.terminal is not None:
+        return state.terminal.phase is Phase.FAILED
+    verdict = judge(state, now)
+    return newest.needs_seal if verdict is None else verdict.phase is Phase.FAILED
 
 
 def kept_until(state: RunState, attempt: Attempt) -> Utc:
