@@ -114,7 +114,8 @@ class SkypilotCloud:
     def _leave_to_another(self, name: InstanceName) -> None:
         """Raises CloudUnreachable where another user's SkyPilot has launched it, or may be about to."""
         shows_within = LISTED_WITHIN_S if self._looks.is_covered(name) else CLAIMED_WITHIN_S
-        if 0.0 <= self._now() - self._asked_at.get(name, -math.inf) < shows_within:
+        # Of clocks that differ either may be ahead; one that was set far back would wait for what has long passed.
+        if abs(self._now() - self._asked_at.get(name, -math.inf)) < shows_within:
             raise CloudUnreachable(f"{name} may be on its way: whoever asked for it may have left it to a SkyPilot that goes on")
         if self._looks.standing(name):
             raise CloudUnreachable(f"{name} was launched from elsewhere, and its agent will say who it is")
