@@ -47,17 +47,18 @@ def judged(home: Home, machines: Iterable[Machine], stores: Iterable[str], now: 
 
 def _judged(machine: Machine, run: str, incarnation: str, urls: list[str], now: Utc) -> Verdict:
     """A run may lie in several places, of which one is a copy: the machine is whose it may be, so each has to let go of it."""
-    trouble, verdicts = "", []
+    verdicts = []
     for url in urls:
         try:
             found = at(url)
             if (found.head.run, found.head.incarnation) == (run, incarnation):
                 verdicts.append(_by_journal(machine, found.read(), now))
         except LaunchError as error:
-            trouble = str(error)
+            told = f"its journal cannot be read: {error}"
+            verdicts.append(Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told))
     if verdicts:
         return max(verdicts, key=lambda verdict: _LEAVES.index(verdict.fate))
-    told = f"its journal cannot be read: {trouble}" if trouble else f"no run {run} of this machine is known here; name its store"
+    told = f"no run {run} of this machine is known here; name its store"
     return Verdict(machine=machine, fate=Fate.UNKNOWN, reason=told)
 
 

@@ -219,6 +219,18 @@ def test_a_copy_of_a_run_lets_go_of_no_machine_that_the_other_started(
     assert document(capsys, *by_copy, "-y") == {machine(original, n).name: ("wanted", False) for n in (1, 2)}
 
 
+def test_a_machine_whose_run_lies_in_a_place_that_cannot_be_read_is_left_alone_whatever_a_copy_says(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, made: Made, tmp_path: Path
+) -> None:
+    original = made("twice")
+    shutil.copytree(tmp_path / "home/runs/twice", tmp_path / "copy")
+    copied = begin(at((tmp_path / "copy").as_uri()), supervisor="s2", insist=True)
+    let_go(copied, drain=False)
+    provider.listed = [machine(original)]
+    (tmp_path / "home/runs/twice/run.json").write_text("{")
+    assert document(capsys, "-y", "--store", copied.store.url) == {machine(original).name: ("unknown", False)}
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, provider: FakeProvider) -> MemoryProvider:
     """In which three runs began to send something; this home knows the first. The youngest may still be at work."""
