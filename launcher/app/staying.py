@@ -25,9 +25,18 @@ def none_stays(path: Path) -> bool:
 
 
 def stays_in(folder: Path) -> Stays:
-    """What of `folder` stays at home. Raises UsageError where git will not say."""
-    absent = _ignored(folder)
-    return lambda path: _holds_secrets(path.name) or path.relative_to(folder).as_posix() in absent
+    """What of `folder` stays at home, asked of a folder before what is in it. Raises UsageError where git will not say."""
+    absent = set(_ignored(folder))
+
+    def stays(path: Path) -> bool:
+        name = path.relative_to(folder).as_posix()
+        if _holds_secrets(path.name) or name in absent:
+            return True
+        if (path / ".git").exists():  # a repository of its own, into which the git of the outer one does not look
+            absent.update(f"{name}/{inner}" for inner in _ignored(path))
+        return False
+
+    return stays
 
 
 def _holds_secrets(name: str) -> bool:

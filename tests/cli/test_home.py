@@ -219,6 +219,13 @@ def test_what_git_ignores_stays_at_home_and_is_named(tmp_path: Path):
     assert "data, lib/a.key" in staying.told(code.left_behind(root))
 
 
+def test_what_the_git_of_a_repository_inside_ignores_stays_at_home_too(tmp_path: Path):
+    root = repository(tmp_path / "a")
+    repository(root / "part")
+    assert code.left_behind(root) == ["data", "lib/a.key", "part/data", "part/lib/a.key"]
+    assert code.left_behind(tmp_path) == [f"a/{name}" for name in code.left_behind(root)], "one that is in no repository itself"
+
+
 def test_a_workdir_that_lies_in_what_git_ignores_is_meant_as_a_whole(tmp_path: Path):
     assert names_in(code.packed(repository(tmp_path / "a") / "data")) == {"all.bin"}
 
