@@ -384,7 +384,7 @@ class _Agent:
         spec, ordered = self._spec, self._post.orders.stop_at
         stop_at = spec.stop_at if ordered is None else ordered
         paid = math.inf if stop_at is None else stop_at - self._machine.clock.utc_s()
-        return Tempo(spec.speed).real(min(spec.keep_failed, spec.autostop, paid))
+        return Tempo(spec.speed).real(min(spec.keep_failed, paid))
 
     def _stay(self, seconds: Seconds) -> None:
         until = time.monotonic() + seconds

@@ -79,6 +79,12 @@ def test_the_budget_ends_it_earlier() -> None:
     assert stops(state, NOW + MINUTE)
 
 
+def test_autostop_ends_it_earlier_since_its_agent_hears_of_no_supervisor_any_more() -> None:
+    state = after(training_run(recipe(retry=RetrySpec(error=0, keep_failed=KEEP), autostop=MINUTE)), *GIVEN_UP)
+    assert kept_until(state, state.attempts[1]) == NOW + MINUTE
+    assert attempt_spec(state, state.attempts[1], "file:///s").keep_failed == MINUTE
+
+
 def test_one_that_the_cloud_took_meanwhile_is_kept_no_more() -> None:
     state = given_up()
     facts = interpret(state, Sightings(instances={1: gone(1)}), Watch(), MarketView(), NOW)

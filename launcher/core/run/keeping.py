@@ -12,9 +12,12 @@ from launcher.units import Seconds, Utc
 
 
 def keep_failed(state: RunState) -> Seconds:
-    """How long a machine is kept whose attempt the user's program ended; 0: not at all. A person needs a minute to look."""
-    wanted = state.recipe.retry.keep_failed
-    return max(wanted, Tempo(state.speed).look_floor) if wanted else 0.0
+    """How long a machine is kept whose attempt the user's program ended; 0: not at all. A person needs a minute to look.
+
+    Its agent has said its last word, and hears of no supervisor: `autostop` holds.
+    """
+    wanted, tempo = state.recipe.retry.keep_failed, Tempo(state.speed)
+    return min(max(wanted, tempo.look_floor), max(state.recipe.autostop, tempo.autostop_floor)) if wanted else 0.0
 
 
 def kept(state: RunState, now: Utc) -> Attempt | None:
