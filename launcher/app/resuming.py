@@ -10,7 +10,8 @@ from pathlib import Path
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History
 from launcher.adapters.store.base import ObjectStore
-from launcher.app.code import frozen_code, key_of, packed
+from launcher.app import staying
+from launcher.app.code import frozen_code, key_of, left_behind, packed
 from launcher.app.requests import withdraw_unseen
 from launcher.app.wiring import policy_of
 from launcher.checkpoint import verify
@@ -81,12 +82,15 @@ def go_on(history: History, resumed: ev.RunResumed | None) -> None:
 
 
 def about_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str]) -> str:
-    """Which code will run, where the files of the workdir are not those of the frozen copy any more; changes nothing.
+    """Which code will run, where the files of the workdir are not those of the frozen copy any more, and what of it stays here;
+    changes nothing.
 
     Raises UsageError where the folder is to be frozen anew and is gone.
     """
     workdir, frozen = resumed.recipe.workdir, history.state.code
-    if workdir is None or frozen is None or "workdir" in resumed.changes:
+    if workdir is not None and "workdir" in resumed.changes:
+        return _staying(workdir)
+    if workdir is None or frozen is None:
         return ""
     try:
         is_as_frozen = key_of(packed(Path(workdir))) == frozen
@@ -97,8 +101,13 @@ def about_code(resumed: ev.RunResumed, history: History, allowed: Sequence[str])
     if is_as_frozen:
         return ""
     if "workdir" in allowed:
-        return f", workdir={workdir} (its files as of now)"
+        return f", workdir={workdir} (its files as of now){_staying(workdir)}"
     return f"; the files in {workdir} have changed, and the old ones run again unless you add --allow-change workdir"
+
+
+def _staying(workdir: str) -> str:
+    note = staying.told(left_behind(Path(workdir))) if Path(workdir).is_dir() else ""
+    return f"; {note}" if note else ""
 
 
 def _intact(state: RunState, store: ObjectStore, step: Step) -> Manifest:

@@ -73,4 +73,5 @@ def told(names: list[str]) -> str:
         return ""
     more = f" and {len(names) - SHOWN_MOST} more" if len(names) > SHOWN_MOST else ""
     shown = ", ".join(names[:SHOWN_MOST])
-    return f"these files of the workdir stay here, since git ignores them or secrets travel by name alone: {shown}{more}"
+    why = "since git ignores them or secrets travel by name alone"
+    return f"these files of the workdir stay here, {why}: {shown}{more}; `git add -f` takes one along, `secrets:` its values"

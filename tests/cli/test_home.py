@@ -217,6 +217,8 @@ def test_what_git_ignores_stays_at_home_and_is_named(tmp_path: Path):
     assert names_in(code.packed(root / "lib")) == {"a.py"}
     assert code.left_behind(root) == ["data", "lib/a.key"]
     assert "data, lib/a.key" in staying.told(code.left_behind(root))
+    subprocess.run(["git", "-C", str(root), "add", "-f", "data/all.bin"], check=True)
+    assert "data/all.bin" in names_in(code.packed(root)), "the remedy that is named"
 
 
 def test_what_the_git_of_a_repository_inside_ignores_stays_at_home_too(tmp_path: Path):

@@ -96,6 +96,9 @@ def test_a_dry_run_says_which_code_would_run_where_the_files_were_changed(histor
     before = [meta.key for meta in history.store.list("")]
     assert "old ones run again unless you add --allow-change workdir" in said()
     assert said("--allow-change", "workdir").endswith(f"workdir={tmp_path / 'mine'} (its files as of now)\n")
+    (tmp_path / "mine" / ".env").write_text("TOKEN=…")
+    assert "stay here" in said("--allow-change", "workdir")
+    assert "stay here" not in said(), "the old ones run"
     assert [meta.key for meta in history.store.list("")] == before, "a dry run stores nothing"
 
 
