@@ -118,6 +118,7 @@ up() {
   printf '[default]\naws_access_key_id = AKIAFAKEFAKEFAKEFAKE\naws_secret_access_key = fake\n' > "$CLIENT_HOME/.aws/credentials"
   printf '[default]\nregion = us-east-1\nendpoint_url = http://%s:%s\n' "$HOST" "$PORT" > "$CLIENT_HOME/.aws/config"
   is_alive "$SIM/moto.pid" || {
+    : > "$SIM/moto.log"   # here, not only in the background: the last moto's log says that it is up
     setsid "$LAB/moto/bin/python" -u "$here/fake_ec2.py" > "$SIM/moto.log" 2>&1 < /dev/null &
     echo $! > "$SIM/moto.pid"
   }
