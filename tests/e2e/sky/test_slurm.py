@@ -1,9 +1,9 @@
-"""A gang on real SkyPilot and a real Slurm: one node is lost, and the gang goes on in another cluster."""
+"""Real SkyPilot and a real Slurm: a gang loses a node and goes on in another cluster; a run goes on where its cloud is empty."""
 
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from launcher.adapters.store.open import open_store
 from launcher.app.wiring import policy_of
 from launcher.clock import SystemClock
+from launcher.core.contract import Reference
 from launcher.core.market.offer import Offer
 from launcher.core.plan.unpriced import unpriced_offers
 from launcher.core.policy.base import Phase
@@ -21,12 +22,14 @@ from launcher.core.run.state import EndKind, RunState
 from launcher.loop import World
 from launcher.supervisor import supervise
 from launcher.units import Utc
-from tests.e2e.sky.conftest import BUCKET, Lab
+from tests.e2e.sky import test_supervision as cli
+from tests.e2e.sky.conftest import BUCKET, Lab, eventually
+from tests.e2e.sky.conftest import STEPS as TRAINER_STEPS
 from tests.e2e.sky.test_gang import STEPS, program
 from tests.e2e.sky.test_run import begun
 from tests.e2e.sky.users import ENVIRONMENT, LAB, User
 
-pytestmark = [pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.timeout(3600)]
 SLURM_SH = Path(__file__).with_name("slurm.sh")
 
 
@@ -94,3 +97,25 @@ def test_a_gang_whose_node_is_lost_goes_on_in_another_cluster(slurm: Slurm) -> N
     printed = b"".join(store.get(meta.key) for meta in store.list("attempts/0002/log/")).decode()
     assert f"sum {3 * STEPS * (STEPS + 1) // 2}" in printed, "no step is lost, and none counts twice"
     assert [job for cluster in ("spota", "spotb") for job in slurm.jobs(cluster)] == []
+
+
+def test_a_run_whose_cloud_has_no_machine_left_goes_on_in_a_cluster_of_ones_own(
+    slurm: Slurm, lab: Lab, user: User, uninterrupted: Callable[[int], Reference]
+) -> None:
+    command = cli.begun(lab, user, "resources.infra=[aws/us-west-2]")
+    eventually(lambda: lab.has_saved(1))
+    (machine,) = lab.living()
+    lab.capacity({machine["region"]: 0})
+    lab.preempt(machine)
+    eventually(lambda: len(lab.state().attempts) > 1)
+    stopped = user.launch("stop", lab.run)
+    assert stopped.ends(cli.ENDS_WITHIN_S) in (0, 130), stopped.told
+    assert command.ends(cli.ENDS_WITHIN_S) == 130, command.told
+    changes = ("infra=[slurm/spota/spot]", "accelerators=[H100:1]", "cpus=2", "memory=4")
+    resumed = user.launch("resume", lab.run, *(f"resources.{change}" for change in changes), "-y")
+    assert resumed.ends(cli.ENDS_WITHIN_S) == 0, resumed.told
+    trained = [attempt for attempt in lab.state().attempts.values() if attempt.is_granted]
+    assert [attempt.offer.placement.cloud for attempt in trained] == ["aws", "slurm"]
+    assert trained[1].parent == trained[0].commit
+    lab.prove(uninterrupted(TRAINER_STEPS))
+    assert slurm.jobs("spota") == []
