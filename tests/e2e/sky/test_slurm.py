@@ -111,7 +111,7 @@ def test_a_run_whose_cloud_has_no_machine_left_goes_on_in_a_cluster_of_ones_own(
     stopped = user.launch("stop", lab.run)
     assert stopped.ends(cli.ENDS_WITHIN_S) in (0, 130), stopped.told
     assert command.ends(cli.ENDS_WITHIN_S) == 130, command.told
-    changes = ("infra=[slurm/spota/spot]", "accelerators=[H100:1]", "cpus=2", "memory=4")
+    changes = ("use_spot=false", "infra=[slurm/spota/spot]", "accelerators=[H100:1]", "cpus=2", "memory=4")
     resumed = user.launch("resume", lab.run, *(f"resources.{change}" for change in changes), "-y")
     assert resumed.ends(cli.ENDS_WITHIN_S) == 0, resumed.told
     trained = [attempt for attempt in lab.state().attempts.values() if attempt.is_granted]
