@@ -73,7 +73,6 @@ done
 exit 0
 S
   chmod 755 "$SLURM/bin/"{uv,curl,epilog}
-  printf '[ -z "$LAB_SLURM" ] || export PATH=%s:$PATH\n' "$SLURM/bin" > /etc/profile.d/launch-lab-slurm.sh
 }
 
 configure() {   # CLUSTER INDEX
@@ -150,6 +149,7 @@ up() {
   command install -d -o munge -g munge -m 700 /var/log/munge /var/lib/munge
   munge -n 2>/dev/null | unmunge >/dev/null 2>&1 || { runuser -u munge -- /usr/sbin/munged; cp /run/munge/munged.pid "$SLURM/munged.pid"; }
   for gpu in $(seq 0 $((GPUS - 1))); do [ -e /dev/launchlabgpu$gpu ] || mknod -m 666 /dev/launchlabgpu$gpu c 1 3; done
+  printf '[ -z "$LAB_SLURM" ] || export PATH=%s:$PATH\n' "$SLURM/bin" > /etc/profile.d/launch-lab-slurm.sh   # `down` removes it
   mkdir -p "$CLIENT_HOME/.slurm" /run/sshd
   : > "$CLIENT_HOME/.slurm/config"
   for cluster in $CLUSTERS; do
