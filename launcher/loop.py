@@ -20,7 +20,7 @@ from launcher.beacon import Lamp, Seat
 from launcher.clock import Clock
 from launcher.core.contract import Heartbeat, requested_key
 from launcher.core.instance import InstanceName, attempt_of, instance_name
-from launcher.core.policy.base import Policy
+from launcher.core.policy.base import Decision, Policy, Wait
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.interpret import fact_of_seal, interpret
@@ -38,6 +38,8 @@ from launcher.units import Seconds, Utc
 ROUNDS_MOST = 20  # journal-and-decide rounds in one tick; each round that changes something calls for another
 
 Listener = Callable[[ev.Event, RunState], None]
+# Hears at each look that the policy wants no machine now, and why: nothing of that is journaled.
+OnWait = Callable[[Wait, RunState, Utc], None]
 # Waits for news, `seconds` at most, looking every `look_every`. A simulated world knows when there will be none to see.
 Doze = Callable[[Seconds, Seconds], None]
 
@@ -75,12 +77,14 @@ class Loop:
         *,
         supervisor: str,
         listener: Listener,
+        on_wait: OnWait,
     ) -> None:
         self._world = world
         self._history = history
         self._policy_of = policy_of
         self._supervisor = supervisor
         self._listener = listener
+        self._on_wait = on_wait
         self._observer = Observer(world.store, world.cloud, world.feed)
         self.watch = Watch()  # a visit goes on with that of the visit before
         self._lamp = Lamp(world.store, world.clock, supervisor, world.seat)
@@ -177,17 +181,20 @@ class Loop:
                 self.watch,
                 clock.utc_s(),
             )
-            self._say(thought.decision.reason if thought.decision else "")
+            if thought.decision is not None:
+                self._say(thought.decision)
             for event in thought.events:
                 self._append(event)
             if not thought.events:
                 return thought.wake_at
         return clock.utc_s()
 
-    def _say(self, reason: str) -> None:
-        if reason and reason != self._said:
-            self._said = reason
-            log.debug("policy_said", reason=reason)
+    def _say(self, decision: Decision) -> None:
+        if isinstance(decision, Wait):
+            self._on_wait(decision, self._history.state, self._world.clock.utc_s())
+        if decision.reason != self._said:
+            self._said = decision.reason
+            log.debug("policy_said", reason=decision.reason)
 
     # --- acts ----------------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from launcher.core.policy.base import Policy
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import CloudUnreachable, FeedStale, Overtaken, StoreUnknown
-from launcher.loop import Listener, Loop, Pause, World
+from launcher.loop import Listener, Loop, OnWait, Pause, World
 from launcher.units import Seconds
 
 BLIP_WAIT_FIRST_S: Seconds = 1.0  # waits after an error of the world grow from this (market time, floored like all reads)
@@ -33,12 +33,14 @@ def supervise(
     *,
     supervisor: str,
     listener: Listener = lambda event, state: None,
+    on_wait: OnWait = lambda wait, state, now: None,
 ) -> RunState:
     """Drive an opened run to a terminal phase, all its machines gone. Raises Overtaken; rides out what passes.
 
-    `policy_of` is asked anew each tick, since a resume may have changed the recipe. `listener` hears each event once journaled.
+    `policy_of` is asked anew each tick, since a resume may have changed the recipe. `listener` hears each event once journaled,
+    `on_wait` what the policy waits for.
     """
-    loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener)
+    loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener, on_wait=on_wait)
     outage = _Outage(world.clock)
     retrying = Retrying(
         retry=retry_if_result(lambda result: isinstance(result, Pause))

@@ -16,7 +16,7 @@ from launcher.core.policy.base import Policy
 from launcher.core.run.observation import Left, Pulse, Watch, left, recalled
 from launcher.core.run.state import RunState
 from launcher.errors import CloudUnreachable, FeedStale, KeyMissing, Overtaken, StoreError, StoreUnknown
-from launcher.loop import Listener, Loop, Pause, World
+from launcher.loop import Listener, Loop, OnWait, Pause, World
 from launcher.units import MINUTE, Seconds, Utc
 
 VISIT_MOST_S: Seconds = 60.0  # real; cron comes once a minute, and a cloud that has not answered may have by then
@@ -31,12 +31,13 @@ def visit(
     *,
     supervisor: str,
     listener: Listener = lambda event, state: None,
+    on_wait: OnWait = lambda wait, state, now: None,
 ) -> Utc | None:
     """Look after an opened run once; when to come back, None once it has ended and nothing of it is up.
 
     Raises Overtaken, and StoreUnknown where the store stays away.
     """
-    loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener)
+    loop = Loop(world, history, policy_of, supervisor=supervisor, listener=listener, on_wait=on_wait)
     stay = _Stay(world, history, loop, supervisor)
     retrying = Retrying(
         retry=retry_if_result(lambda result: not stay.is_enough(result))

@@ -5,6 +5,7 @@ read as well, by its key and without changing anything.
 """
 
 import contextlib
+import math
 import time
 
 from launcher import codec
@@ -19,6 +20,7 @@ from launcher.core.contract import Heartbeat, heartbeat_key
 from launcher.core.market.offer import Capacity
 from launcher.core.plan.goal import TELLING_FRACTION
 from launcher.core.plan.planner import Plan
+from launcher.core.policy.base import Wait
 from launcher.core.run import events as ev
 from launcher.core.run.life import is_told, toll
 from launcher.core.run.spent import has_unpriced, spent
@@ -28,6 +30,7 @@ from launcher.errors import StoreError
 from launcher.units import Seconds, Step, Utc, show_duration, show_rate, show_size, show_usd
 
 LOOK_EVERY_S: Seconds = 0.4  # real; heartbeats come twice a second at most
+WAIT_TOLD_EVERY_S: Seconds = 600.0  # real; why nothing is up changes with each look, by the times in it
 
 _ENDS = {
     EndKind.KILLED: ("✗", "killed"),
@@ -48,11 +51,14 @@ class Narrator:
         self._looked_mono: Seconds = 0.0
         self._warned: set[str] = set()
         self._ends_told: set[int] = set()
+        self._wait_told = ""
+        self._wait_told_at: Utc = -math.inf
 
     def hear(self, event: ev.Event, state: RunState) -> None:
         """The supervisor's listener."""
         match event:
             case ev.AttemptStarted(attempt=number):
+                self._wait_told, self._wait_told_at = "", -math.inf
                 self._screen.event("▶", f"attempt {number}", _place(state.attempts[number]))
             case ev.AttemptRefused(attempt=number, failure=failure):
                 self._screen.event("·", "refused", f"{state.attempts[number].offer.placement}: {failure.message}")
@@ -78,6 +84,12 @@ class Narrator:
                 self._screen.event("⚠", "journal", f"record {max(numbers)} cannot be read and is void")
             case _:
                 self._terminal(event, state)
+
+    def wait(self, wait: Wait, state: RunState, now: Utc) -> None:
+        """Why no machine is asked for: at once, and again where that has changed since a while ago."""
+        if wait.reason != self._wait_told and now - self._wait_told_at >= WAIT_TOLD_EVERY_S * state.speed:
+            self._wait_told, self._wait_told_at = wait.reason, now
+            self._screen.event("·", "waiting", wait.reason)
 
     def look(self, state: RunState, now: Utc) -> None:
         """Reads the writer's heartbeat where that is due, and redraws the moving line."""

@@ -9,22 +9,29 @@ from pathlib import Path
 
 from launcher.adapters import recipe_file
 from launcher.adapters.history import History
+from launcher.adapters.market.priced import priced
 from launcher.adapters.store.base import ObjectStore
 from launcher.app import staying
 from launcher.app.code import frozen_code, key_of, left_behind, packed
+from launcher.app.pricelists import price_index
 from launcher.app.requests import withdraw_unseen
-from launcher.app.wiring import policy_of
+from launcher.app.wiring import offers_of, policy_of, trace_of
 from launcher.checkpoint import verify
 from launcher.core.checkpoint.manifest import Manifest
+from launcher.core.market.lives import PRIOR
+from launcher.core.market.quota import Refusals
 from launcher.core.plan.goal import deadline_of
+from launcher.core.plan.limits import accepted, nearest_miss, standing
+from launcher.core.plan.shopping import anywhere
 from launcher.core.policy.base import Phase
+from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.evolve import evolve
 from launcher.core.run.observation import Watch
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import Verdict, judge
-from launcher.errors import UsageError
+from launcher.errors import NoCapacity, UsageError
 from launcher.retention import chain_of
 from launcher.units import Step, Utc
 
@@ -72,6 +79,16 @@ def ends_at_once(history: History, resumed: ev.RunResumed | None, at: Utc) -> Ve
         if isinstance(event, ev.RunPaused):
             return Verdict(phase=Phase.PAUSED, reason=event.reason, exit_code=event.exit_code, needs=event.needs)
     return None
+
+
+def check_places(recipe: Recipe, home: Path, refused: Refusals, at: Utc) -> None:
+    """Raises NoCapacity where nothing on offer fits, as a plan does: such a run would wait, and for nothing."""
+    wanted, quotas = recipe if recipe.is_local else anywhere(recipe), standing(recipe, refused, at)
+    offers = offers_of(trace_of(recipe.local)) if recipe.is_local else priced(wanted, price_index(home), PRIOR)
+    if not accepted(wanted, offers, quotas):
+        miss = nearest_miss(wanted, offers, quotas=quotas)
+        nearest = f"; the nearest is {miss}; {miss.concession} to fit" if miss else ""
+        raise NoCapacity(f"nothing on offer fits the recipe{nearest}")
 
 
 def go_on(history: History, resumed: ev.RunResumed | None) -> None:

@@ -29,7 +29,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken
-from launcher.loop import Listener, World
+from launcher.loop import Listener, OnWait, World
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
 from launcher.visit import visit
@@ -95,8 +95,8 @@ class Session:
         """What `by`, one of the two ways to drive a run, answers; None where nothing was left to drive."""
         if not history.state.is_over:
             try:
-                world, listener = self._set_up(history, supervisor, signals)
-                return by(world, history, wiring.policy_of, supervisor=supervisor, listener=listener)
+                world, listener, on_wait = self._set_up(history, supervisor, signals)
+                return by(world, history, wiring.policy_of, supervisor=supervisor, listener=listener, on_wait=on_wait)
             except rehearsal.StoppedEarly as stopped:
                 rehearsal.end_early(history, stopped)
         return None
@@ -107,7 +107,7 @@ class Session:
         if history.state.recipe.is_local and history.state.phase is not Phase.SUCCEEDED:
             wiring.stop_reference(history.state)  # whoever pauses a run wants the machine back
 
-    def _set_up(self, history: History, supervisor: str, signals: Signals) -> tuple[World, Listener]:
+    def _set_up(self, history: History, supervisor: str, signals: Signals) -> tuple[World, Listener, OnWait]:
         """All that the loop needs. The beacon that burns meanwhile goes out where something fails."""
         lamp = Lamp(history.store, SystemClock(), supervisor)
         lamp.burn(Tempo(), wake_at=0.0)
@@ -128,7 +128,7 @@ class Session:
 
             clouds.prepare(history, self.home, self.agreed)
 
-    def _world(self, history: History, signals: Signals) -> tuple[World, Listener]:
+    def _world(self, history: History, signals: Signals) -> tuple[World, Listener, OnWait]:
         narrator = Narrator(self.screen, history.store, history.plan)
         attention = Attention(history, narrator, signals, self.screen)
         clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
@@ -141,7 +141,7 @@ class Session:
             narrator.hear(event, state)
             remembering.hear(event, state)
 
-        return world, hear
+        return world, hear, narrator.wait
 
     # --- the proof -------------------------------------------------------------------------------------------------------------
 

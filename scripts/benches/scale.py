@@ -90,6 +90,7 @@ class Ticker:
             lambda state: POLICY,
             supervisor=self.supervisor.name,
             listener=_ignore,
+            on_wait=lambda wait, state, now: None,
         )
 
     def step(self) -> None:

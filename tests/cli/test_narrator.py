@@ -15,6 +15,7 @@ from launcher.app.plans import first_plan
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import ExitKind, Heartbeat, heartbeat_key
 from launcher.core.instance import EndCause
+from launcher.core.policy.base import Wait
 from launcher.core.run import events as ev
 from launcher.core.run.evolve import fold
 from launcher.core.run.ledger import ledger
@@ -191,6 +192,18 @@ def test_a_pause_before_any_commit_says_that_nothing_is_saved():
 def test_a_warning_is_shown_once_however_many_attempts_say_it():
     warnings = [ev.WarningSeen(at=NOW + n, attempt=1, warning=text) for n, text in enumerate(["a", "b", "a"])]
     assert told(warnings, program_run())[0] == ["warning a", "warning b"]
+
+
+def test_why_a_run_waits_is_told_once_and_again_where_it_has_changed_after_a_while():
+    state = builders.training_run()
+    screen = Lines()
+    narrator = Narrator(screen, MemoryStore(), None)
+    for seconds, reason in ((0, "a 9 s more"), (1, "a 8 s more"), (599, "b"), (600, "b"), (1300, "b"), (1301, "c")):
+        narrator.wait(Wait(until=NOW + 9999, reason=reason), state, NOW + seconds * state.speed)
+    assert screen.events == ["waiting a 9 s more", "waiting b", "waiting c"]
+    narrator.hear(ev.AttemptStarted(at=NOW + 1302, attempt=1, instance_id=None, billed_from=NOW + 1302), state)
+    narrator.wait(Wait(until=NOW + 9999, reason="c"), state, NOW + 1303 * state.speed)
+    assert screen.events[-1] == "waiting c"
 
 
 def test_a_notice_that_passed_while_nobody_looked_says_when_it_ran_out():

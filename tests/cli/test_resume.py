@@ -7,10 +7,12 @@ import pytest
 
 from launcher.adapters.history import History
 from launcher.app.commands import resume
-from launcher.app.home import Home
+from launcher.app.home import Home, find
 from launcher.app.opening import begin, create
+from launcher.app.plans import first_plan
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
+from launcher.core.contract import SUPERVISOR_KEY
 from launcher.core.recipe import Goal, Recipe, Resources
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
@@ -29,13 +31,16 @@ from tests.cli.past import (
     preempted,
     with_checkpoints,
 )
+from tests.market import lists
 from tests.simulation.worlds import FixedTrace, Sim
 
 
-def refused(capsys: pytest.CaptureFixture[str], *changes: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *changes: str, exit_code: int = 4) -> str:
     """What a resume that cannot help says, the same with and without --dry-run, and changes nothing."""
+    launch("prices", "A100")  # whoever looks at prices keeps an index of them
+    capsys.readouterr()
     before = everything()
-    assert (launch("resume", "r", *changes, "--dry-run"), launch("resume", "r", *changes)) == (4, 4)
+    assert [launch("resume", "r", *changes, *dry, "-y") for dry in (("--dry-run",), ())] == [exit_code, exit_code]
     first, second = capsys.readouterr().err.splitlines()
     assert first == second
     assert everything() == before
@@ -66,6 +71,29 @@ def test_a_deadline_that_nothing_can_meet_is_refused_with_one_that_will_do(capsy
     assert "the deadline has passed; go on with `launch resume r policy.deadline=2h`" in refused(capsys)
     assert "the deadline is in 51 s, and 90 s to start and 92 s of work take 3 min" in refused(capsys, "policy.deadline=101m")
     assert launch("resume", "r", "policy.deadline=2h", "--dry-run") == 0
+
+
+def test_changes_that_leave_nothing_on_offer_are_refused_with_the_nearest_miss(capsys: pytest.CaptureFixture[str]):
+    keep(out_of_budget())
+    said = refused(capsys, "policy.budget=5", "resources.max_hourly_cost=0.01", exit_code=3)
+    assert said.startswith("launch: nothing on offer fits the recipe; the nearest is azure westus3 ")
+    assert said.endswith(" as resources.max_hourly_cost to fit")
+
+
+def test_a_run_that_finds_nothing_on_offer_says_so_while_it_waits(capsys: pytest.CaptureFixture[str]):
+    """Prices may rise once it goes on; here it went on with nothing on offer, and its supervisor died."""
+    keep(out_of_budget()).delete(SUPERVISOR_KEY)
+    history = begin(find(Home(home()), "r"), supervisor="s")
+    recipe, at = history.state.recipe, history.records[-1].at
+    dear = replace(recipe.resources, max_hourly_cost=0.01)
+    resumed = replace(
+        recipe, trainer=None, run="true", resources=dear, policy=Goal(), retry=replace(recipe.retry, capacity=10 * MINUTE)
+    )
+    history.append(ev.SpeedChosen(at=at, speed=3600.0, startup_s=1.0, work_s=None, reason="a test's"))
+    history.append(ev.PlanMade(at=at, plan=first_plan(recipe)[0]))
+    history.append(ev.RunResumed(at=at, recipe=resumed, deadline_at=None))
+    assert launch("resume", "r") == 3
+    assert " · waiting     nothing on offer among 0 offers (allowed: " in capsys.readouterr().err
 
 
 def test_a_run_that_never_ended_and_is_late_by_now_says_that_it_would_end(capsys: pytest.CaptureFixture[str]):
@@ -108,8 +136,10 @@ def test_a_run_that_had_succeeded_is_noted_too_where_it_is_resumed_by_its_url(wo
 
 
 @pytest.fixture
-def on_clouds(monkeypatch: pytest.MonkeyPatch) -> History:
+def on_clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> History:
     """A run on a cloud that was paused."""
+    priced = lists.aws(("a2", "A100", 1, 3.0, 1.0, "use1-az1"))
+    monkeypatch.setenv("LAUNCH_CATALOG", str(lists.folder(tmp_path / "lists", aws=priced)))
     monkeypatch.setattr(resume, "check_here", lambda recipe: None)  # neither SkyPilot nor a bucket is here
     recipe = Recipe(name="r", run="true", resources=Resources(infra=("aws",)), policy=Goal(budget=40.0))
     history = begin(create(Home(home()), recipe, "r"), supervisor="s")
@@ -127,6 +157,14 @@ def test_a_run_that_had_ended_spends_no_more_on_clouds_before_somebody_says_yes(
     assert not begun
     assert launch("resume", "r", "-y") == 0
     assert begun == ["r"]
+
+
+def test_a_cluster_of_ones_own_is_no_place_for_a_run_that_wants_spot(on_clouds: History, capsys: pytest.CaptureFixture[str]):
+    cluster = ("resources.infra=[slurm/hopper/batch]", "resources.accelerators=[H100:8]")
+    said = refused(capsys, *cluster, "resources.use_spot=true", exit_code=3)
+    assert "the nearest is slurm batch hopper (on-demand) at unpriced: " in said
+    assert said.endswith("allow on-demand by resources.use_spot=auto to fit")
+    assert launch("resume", "r", *cluster, "--dry-run") == 0
 
 
 def test_a_run_that_has_not_ended_goes_on_by_the_yes_that_it_began_with(on_clouds: History, monkeypatch: pytest.MonkeyPatch):

@@ -38,10 +38,15 @@ class PricedFeed:
     def _look(self) -> None:
         try:
             index = self._open_index()
-            listings = list(index.listings(index.accelerators()))
+            offers = priced(self._wanted, index, self._lives)
             index.close()
         except (LaunchError, OSError, sqlite3.Error) as error:
             log.warning("prices_unread", error=str(error))
             return
-        offers = comparable(offer for found in listings for offer in offers_of(found.quote, self._lives))
-        self._offers = accepted(self._wanted, (*offers, *unpriced_offers(self._wanted, self._lives)))
+        self._offers = accepted(self._wanted, offers)
+
+
+def priced(recipe: Recipe, index: PriceIndex, lives: Lives) -> tuple[Offer, ...]:
+    """Every offer of the lists and of the clusters that the recipe names, unfiltered."""
+    listed = comparable(offer for found in index.listings(index.accelerators()) for offer in offers_of(found.quote, lives))
+    return (*listed, *unpriced_offers(recipe, lives))

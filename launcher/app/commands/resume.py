@@ -21,7 +21,7 @@ from launcher.app.output import finish, print_result, screen_for
 from launcher.app.plans import check_here
 from launcher.app.proof import proof_of
 from launcher.app.result import result_of
-from launcher.app.resuming import about_code, ends_at_once, go_on, resumption, with_new_code
+from launcher.app.resuming import about_code, check_places, ends_at_once, go_on, resumption, with_new_code
 from launcher.app.session import Session
 from launcher.app.wiring import clock_still_s
 from launcher.clock import CLOCK_STALE_S
@@ -52,6 +52,8 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     refuse_if_held(history, found.head.run, insist=args.yes)
     recipe = resumed.recipe if resumed else history.state.recipe if history.is_created else frozen_recipe(found.store)
     check_here(recipe)
+    if resumed is not None:
+        check_places(recipe, home.path, history.market.quotas, resumed.at)
     intention = _intention(history, resumed, args.allow_change)
     ends = ends_at_once(history, resumed, found.market_now(history)) if history.is_created else None
     if ends is not None and resumed is not None:
