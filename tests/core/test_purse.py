@@ -95,6 +95,21 @@ def test_a_notice_that_is_withdrawn_before_a_successor_was_asked_for_gives_it_ba
     assert committed(after(state, back), at + 3) == pytest.approx(30.0)
 
 
+@pytest.mark.parametrize("places", [market(replace(dear_later(), price=1.01)), market()])
+def test_a_withdrawn_notice_costs_no_machine_its_time_though_its_price_has_risen_or_is_not_told(places: MarketView):
+    first = after(living(30.0), claimed(1), granted(1))
+    state, at = after(first, noticed(1, at=NOW + HOUR)), NOW + HOUR
+    [moved] = deliberate(state, POLICIES["spot"](), places, Watch(), at + 1).events
+    withdrawn = after(state, moved, noticed(1, at=at + 2, number=2, withdrawn=True))
+    [back] = deliberate(withdrawn, POLICIES["spot"](), places, Watch(), at + 3).events
+    again = after(withdrawn, back)
+    assert again.attempts[1].stop_at == first.attempts[1].stop_at
+    assert deliberate(again, POLICIES["spot"](), places, Watch(), at + 4).events == ()
+    followed = after(state, moved, requested(state, stop_at=at + HOUR), noticed(1, at=at + 2, number=2, withdrawn=True))
+    moves = deliberate(followed, POLICIES["spot"](), places, Watch(), at + 3).events
+    assert not any(isinstance(event, ev.StopAtMoved) for event in moves), "it is the successor's now"
+
+
 def test_time_that_is_not_worth_a_start_is_no_record():
     state = living(30.0)
     assert state.attempts[1].stop_at is not None

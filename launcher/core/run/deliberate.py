@@ -138,6 +138,7 @@ def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...
             stop_at = _earlier_stop(state, attempt)
         else:
             stop_at = later_stop(state, attempt, now) if _is_no_dearer(attempt, market) else None
+            stop_at = stop_at or _as_before(state, attempt, now)
         if stop_at is not None:
             return (ev.StopAtMoved(at=now, attempt=attempt.number, stop_at=stop_at),)
     return ()
@@ -147,6 +148,19 @@ def _earlier_stop(state: RunState, attempt: Attempt) -> Utc | None:
     """Once its machine is gone. None where the budget ends it before, or there is none."""
     ends_at = taken_by(state, attempt)
     return None if attempt.stop_at is None or attempt.stop_at <= ends_at else ends_at
+
+
+def _as_before(state: RunState, attempt: Attempt, now: Utc) -> Utc | None:
+    """What it gave back under a notice that was withdrawn since, as far as the budget still pays for it.
+
+    None where another lives or was asked for, which may spend it now.
+    """
+    is_alone = len(state.living) == 1 and attempt.number == state.next_attempt - 1
+    ends_at = budget_ends_at(state, attempt.offer, now, of=attempt.number)
+    if not is_alone or attempt.given_back is None or attempt.stop_at is None or ends_at is None:
+        return None
+    before = min(attempt.given_back, ends_at)
+    return before if now < attempt.stop_at < before else None
 
 
 def _is_no_dearer(attempt: Attempt, market: MarketView) -> bool:

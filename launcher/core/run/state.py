@@ -80,6 +80,7 @@ class Attempt:
     requested_at: Utc
     reason: str
     stop_at: Utc | None = None
+    given_back: Utc | None = None  # its `stop_at` before a notice brought it forward
     billed_from: Utc | None = None
     instance_id: str | None = None
     nonce: str | None = None  # of its claim; None = not claimed
