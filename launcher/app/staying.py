@@ -14,7 +14,7 @@ from launcher.units import Seconds
 SECRET_NAMES = (".env", ".netrc")  # and `.env.local` and the like
 _GIT_ANSWERS_S: Seconds = 60.0
 _IGNORED = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
-NO_REPOSITORY = b"not a git repository"
+NO_REPOSITORY = b"not a git repository (or any"  # of the parents; with a colon it is one whose own folder is lost
 NO_GIT = 127  # as env(1) says it
 SHOWN_MOST = 3
 Stays = Callable[[Path], bool]
@@ -49,7 +49,9 @@ def _ignored(folder: Path) -> frozenset[str]:
     Raises UsageError where git will not say.
     """
     try:
-        if _git(folder, "check-ignore", "-q", ".").returncode == 0:
+        # Where all is ignored but what is named, and nothing is tracked yet, git takes the root itself for ignored.
+        is_root = (folder / ".git").exists()
+        if not is_root and _git(folder, "check-ignore", "-q", ".").returncode == 0:
             return frozenset()  # named by the recipe although it lies in what is ignored: then all of it is meant
         told = _git(folder, *_IGNORED)
     except subprocess.TimeoutExpired:

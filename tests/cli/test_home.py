@@ -228,6 +228,22 @@ def test_what_the_git_of_a_repository_inside_ignores_stays_at_home_too(tmp_path:
     assert code.left_behind(tmp_path) == [f"a/{name}" for name in code.left_behind(root)], "one that is in no repository itself"
 
 
+def test_a_repository_that_ignores_all_but_what_it_names_keeps_the_rest_at_home(tmp_path: Path):
+    root = repository(tmp_path / "a")
+    (root / ".gitignore").write_text("*\n!new.py\n")
+    assert names_in(code.packed(root)) == {"train.py", "new.py"}
+    subprocess.run(["git", "-C", str(root), "rm", "-q", "--cached", "train.py"], check=True)
+    assert names_in(code.packed(root)) == {"new.py"}, "before anything of it is tracked"
+
+
+def test_a_repository_whose_own_folder_is_lost_is_not_taken_for_none(tmp_path: Path):
+    root = repository(tmp_path / "a")
+    shutil.rmtree(root / ".git")
+    (root / ".git").write_text(f"gitdir: {tmp_path / 'gone'}\n")
+    with pytest.raises(UsageError, match=r"git does not say what it ignores in .*: fatal: not a git repository"):
+        code.packed(root)
+
+
 def test_a_workdir_that_lies_in_what_git_ignores_is_meant_as_a_whole(tmp_path: Path):
     assert names_in(code.packed(repository(tmp_path / "a") / "data")) == {"all.bin"}
 
