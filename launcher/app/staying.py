@@ -59,7 +59,7 @@ def _ignored(folder: Path) -> frozenset[str]:
     if told.returncode == NO_GIT or NO_REPOSITORY in told.stderr:
         return frozenset()
     if told.returncode != 0:
-        why = told.stderr.decode(errors="replace").strip().partition("\n")[0]
+        why = " ".join(told.stderr.decode(errors="replace").split())  # its last line is the remedy, where it knows one
         raise UsageError(f"workdir: git does not say what it ignores in {folder}, and that is not to travel: {why}")
     return frozenset(name.rstrip("/") for name in told.stdout.decode(errors="surrogateescape").split("\0") if name)
 

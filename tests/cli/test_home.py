@@ -271,6 +271,13 @@ def test_where_git_will_not_say_what_it_ignores_nothing_travels(tmp_path: Path):
         code.packed(root)
 
 
+def test_a_repository_of_another_user_is_refused_with_gits_own_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = repository(tmp_path / "a")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    with pytest.raises(UsageError, match=r"dubious ownership .* git config --global --add safe.directory"):
+        code.packed(root)
+
+
 def test_a_folder_that_was_moved_is_refused_with_how_to_name_it_anew(tmp_path: Path):
     with pytest.raises(UsageError, match=r"gone is no folder any more; .* workdir=\."):
         code.packed(tmp_path / "gone")
