@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import mmap
 import random
 import threading
 import time
@@ -96,17 +95,6 @@ def test_no_part_changes_while_it_is_under_way(size: int, slots_of_ten: None, mo
         return b"".join(part.data)
 
     assert b"".join(bulk.sent(stream(data, size), send, num_at_once=3)) == data
-
-
-@pytest.mark.parametrize("advice", [None, 9999])
-def test_slots_need_no_large_pages(advice: int | None, slots_of_ten: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if advice is None:
-        monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
-    else:
-        monkeypatch.setattr(mmap, "MADV_HUGEPAGE", advice, raising=False)
-    store = store_over(MemoryProvider())
-    store.create("a", DATA)
-    assert b"".join(bytes(data) for data in store.read_ahead(pieces("a", 47))) == DATA
 
 
 def test_no_more_jobs_are_drawn_than_may_be_under_way() -> None:

@@ -10,13 +10,12 @@ not known before its end and providers bound the number of its parts, hence part
 
 The providers' libraries (s3fs and its like) sign each request and read what its answer says. The bytes go over connections of
 our own, on a thread for each request (`wire`), since a library's one thread would encrypt and decrypt all that passes. Measured
-with 1 GB by `scripts.benches.carry`, over TLS, to a server that costs nothing, on two cores that others kept busy, as ratios to a
-bare HTTP client's time and CPU in turn with it, medians of nine (2026-11-29): up 0.87 and 0.99, with 1 MB of memory, where copies
-took 0.97, 1.29 and 85 MB; down and verified 1.13 and 1.25, with 84 MB. s3fs's own `put` and `get` take more than twice our time,
+with 1 GB by `scripts.benches.store`, over TLS, to a server that costs nothing, on two cores, as ratios to a bare HTTP client's time
+and CPU in turn with it, medians of nine in each of two runs (2026-11-29): up 0.95 and 0.96, CPU 0.89 and 0.90, with 2 MB of
+memory; down and verified 1.07 and 1.11, CPU 1.11 and 1.14, with 84 MB. s3fs's own `put` and `get` take more than twice our time,
 and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload create-only, and hangs after a fork.
 """
 
-import contextlib
 import itertools
 import mmap
 from collections import deque
@@ -33,7 +32,7 @@ BUDGET_BYTES: Bytes = 80 * 2**20  # of all that is under way of one transfer
 NUM_PARTS_MOST = 10_000  # the least that a provider allows
 PARTS_PER_SIZE = 700  # parts of one size, before the next is a slot larger
 SLOTS_PER_PART_MOST = 4  # and no larger: two such parts take 128 MiB, and ten thousand hold 600 GB
-NUM_SLOTS_MIN = 2  # one to fill while the other is sent, however large
+NUM_SLOTS_MIN = 2  # one under way while the next is drawn, however large
 GATHERED_BYTES: Bytes = 2**18  # smaller chunks are copied together: to send takes a call for each, and over TLS a record
 ABANDONED_AFTER_S: Seconds = 86400.0  # nobody uploads one object for a day
 
@@ -179,14 +178,7 @@ class _Slots:
         while len(self._taken) >= num:
             slot = self._taken.popleft()
         if len(slot) < size:
-            slot = _memory(size)
+            # Common pages: for large ones a machine that has been up for long may have to move others first, which took 0.2 s.
+            slot = memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._taken.append(slot)
         return slot[:size]
-
-
-def _memory(size: Bytes) -> memoryview:
-    """In large pages where there are such: to be given small ones takes longer than to fill them."""
-    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(AttributeError, OSError):  # not on this system
-        made.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(made)
