@@ -10,7 +10,7 @@ not known before its end and providers bound the number of its parts, hence part
 
 The providers' libraries (s3fs and its like) sign each request and read what its answer says. The bytes go over connections of
 our own, on a thread for each request (`wire`), since a library's one thread would encrypt and decrypt all that passes. Measured
-with 1 GB by `scripts.benches.store`, over TLS, to a server that costs nothing, on two cores, as ratios to a bare HTTP client's time
+with 1 GB by `scripts.benches.store`, over TLS, to a server that costs nothing, as ratios to a bare HTTP client's time
 and CPU in turn with it, medians of nine in each of two runs (2026-11-29): up 0.95 and 0.96, CPU 0.89 and 0.90, with 2 MB of
 memory; down and verified 1.07 and 1.11, CPU 1.11 and 1.14, with 84 MB. s3fs's own `put` and `get` take more than twice our time,
 and 0.6 and 1.4 GB of memory. obstore took half the CPU of s3fs, but it finishes no upload create-only, and hangs after a fork.
