@@ -28,7 +28,7 @@ from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
-from launcher.errors import Overtaken
+from launcher.errors import Overtaken, StoreError
 from launcher.loop import Listener, OnWait, World
 from launcher.supervisor import new_supervisor_id, supervise
 from launcher.units import Seconds
@@ -117,7 +117,8 @@ class Session:
         except Overtaken:
             raise  # the beacon is another's now
         except BaseException:
-            lamp.release()
+            with contextlib.suppress(StoreError):  # what went wrong first is what is told
+                lamp.release()
             raise
 
     def _prepare(self, history: History, signals: Signals) -> None:

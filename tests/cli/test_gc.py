@@ -269,7 +269,7 @@ def test_a_store_that_does_not_tell_of_uploads_keeps_no_machine_up(
     let_go(history, drain=False)
     provider.listed = [machine(history)]
     bucket.before = times(9, "abandoned", failing(Coded, "AccessDenied"))
-    assert main(["gc", "-y"]) == 5
+    assert main(["gc", "-y"]) == 6
     assert provider.ended == [machine(history).name]
     assert "what was left there of uploads was not seen" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from launcher.app.leftovers import Leftover, leftovers, throw_away
 from launcher.app.orphans import Fate, Verdict, judged
 from launcher.app.wiring import providers
 from launcher.codec import Json
-from launcher.errors import AccessError, CloudUnreachable
+from launcher.errors import AccessError, CloudUnreachable, StoreError
 from launcher.units import show_duration
 
 _ACTS = {Fate.UNWANTED: "end", Fate.WANTED: "leave", Fate.UNKNOWN: "leave"}
@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
     ended, troubles = _end(asked, unwanted) if is_meant else (set(), [])
     left, unasked = leftovers([*args.stores, *(entry.store for entry in home.entries())])
     cleared, kept = throw_away(left) if is_meant else (set(), [])
-    troubles = [*unseen, *troubles, *unasked, *kept]
+    of_clouds, of_stores = [*unseen, *troubles], [*unasked, *kept]
+    troubles = [*of_clouds, *of_stores]
     document: dict[str, Json] = {
         "clouds": list(asked),
         "machines": [_json(verdict, ended) for verdict in verdicts],
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print("nothing was ended; `launch gc -y` ends what nobody wants", file=sys.stderr)
     for trouble in troubles:
         print(f"launch: {trouble}", file=sys.stderr)
-    return AccessError.exit_code if troubles else 0
+    return AccessError.exit_code if of_clouds else StoreError.exit_code if of_stores else 0
 
 
 def _look(asked: Providers) -> tuple[list[Machine], list[str]]:

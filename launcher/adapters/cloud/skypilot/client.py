@@ -64,6 +64,9 @@ _PASSING = frozenset(
     ConnectTimeout ChunkedEncodingError RuntimeError ClusterStatusFetchingError NetworkError SkyletUnavailableError
     ExecutionRetryableError TimeoutError""".split()
 )
+# What the machine itself could not do, under a name that says as little (sky/provision/instance_setup.py, provisioner.py): the
+# request has failed for good, and whoever waits for it is told the same for ever.
+_SET_UP = re.compile(r"Failed to (run setup commands|start (ray|skylet)|SSH to|setup logging|retrieve docker)")
 
 _LOADING = threading.Lock()
 
@@ -201,7 +204,7 @@ def _refusing(told: io.StringIO) -> Iterator[None]:
         yield
     except Exception as error:
         name = type(error).__name__
-        if name in _PASSING:
+        if name in _PASSING and not _SET_UP.match(plain(str(error))):
             raise CloudUnreachable(f"SkyPilot: {name}: {_line(error)}") from error
         was_tried = bool(getattr(error, "failover_history", ()))
         raise Refused(failure_of(name, str(error), told.getvalue(), was_tried=was_tried)) from error
