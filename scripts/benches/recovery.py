@@ -123,7 +123,8 @@ def supervised(run: str) -> Iterator[None]:
     }
     (folder / "r.yaml").write_text(json.dumps(recipe))  # which YAML is, too
     words = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())"]
-    env = {**os.environ, "LAUNCH_AGENT_PYTHON": str(PYTHON), "LAUNCH_HOME": str(LAB / "tmp/home")}
+    # A home of its own: in another's the places would cool down from the losses of the way before.
+    env = {**os.environ, "LAUNCH_AGENT_PYTHON": str(PYTHON), "LAUNCH_HOME": str(folder / "home")}
     with (folder / "err").open("wb") as err:
         train = subprocess.Popen(
             [*words, "train", str(folder / "r.yaml"), "-y", "-n", run], stdout=subprocess.DEVNULL, stderr=err, env=env
