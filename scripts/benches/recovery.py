@@ -156,8 +156,8 @@ def settled(run: str, number: int) -> dict[str, str]:
     """The machine that trains now, after a while of training."""
     first_at = marks(run, number)[-1]["first"]
     time.sleep(max(0.0, first_at + SETTLE_S - time.time()))
-    (machine,) = [found for found in living() if run in found["cluster"]]
-    return machine
+    # The one before may be up still, under a notice.
+    return max((found for found in living() if run in found["cluster"]), key=lambda found: found["since"])
 
 
 def living() -> list[dict[str, str]]:
@@ -168,7 +168,8 @@ def living() -> list[dict[str, str]]:
                 if instance["State"]["Name"] in ("pending", "running"):
                     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
                     cluster = tags.get("skypilot-cluster-name", "")
-                    found.append({"region": region, "id": instance["InstanceId"], "cluster": cluster})
+                    since = instance["LaunchTime"].isoformat()
+                    found.append({"region": region, "id": instance["InstanceId"], "cluster": cluster, "since": since})
     return found
 
 
