@@ -113,3 +113,10 @@ def test_each_habit_can_be_broken():
     assert is_slip("# TO" + "DO later")
     assert is_slip("see /wo" + "rk/main")
     assert not is_slip("https://example.org/work/")
+
+
+def test_make_heeds_each_variable_that_the_readme_names():
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`make \w+ ([A-Z_]+)=", (ROOT / "README.md").read_text()))
+    assert named, "the README names some"
+    assert {name for name in named if f"$({name})" not in makefile} == set()
