@@ -108,19 +108,20 @@ class Lamp:
         )
         self._due_mono = 0.0
 
-    def burn(self, tempo: Tempo, wake_at: Utc) -> None:
+    def burn(self, tempo: Tempo, wake_at: Utc, waits_for: str = "") -> None:
         """Replace the beacon where that is due."""
         mono = self._clock.monotonic_s()
         if mono < self._due_mono:
             return
-        self._write(every=tempo.beacon, every_real=tempo.real(tempo.beacon), wake_at=wake_at)
+        self._write(every=tempo.beacon, every_real=tempo.real(tempo.beacon), wake_at=wake_at, waits_for=waits_for)
         self._due_mono = mono + tempo.beacon  # only now: a write that failed is repeated at the next look
 
-    def release(self) -> None:
+    def release(self, waits_for: str = "") -> None:
         """Say that nobody drives the run any more."""
-        self._write(every=self._beacon.every, every_real=self._beacon.every_real, wake_at=0.0, released=True)
+        last = self._beacon
+        self._write(every=last.every, every_real=last.every_real, wake_at=0.0, waits_for=waits_for, released=True)
 
-    def _write(self, *, every: Seconds, every_real: Seconds, wake_at: Utc, released: bool = False) -> None:
+    def _write(self, *, every: Seconds, every_real: Seconds, wake_at: Utc, waits_for: str, released: bool = False) -> None:
         self._beacon = replace(
             self._beacon,
             sequence=self._beacon.sequence + 1,
@@ -128,6 +129,7 @@ class Lamp:
             wake_at=wake_at,
             every=every,
             every_real=every_real,
+            waits_for=waits_for,
             released=released,
         )
         self._store.replace(SUPERVISOR_KEY, codec.dumps_digested(self._beacon))

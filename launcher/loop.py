@@ -92,6 +92,7 @@ class Loop:
         self._retained_at: tuple[int, ...] = ()
         self._told_again: set[int] = set()
         self._said = ""
+        self._waits_for = ""
         self._look_every: Seconds | None = None  # after a tick that found nothing to do
 
     @property
@@ -102,7 +103,7 @@ class Loop:
         """One pass. Returns the state once the run has ended and nothing of it is up any more."""
         self._look_every = None
         self._hear(self._history.poll())
-        self._lamp.burn(self.tempo, self._world.clock.utc_s())
+        self._lamp.burn(self.tempo, self._world.clock.utc_s(), self._waits_for)
         self._observe()
         wake_at = self._decide()
         for _ in range(ROUNDS_MOST):
@@ -128,7 +129,7 @@ class Loop:
 
     def release(self) -> None:
         try:
-            self._lamp.release()
+            self._lamp.release(self._waits_for)
         except Exception as error:  # the beacon dies by itself; what ended the loop must be what is raised
             log.warning("beacon_not_released", error=str(error))
 
@@ -190,6 +191,7 @@ class Loop:
         return clock.utc_s()
 
     def _say(self, decision: Decision) -> None:
+        self._waits_for = decision.reason if isinstance(decision, Wait) else ""
         if isinstance(decision, Wait):
             self._on_wait(decision, self._history.state, self._world.clock.utc_s())
         if decision.reason != self._said:

@@ -79,7 +79,7 @@ def standing_of(found: Found, history: History) -> Standing:
         result=result,
         now=now,
         speed=state.speed,
-        doing=_doing(state, driver, silent_s, tick_at),
+        doing=_doing(state, driver, silent_s, tick_at, light.waits_for if light else ""),
         loss=beat.loss if beat else None,
         steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
@@ -137,7 +137,7 @@ def _silent_s(found: Found, state: RunState, driver: Holder) -> Seconds | None:
     return still_s if still_s is not None and still_s > CLOCK_STALE_S else None
 
 
-def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: Utc | None) -> str:
+def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: Utc | None, waits_for: str) -> str:
     if silent_s is not None and state.living:
         last = state.living[-1]
         return f"attempt {last.number} at {last.offer.placement} was not heard of for {show_duration(silent_s)}"
@@ -158,7 +158,7 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: U
         case Phase.WAITING if not state.attempts and state.startup_s is None:
             return "start-up and work are being measured, before the first attempt"
         case Phase.WAITING:
-            return "no machine; waiting for one"
+            return f"no machine: {waits_for}" if waits_for else "no machine; waiting for one"
         case _:
             assert state.terminal is not None, "the other phases are ends"
             return state.terminal.reason or "training reached its end"

@@ -68,6 +68,11 @@ def test_what_the_recipe_says_of_its_pods_stays() -> None:
     assert pod(told)["containers"][-1] == {"volumeMounts": [volume]}
 
 
+@pytest.mark.parametrize("empty", [{"kubernetes": None}, {"kubernetes": {"pod_config": {"spec": None}}}])
+def test_a_key_with_nothing_after_it_takes_nothing_away(empty: dict[str, Any]) -> None:
+    assert task(config=empty)["config"] == task()["config"]
+
+
 @pytest.mark.parametrize("cloud", ["aws", "slurm"])
 def test_other_machines_are_asked_for_as_before(cloud: str) -> None:
     told = task_of(NAME, replace(SPEC, placement=replace(PLACE, cloud=cloud)), AgentHome(), None)

@@ -34,10 +34,11 @@ from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Dismissed, Timeline
+from launcher.sim.trainer import Pace
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
 from launcher.units import HOUR, MINUTE, Seconds
 from tests.builders import after, lost, training_run
-from tests.simulation.worlds import FixedTrace, Sim, recipe
+from tests.simulation.worlds import OFFERS, FixedTrace, Sim, recipe
 
 CENT = 0.01
 
@@ -324,6 +325,18 @@ def test_a_beacon_whose_write_failed_is_written_at_the_next_look():
         lamp.burn(Tempo(), 0.0)
     lamp.burn(Tempo(), 0.0)
     assert beacon.read(store) is not None
+
+
+def test_a_beacon_says_what_its_supervisor_waits_for_and_no_longer_than_that():
+    sim, said = Sim(pace=Pace(total_steps=9000), rows=OFFERS[:1]), []
+
+    def note(event: ev.Event, state: RunState) -> None:
+        if isinstance(event, ev.AttemptRequested | ev.CheckpointSeen) and (light := beacon.read(sim.store)):
+            said.append((type(event), state.next_attempt - 1, "cool" in light.waits_for))
+
+    sim.run(note)
+    assert (ev.AttemptRequested, 2, True) in said
+    assert {waits for kind, _, waits in said if kind is ev.CheckpointSeen} == {False}
 
 
 def test_an_instance_of_a_request_nobody_can_read_is_stopped_from_another_home_too():

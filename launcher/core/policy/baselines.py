@@ -197,7 +197,8 @@ def _no_place(run: RunView, market: MarketView, cooling: tuple[Offer, ...]) -> s
     if not cooling:
         return f"nothing on offer among {len(market.offers)} offers (allowed: {', '.join(sorted(run.allowed))})"
     wait = belief_of(market, cooling[0].placement.place).cools_until - run.now
-    return f"all {len(cooling)} places cool down, {cooling[0].placement} for {show_duration(wait)} more"
+    first = f"{cooling[0].placement} for {show_duration(wait)} more"
+    return f"all {len(cooling)} places cool down, {first}" if len(cooling) > 1 else f"the only place cools down, {first}"
 
 
 def _outlook(run: RunView) -> str:

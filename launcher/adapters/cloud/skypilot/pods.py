@@ -33,10 +33,15 @@ def grace_of(config: dict[str, Any]) -> Seconds:
 
 
 def _merged(ours: dict[str, Json], theirs: dict[str, Json]) -> dict[str, Json]:
-    """Of lists all, theirs last: SkyPilot lays the containers that have no name over its own, one after the other."""
+    """Of lists all, theirs last: SkyPilot lays the containers that have no name over its own, one after the other.
+
+    A key with nothing after it says nothing.
+    """
     merged = dict(ours)
     for key, value in theirs.items():
         mine = ours.get(key)
+        if value is None and mine is not None:
+            continue
         if isinstance(mine, dict) and isinstance(value, dict):
             merged[key] = _merged(mine, value)
         else:
