@@ -1,15 +1,21 @@
 """`scripts/bench scale`: what it takes one process to supervise 10, 100 and 1,000 runs.
 
-All runs of a row live at once, each in a simulated world of its own, and one scheduler gives the next tick to the run that is due
-first. First some hours pass, looks without news being skipped, so that each run has a past: attempts, commits, a journal. Then
-every run makes the same number of looks, none skipped, as in production; only their ticks are timed. The market is a harsh one,
-where a machine lives for an hour.
+Each row takes the same runs, so that they do the same work: as many as the largest row has, so many of them alive at once as the
+row says. Each is in a simulated world of its own, and one scheduler gives the next tick to the run that is due first. First some
+hours pass, looks without news being skipped, so that each run has a past: attempts, commits, a journal. Then every run makes the
+same number of looks, none skipped, as in production; only their ticks are timed. The market is a harsh one, where a machine lives
+for an hour.
+
+The looks come in two orders. *In turn*, as a scheduler gives them, a tick finds what it needs in memory, for the others have had
+the processor's caches since. *By tens*, ten runs make all their looks before the next ten, so that a tick among a thousand runs
+finds its own in the caches as one among ten does: there it costs more only where its work grows with the number of runs.
 
 Production would use the same scheduler, with a real clock and a pool of threads that take the ticks: a look is some six short
 requests to cloud and store one after another, so that a thread mostly waits.
 
-Each row is a process of its own, so that its memory is its own too. That is the peak of the whole process beyond what its imports
-took, the simulated stores and machines included; what the supervisor holds of a run is counted object by object.
+Each row is a process of its own, so that its memory is its own too: the peak of the whole process beyond what its imports took,
+the simulated stores and machines of all that are alive at once included. What the supervisor holds of a run is counted object by
+object.
 """
 
 import argparse
@@ -21,7 +27,7 @@ import sys
 import time
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from launcher.adapters.market.listed import listed
 from launcher.core.market.trace import generated
@@ -38,31 +44,14 @@ from launcher.units import HOUR, Seconds, Utc
 SIZES = (10, 100, 1000)
 PAST: Seconds = 6 * HOUR
 DAY: Seconds = 24 * HOUR
-NUM_LOOKS = 40  # of each run, timed
-DEARER_MOST = 2.0  # a tick among many runs than among few: the processor's caches are small, but nothing may grow with runs
+NUM_LOOKS = 40  # of each run in either order, timed
+TURNS = 20_000
+BLOCK = 10  # runs that make their looks together, by tens
+# How much dearer a tick may be among many runs than among few: its work may not grow, and the processor's caches are small.
+DEARER_MOST = {"by tens": 1.1, "in turn": 2.0}
 # Days of work with a save every half hour: machines come and go by the market, and no run ends within the bench.
 PACE = Pace(boot_s=240.0, restore_s=60.0, step_s=60.0, stall_s=1.0, durable_s=20.0, save_every=30, total_steps=60 * 24 * 30)
 POLICY = POLICIES["greedy"]()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """Means over `num_runs` runs; CPU in seconds of this process; what is a day's is so many times what is PAST's."""
-
-    num_runs: int
-    day_cpu_s: float  # of a run in a simulated day, its machines included
-    tick_cpu_s: float
-    look_every: Seconds  # market seconds between two timed looks of a run
-    attempts: float  # a day
-    records: float  # journal writes a day
-    memory: float  # bytes
-    held: float  # bytes of it that the supervisor holds
-    loop_s: float  # a million turns of an empty loop beside it: how fast this machine was just now
-
-    @property
-    def cores(self) -> float:
-        """What supervising all of them takes: ticks as often as they are due."""
-        return self.num_runs * self.tick_cpu_s / self.look_every
 
 
 class Ticker:
@@ -74,7 +63,6 @@ class Ticker:
         self.world = SimWorld(recipe=recipe, market=market, pace=PACE, seed=seed)
         self.supervisor: Supervisor = self.world.supervisor()
         self.supervisor.open()
-        self.tick_cpu_s = 0.0
         self.look_at_everything(skips=True)
 
     @property
@@ -93,13 +81,14 @@ class Ticker:
             on_wait=lambda wait, state, now: None,
         )
 
-    def step(self) -> None:
-        """One tick, and the wait for the next."""
+    def step(self) -> float:
+        """One tick, and the wait for the next. Returns the CPU seconds of the tick."""
         began = time.process_time()
         pause = self.loop.tick()
-        self.tick_cpu_s += time.process_time() - began
+        cpu_s = time.process_time() - began
         assert not isinstance(pause, RunState), "a bench's run does not end"
         self.loop.sleep(max(0.0, pause.wake_at - self.now))
+        return cpu_s
 
     def held(self) -> int:
         """Bytes of what the loop refers to, the world outside left out."""
@@ -117,6 +106,70 @@ class Ticker:
         return _size_of(self.loop, without=outside)
 
 
+@dataclass
+class Looks:
+    """All looks of a row in one order; CPU in seconds of this process."""
+
+    num_looks: int = 0
+    cpu_s: float = 0.0
+    num_turns: int = 0  # of an empty loop, some before each round of looks: how fast this machine was just then
+    turns_cpu_s: float = 0.0
+
+    @property
+    def look_cpu_s(self) -> float:
+        return self.cpu_s / self.num_looks
+
+    @property
+    def turn_cpu_s(self) -> float:
+        return self.turns_cpu_s / self.num_turns
+
+    def take(self, tickers: list[Ticker]) -> None:
+        """NUM_LOOKS looks at each run, one round after another."""
+        for _ in range(NUM_LOOKS):
+            began = time.process_time()
+            for _ in range(TURNS):
+                pass
+            self.turns_cpu_s += time.process_time() - began
+            self.num_turns += TURNS
+            for ticker in tickers:
+                self.cpu_s += ticker.step()
+            self.num_looks += len(tickers)
+
+
+@dataclass
+class Row:
+    """What `num_total` runs took, `num_runs` of them alive at once."""
+
+    num_runs: int
+    num_total: int
+    by_tens: Looks = field(default_factory=Looks)
+    in_turn: Looks = field(default_factory=Looks)
+    past_cpu_s: float = 0.0  # machines included
+    passed: Seconds = 0.0  # in the market, with all looks
+    num_attempts: int = 0  # in PAST
+    num_records: int = 0
+    memory: float = 0.0  # bytes of a run
+    held: float = 0.0  # bytes of it that the supervisor holds
+
+    @property
+    def orders(self) -> tuple[Looks, Looks]:
+        return self.by_tens, self.in_turn
+
+    @property
+    def look_every(self) -> Seconds:
+        """Market seconds between two looks of a run."""
+        return self.passed / sum(looks.num_looks for looks in self.orders)
+
+    @property
+    def cores(self) -> float:
+        """What supervising all that are alive takes: ticks as often as they are due."""
+        return self.num_runs * self.in_turn.look_cpu_s / self.look_every
+
+    def a_day(self, total: float) -> float:
+        """Of one run, where `total` is what all of them had in PAST."""
+        return total / self.num_total * DAY / PAST
+
+
 def _ignore(event: object, state: RunState) -> None:
     pass
 
@@ -131,44 +184,35 @@ def interleave(tickers: list[Ticker], until: Utc) -> None:
         heapq.heapreplace(due, (tickers[number].now, number))
 
 
-def measure(num_runs: int) -> Row:
+def measure(num_runs: int, num_total: int) -> Row:
     recipe = Recipe(name="scale", trainer={"kind": "launcher.trainers.gpt", "steps": PACE.total_steps})
-    before, began = _peak_bytes(), time.process_time()
-    tickers = [Ticker(recipe, seed) for seed in range(num_runs)]
-    interleave(tickers, START + PAST)
-    day_cpu_s = time.process_time() - began
-    memory = _peak_bytes() - before
-    num_attempts = sum(len(t.supervisor.history.state.attempts) for t in tickers)
-    num_records = sum(len(t.supervisor.history.records) for t in tickers)
-    look_every, tick_cpu_s = _look(tickers)
-    return Row(
-        num_runs=num_runs,
-        day_cpu_s=day_cpu_s / num_runs * DAY / PAST,
-        tick_cpu_s=tick_cpu_s / num_runs,
-        look_every=look_every,
-        attempts=num_attempts / num_runs * DAY / PAST,
-        records=num_records / num_runs * DAY / PAST,
-        memory=memory / num_runs,
-        held=sum(t.held() for t in tickers[:10]) / min(10, num_runs),
-        loop_s=_calibrate(),
-    )
+    row, before = Row(num_runs, num_total), _peak_bytes()
+    for first in range(0, num_total, num_runs):
+        began = time.process_time()
+        tickers = [Ticker(recipe, seed) for seed in range(first, min(first + num_runs, num_total))]
+        interleave(tickers, START + PAST)
+        row.past_cpu_s += time.process_time() - began
+        row.num_attempts += sum(len(t.supervisor.history.state.attempts) for t in tickers)
+        row.num_records += sum(len(t.supervisor.history.records) for t in tickers)
+        look(tickers, row)
+        if not first:
+            row.memory = (_peak_bytes() - before) / num_runs
+            row.held = sum(t.held() for t in tickers[:BLOCK]) / len(tickers[:BLOCK])
+        del tickers
+        gc.collect()  # a world is full of circles
+    return row
 
 
-def _look(tickers: list[Ticker]) -> tuple[Seconds, float]:
-    """Mean time between two looks of a run, and the CPU of one look at each run."""
+def look(tickers: list[Ticker], row: Row) -> None:
     for ticker in tickers:
         ticker.look_at_everything(skips=False)
-    _rounds(tickers, 3)  # a first look reads what the loop before knew
-    passed, used = sum(t.now for t in tickers), sum(t.tick_cpu_s for t in tickers)
-    _rounds(tickers, NUM_LOOKS)
-    passed, used = sum(t.now for t in tickers) - passed, sum(t.tick_cpu_s for t in tickers) - used
-    return passed / NUM_LOOKS / len(tickers), used / NUM_LOOKS
-
-
-def _rounds(tickers: Iterable[Ticker], count: int) -> None:
-    for _ in range(count):
-        for ticker in tickers:
+        for _ in range(3):  # a first look reads what the loop before knew
             ticker.step()
+    row.passed -= sum(t.now for t in tickers)
+    for at in range(0, len(tickers), BLOCK):
+        row.by_tens.take(tickers[at : at + BLOCK])
+    row.in_turn.take(tickers)
+    row.passed += sum(t.now for t in tickers)
 
 
 def _peak_bytes() -> int:
@@ -190,23 +234,18 @@ def _size_of(root: object, *, without: Iterable[object]) -> int:
     return total
 
 
-def _calibrate() -> float:
-    began, total = time.process_time(), 0
-    for i in range(1_000_000):
-        total += i
-    return time.process_time() - began
-
-
 HEAD = """\
- runs   a tick  looks     all of them   a simulated day of one run    memory of one run        a loop of 1e6
-        us CPU  every     cores         s CPU  attempts  records      in all   its supervisor  ms CPU"""
+alive   a tick, us CPU    looks  all of them   a simulated day of one run    memory of one run        an empty loop of 1e6
+        by tens  in turn  every  cores         s CPU  attempts  records      in all   its supervisor  ms CPU"""
 
 
 def _line(row: Row) -> str:
+    by_tens, in_turn = (1e6 * looks.look_cpu_s for looks in row.orders)
+    loops = [1e9 * looks.turn_cpu_s for looks in row.orders]
     figures = (
-        f"{row.num_runs:5}   {1e6 * row.tick_cpu_s:6.0f}  {row.look_every:3.1f} s     {row.cores:5.3f}",
-        f"{row.day_cpu_s:5.2f}  {row.attempts:8.1f}  {row.records:7.0f}",
-        f"{row.memory / 1024:6.0f} KiB  {row.held / 1024:10.0f} KiB  {1e3 * row.loop_s:6.0f}",
+        f"{row.num_runs:5}   {by_tens:7.0f}  {in_turn:7.0f}  {row.look_every:3.1f} s  {row.cores:5.3f}",
+        f"{row.a_day(row.past_cpu_s):5.2f}  {row.a_day(row.num_attempts):8.1f}  {row.a_day(row.num_records):7.0f}",
+        f"{row.memory / 1024:6.0f} KiB  {row.held / 1024:10.0f} KiB   {loops[0]:.1f}, {loops[1]:.1f}",
     )
     return f"{figures[0]}         {figures[1]}  {figures[2]}"
 
@@ -216,15 +255,17 @@ def main() -> int:
     parser.add_argument("--runs", type=int, nargs="+", default=SIZES, metavar="N")
     args = parser.parse_args()
     print(HEAD)
-    rows = []
+    rows: list[Row] = []
     for num_runs in args.runs:
         with multiprocessing.get_context("spawn").Pool(1) as fresh:
-            row = fresh.apply(measure, (num_runs,))
-        rows.append(row)
-        print(_line(row), flush=True)
-    worst = max(row.tick_cpu_s / row.loop_s for row in rows) / (rows[0].tick_cpu_s / rows[0].loop_s)
-    print(f"a tick among {rows[-1].num_runs} runs costs at most {worst:.2f} x one among {rows[0].num_runs}")
-    return int(worst > DEARER_MOST)
+            rows.append(fresh.apply(measure, (num_runs, max(args.runs))))
+        print(_line(rows[-1]), flush=True)
+    dearer = {}
+    for at, order in enumerate(DEARER_MOST):
+        costs = [row.orders[at].look_cpu_s / row.orders[at].turn_cpu_s for row in rows]
+        dearer[order] = max(costs) / costs[0]
+        print(f"{order}, a tick among {rows[-1].num_runs} runs costs at most {dearer[order]:.2f} x one among {rows[0].num_runs}")
+    return int(any(dearer[order] > most for order, most in DEARER_MOST.items()))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,15 @@ def test_runs_that_take_turns_have_the_history_each_has_alone() -> None:
 
 
 def test_a_row_counts_what_its_runs_did() -> None:
-    row = scale.measure(2)
-    assert row.attempts >= 1
-    assert row.records > 5 * row.attempts, "a request, a start, a claim, a grant and an end at the least"
-    assert row.tick_cpu_s > 0
+    row = scale.measure(2, 2)
+    assert row.num_attempts >= 2
+    assert row.num_records > 5 * row.num_attempts, "a request, a start, a claim, a grant and an end at the least"
+    assert min(looks.look_cpu_s for looks in row.orders) > 0
     assert 2.0 < row.look_every <= 3.0, "every three seconds, and at once after an act"
-    assert row.held > 1000 * row.records * scale.PAST / scale.DAY, "a record is held with its bytes"
+    assert row.held > 1000 * row.num_records / row.num_total, "a record is held with its bytes"
+
+
+def test_each_row_takes_the_same_runs() -> None:
+    alone, together = scale.measure(1, 2), scale.measure(2, 2)
+    assert (alone.num_attempts, alone.num_records, alone.passed) == (together.num_attempts, together.num_records, together.passed)
+    assert [looks.num_looks for looks in alone.orders] == [looks.num_looks for looks in together.orders] == [80, 80]
