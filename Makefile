@@ -71,7 +71,7 @@ $(VENV)/stamp-dev: $(VENV)/stamp-test
 	@touch $@
 
 $(VENV)/stamp-e2e: $(VENV)/stamp-test
-	@$(INSTALL) -e '.[test,s3,gcs,azure]'
+	@$(INSTALL) -e '.[test,s3,gcs,az]'
 	@touch $@
 
 $(SERVERS)/stamp: $(VENV)/stamp-venv tests/servers/ministack.txt tests/servers/moto.txt Makefile

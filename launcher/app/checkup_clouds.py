@@ -22,7 +22,7 @@ _WITHIN_S: Seconds = SKYPILOT_MOST_S + 10.0  # AWS answers within seconds, or is
 _LOGINS = {
     "aws": "`aws configure` or `aws sso login`, and pip install 'spot-launch[aws]'",
     "gcp": "`gcloud auth application-default login`, and pip install 'spot-launch[gcp]'",
-    "azure": "`az login`, and pip install 'skypilot[azure]'",
+    "azure": "`az login`, and pip install 'spot-launch[azure]'",
 }
 _ANSWERS = {True: "yes", False: "no", None: "EC2 does not say"}
 

@@ -192,6 +192,16 @@ def test_a_page_leaves_nothing_for_later_and_names_no_machine_of_ours():
     assert found == []
 
 
+def test_each_extra_that_somebody_is_told_to_install_is_one():
+    extras = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]
+    pages = [path.read_text(encoding="utf-8") for path in (*PAGES, *PACKAGE.rglob("*.py"))]
+    told = {word for page in pages for words in re.findall(r"spot-launch\[([\w,]+)\]", page) for word in words.split(",")}
+    assert {"sky", "az"} < told
+    assert told <= set(extras)
+    for cloud in ("aws", "gcp", "azure"):
+        assert f"skypilot[{cloud}]" in extras[cloud], "what SkyPilot needs for it"
+
+
 def test_what_the_printed_line_imports_is_installed_with_the_trainer():
     wanted = re.findall(r"from (\w+)[\w.]* import", load_line("file:///weights"))
     extra = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]["train"]

@@ -34,10 +34,14 @@ def test_a_task_names_one_place() -> None:
     assert "setup" not in task
 
 
-def test_the_machine_gets_what_the_agent_needs_and_no_sky() -> None:
-    task = task_of(NAME, SPEC, AgentHome(), None)
-    assert "s3fs" in task["setup"]
-    assert "torch" not in task["setup"]
+@pytest.mark.parametrize(
+    ("store", "library"), [("s3://b", "s3fs"), ("gs://b", "gcsfs"), ("az://c", "adlfs"), ("abfs://c@account", "adlfs")]
+)
+def test_the_machine_gets_what_the_agent_needs_and_no_sky(store: str, library: str) -> None:
+    setup = task_of(NAME, replace(SPEC, store=store), AgentHome(), None)["setup"]
+    assert library in setup
+    assert "torch" not in setup
+    assert "skypilot" not in setup
     assert not any("sky" in line for line in requirements(("s3", "train")))
 
 

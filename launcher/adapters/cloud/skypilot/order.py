@@ -57,7 +57,7 @@ UNINVITED = {
     "huggingface": "~/.cache/huggingface/token",
 }
 STAGED = "~/.sky/.runtime_files"  # where SkyPilot lays what it copies before it copies it on, and leaves it
-_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure"}  # by the scheme of the store
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "az", "abfs": "az"}  # by the scheme of the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

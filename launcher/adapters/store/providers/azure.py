@@ -30,7 +30,7 @@ _ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeou
 
 
 class Azure:
-    extra = "azure"
+    extra = "az"
     parts_at_once = 5
     remedies: Mapping[str, str] = {
         "ContainerNotFound": "there is no container {bucket}; create it, or mend the name in checkpoint.dir",
@@ -63,7 +63,7 @@ class Azure:
         try:
             from adlfs import AzureBlobFileSystem
         except ImportError as error:
-            raise StoreUnusable("az:// needs another package; pip install 'spot-launch[azure]'") from error
+            raise StoreUnusable("az:// needs another package; pip install 'spot-launch[az]'") from error
         named = bucket.partition("@")[2].partition(".")[0]
         connection, account = os.environ.get(_CONNECTION), named or os.environ.get(_ACCOUNT)
         if not connection and not account:
