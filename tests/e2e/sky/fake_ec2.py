@@ -37,6 +37,7 @@ import moto.iam.models  # noqa: E402
 from moto.backends import get_backend  # noqa: E402
 from moto.ec2.exceptions import EC2ClientError  # noqa: E402
 from moto.ec2.models.instances import InstanceBackend  # noqa: E402
+from moto.ec2.models.subnets import Subnet  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 # SkyPilot's policy document has no Version: AWS takes it, moto does not.
@@ -47,7 +48,8 @@ spots: set[str] = set()  # ids of instances that were asked for as spot
 
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    interfaces.random_public_ip = addresses()
+    interfaces.random_public_ip = addresses("10.213")
+    Subnet.get_available_subnet_ip = addresses("172.31")
     InstanceBackend.run_instances = run_instances(InstanceBackend.run_instances)
     ThreadedMotoServer(ip_address=HOST, port=PORT, verbose=False).start()
     for region in REGIONS:
@@ -71,15 +73,15 @@ def client(service: str, region: str) -> Any:
 # --- an account that was used before -------------------------------------------------------------------------------------------
 
 
-def addresses() -> Callable[..., str]:
-    """Public addresses on the lab's bridge, each given once."""
+def addresses(network: str) -> Callable[..., str]:
+    """Each given once: all regions lie on one bridge, where two machines of one address would take each other's packets."""
     lock, last = threading.Lock(), 10
 
     def next_one(*_: object, **__: object) -> str:
         nonlocal last
         with lock:
             last += 1
-            return f"10.213.{last // 250}.{last % 250 + 1}"
+            return f"{network}.{last // 250}.{last % 250 + 1}"
 
     return next_one
 
