@@ -1,6 +1,7 @@
 """An attempt as a task for SkyPilot, and what is made of its errors."""
 
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 
@@ -43,6 +44,12 @@ def test_the_machine_gets_what_the_agent_needs_and_no_sky(store: str, library: s
     assert "torch" not in setup
     assert "skypilot" not in setup
     assert not any("sky" in line for line in requirements(("s3", "train")))
+
+
+def test_the_agent_gets_a_python_that_it_runs_on_whatever_the_image_has() -> None:
+    setup = task_of(NAME, SPEC, AgentHome(), None)["setup"]
+    assert f"--python '{metadata.metadata('spot-launch')['Requires-Python']}'" in setup
+    assert "python3 " not in setup, "that of SkyPilot's images is 3.10"
 
 
 def test_what_only_skypilot_can_act_on_is_handed_on_and_the_place_and_the_end_stay_ours() -> None:

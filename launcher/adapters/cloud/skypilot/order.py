@@ -35,6 +35,7 @@ NOT_HANDED_ON = frozenset(
 CODE_FOLDER = "~/.launch/code"
 VENV_FOLDER = "~/.launch/venv-$(hostname)"  # the machines of a Slurm cluster share their homes
 NODE_FOLDER = "~/.launch/node-$SKYPILOT_NODE_RANK"
+UV = '"$HOME/.local/bin/uv"'  # where SkyPilot lays it on every machine (`SKY_UV_CMD` in sky/skylet/constants.py, 0.14.1)
 SECRETS_FILE = "~/.launch/secrets.json"
 # Credential files that SkyPilot copies from the client onto every machine and cannot be told not to, by the cloud that they are
 # for; a machine of that cloud ends itself by them. (`get_credential_file_mounts` in sky/clouds and sky/adaptors, 0.14.1)
@@ -152,8 +153,21 @@ def requirements(wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def _setup(packages: Iterable[str]) -> str:
+    """An environment with a Python of ours, fetched where the image has none: that of SkyPilot's own images is 3.10.
+
+    (Ubuntu 22.04, by `OSVersion` in images.csv of its catalogs for AWS and GCP, read November 2026.)
+    """
+    wanted = shlex.quote(metadata.metadata(DISTRIBUTION)["Requires-Python"])
     named = " ".join(shlex.quote(package) for package in packages)
-    return f"set -e\npython3 -m venv {VENV_FOLDER}\n{VENV_FOLDER}/bin/pip install --quiet {named}\n"
+    return "\n".join(
+        (
+            "set -e",
+            "export UV_LINK_MODE=copy",
+            f"{UV} venv --quiet --no-project --allow-existing --python {wanted} {VENV_FOLDER}",
+            f"{UV} pip install --quiet --python {VENV_FOLDER}/bin/python {named}",
+            "",
+        )
+    )
 
 
 def _uninvited(cloud: str) -> list[str]:
