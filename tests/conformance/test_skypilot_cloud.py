@@ -245,6 +245,30 @@ def test_a_machine_another_supervisor_launched_is_absent_and_not_gone(sky: FakeS
     assert cloud.poll(RUN, INCARNATION) == {}
 
 
+def test_a_machine_that_was_up_and_is_not_of_this_skypilot_is_unknown_and_not_absent(sky: FakeSky) -> None:
+    """Its cloud cannot be asked: absence would have it replaced while it trains."""
+    cloud = resumed(sky)
+    assert becomes(cloud, InstancePhase.UNKNOWN).billed_from is None
+    assert becomes(cloud, InstancePhase.UNKNOWN), "at every look"
+    cloud.stop(NAME)
+    assert becomes(cloud, InstancePhase.GONE).cause is EndCause.STOPPED
+
+
+def test_a_machine_that_this_skypilot_launched_and_does_not_show_is_absent(cloud: SkypilotCloud, sky: FakeSky) -> None:
+    running(cloud, sky)
+    shown = resumed(sky)
+    becomes(shown, InstancePhase.RUNNING)
+    sky.up.clear()
+    assert polled(resumed(sky)) is None, "the server knows the launch"
+    sky.requests.clear()
+    assert becomes(shown, InstancePhase.GONE), "it was shown before"
+
+
+def resumed(sky: FakeSky) -> SkypilotCloud:
+    """By a run whose machine was seen to run."""
+    return SkypilotCloud(sky, AgentHome(), Handover(waiting(), {}), placements={NAME: PLACE})
+
+
 def test_what_is_stopped_is_gone_as_stopped(cloud: SkypilotCloud, sky: FakeSky) -> None:
     running(cloud, sky)
     cloud.stop(NAME)

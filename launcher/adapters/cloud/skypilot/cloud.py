@@ -55,8 +55,9 @@ class SkypilotCloud:
         self._sky = sky
         self._agent = agent
         self._handover = handover
-        self._looks = Looks(sky, providers or {}, placements or {}, num_nodes)
         self._asked_at = asked_at or {}
+        were_up = (placements or {}).keys() - self._asked_at.keys()
+        self._looks = Looks(sky, providers or {}, placements or {}, num_nodes, were_up=were_up)
         self._look_wait = look_wait
         self._now = now
         self._starts: dict[InstanceName, Errand[None]] = {}

@@ -20,17 +20,27 @@ from launcher.core.instance import EndCause, InstanceName, InstancePhase, Instan
 from launcher.core.market.offer import Placement
 from launcher.units import Utc
 
+UNSEEN = InstanceStatus(phase=InstancePhase.UNKNOWN)  # its heartbeat tells whether it is there
 _PHASES = {ClusterState.UP: InstancePhase.RUNNING, ClusterState.BROKEN: InstancePhase.BROKEN}
 
 
 class Looks:
-    """`placements`: where machines of the run may be, `num_nodes` of each name."""
+    """`placements`: where machines of the run may be, `num_nodes` of each name. Of those somebody has seen `were_up` running."""
 
-    def __init__(self, sky: Sky, providers: Providers, placements: Mapping[InstanceName, Placement], num_nodes: int = 1) -> None:
+    def __init__(
+        self,
+        sky: Sky,
+        providers: Providers,
+        placements: Mapping[InstanceName, Placement],
+        num_nodes: int = 1,
+        *,
+        were_up: Collection[InstanceName] = (),
+    ) -> None:
         self._sky = sky
         self._providers = providers
         self._placements = dict(placements)
         self._num_nodes = num_nodes
+        self._may_be_anothers = set(were_up)  # this SkyPilot has shown none of them
 
     def expect(self, name: InstanceName, placement: Placement) -> None:
         self._placements[name] = placement
@@ -48,7 +58,13 @@ class Looks:
             for cluster in self._sky.clusters(cluster_name(f"{run}-{incarnation}-")):
                 name = instance_of(cluster.name)
                 found.setdefault(name, self._of_skypilot(cluster, sent.get(name)))
+            self._may_be_anothers -= found.keys()
+            found |= {name: UNSEEN for name in self._may_be_anothers if self._is_anothers(name)}
         return found
+
+    def _is_anothers(self, name: InstanceName) -> bool:
+        """Whether another SkyPilot has launched it, as far as this one can tell, and its cloud cannot be asked."""
+        return not self.is_covered(name) and self._sky.newest_launch(cluster_name(name)) is None
 
     def is_covered(self, name: InstanceName) -> bool:
         """Whether its own cloud is asked, which lists what has ended as such: that it lists nothing proves little."""
