@@ -46,6 +46,9 @@ def resumption(
             raise UsageError(f"{state.run} has not ended; `launch stop {state.run}` first, then resume it with changes")
         return None
     recipe, changes = recipe_file.change(state.recipe, overrides, allowed)
+    if recipe.is_local != state.recipe.is_local:  # one has its lives and its clock from a trace, the other an agent in its store
+        kind = "a rehearsal" if state.recipe.is_local else "a run on clouds"
+        raise UsageError(f"{state.run} is {kind}, and resources.infra cannot change that; start a new run with `launch train`")
     branch = None if not from_step else _intact(state, history.store, from_step)
     return ev.RunResumed(
         at=at,

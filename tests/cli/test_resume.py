@@ -128,6 +128,12 @@ def test_a_run_that_another_supervises_is_refused_with_the_whole_commands_that_h
     assert f"`launch resume {store.url} -y` takes it over" in capsys.readouterr().err
 
 
+def test_a_rehearsal_does_not_go_on_on_clouds(capsys: pytest.CaptureFixture[str]):
+    keep(out_of_budget())
+    said = refused(capsys, "policy.budget=5", "resources.infra=[aws]", "resources.accelerators=[A100:1]", exit_code=2)
+    assert said.startswith("launch: r is a rehearsal, and resources.infra cannot change that; start a new run with ")
+
+
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_a_run_that_had_succeeded_is_noted_too_where_it_is_resumed_by_its_url(words: tuple[str, ...], tmp_path: Path):
     store = keep(preempted())
@@ -157,6 +163,10 @@ def test_a_run_that_had_ended_spends_no_more_on_clouds_before_somebody_says_yes(
     assert not begun
     assert launch("resume", "r", "-y") == 0
     assert begun == ["r"]
+
+
+def test_a_run_on_clouds_does_not_go_on_as_a_rehearsal(on_clouds: History, capsys: pytest.CaptureFixture[str]):
+    assert "r is a run on clouds, and " in refused(capsys, "resources.infra=local", exit_code=2)
 
 
 def test_a_cluster_of_ones_own_is_no_place_for_a_run_that_wants_spot(on_clouds: History, capsys: pytest.CaptureFixture[str]):
