@@ -22,6 +22,12 @@ class Holder(enum.Enum):
     NOBODY = "nobody"
     ALIVE = "alive"
     UNSURE = "unsure"  # on another machine, or in another container: only its standing still will tell
+    HALTED = "halted"  # by Ctrl-Z, say: it may go on at any moment, and drives nothing until then
+
+    @property
+    def is_there(self) -> bool | None:
+        """None where that is not certain."""
+        return {Holder.NOBODY: False, Holder.ALIVE: True}.get(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,16 @@ def judge(beacon: Beacon | None) -> Holder:
         return Holder.NOBODY
     if (beacon.boot_id, beacon.pid_space) != (processes.boot_id(), processes.pid_space()):
         return Holder.UNSURE
-    return Holder.ALIVE if processes.is_alive(processes.ProcessId(pid=beacon.pid, started=beacon.pid_started)) else Holder.NOBODY
+    process = processes.ProcessId(pid=beacon.pid, started=beacon.pid_started)
+    if not processes.is_alive(process):
+        return Holder.NOBODY
+    return Holder.HALTED if processes.is_halted(process) else Holder.ALIVE
 
 
 def holder(
     store: ObjectStore, opener: Callable[[], str | None], *, monotonic: Callable[[], Seconds], wait: Callable[[Seconds], None]
 ) -> Beacon | None:
-    """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where it is on another machine.
+    """Who drives the run, None for nobody. Takes up to twice the beacon's interval (real) where only its standing still tells.
 
     `opener`: who opened the journal last, None where nobody can tell. That somebody else released the beacon says nothing of him:
     one that slept on its way out writes over the beacon of whoever drives by then.

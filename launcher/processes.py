@@ -43,7 +43,11 @@ class ProcessId:
 class _Row:
     process: ProcessId
     parent: int
-    is_zombie: bool
+    state: str  # a letter, as ps(1) has it
+
+    @property
+    def is_zombie(self) -> bool:
+        return self.state in "ZX"
 
 
 def boot_id() -> str:
@@ -74,6 +78,12 @@ def me() -> ProcessId:
 
 def is_alive(process: ProcessId) -> bool:
     return identify(process.pid) == process
+
+
+def is_halted(process: ProcessId) -> bool:
+    """Whether it lives and does nothing until it is told to go on: by Ctrl-Z, SIGSTOP or a debugger."""
+    row = _row(process.pid)
+    return row is not None and row.process == process and row.state in "Tt"
 
 
 def send(process: ProcessId, number: signal.Signals) -> bool:
@@ -217,7 +227,7 @@ def _row_of_stat(pid: int) -> _Row | None:
     fields = _fields_of_stat(pid)
     if fields is None:
         return None
-    return _Row(process=ProcessId(pid=pid, started=fields[19]), parent=int(fields[1]), is_zombie=fields[0] in "ZX")
+    return _Row(process=ProcessId(pid=pid, started=fields[19]), parent=int(fields[1]), state=fields[0])
 
 
 def _fields_of_stat(pid: int) -> list[str] | None:
@@ -253,4 +263,4 @@ def _rows_of_ps(which: list[str]) -> Iterator[_Row]:
     shown = subprocess.run(["ps", *which, "-o", "pid=,ppid=,state=,lstart="], capture_output=True, text=True, check=False)
     for line in shown.stdout.splitlines():
         pid, parent, state, started = line.split(maxsplit=3)
-        yield _Row(process=ProcessId(pid=int(pid), started=started), parent=int(parent), is_zombie=state.startswith("Z"))
+        yield _Row(process=ProcessId(pid=int(pid), started=started), parent=int(parent), state=state[0])

@@ -119,7 +119,7 @@ def row_json(row: Row) -> dict[str, Json]:
         "run": head.run,
         "store": row.found.store.url,
         "created_at": moment(head.created_at),
-        "supervised": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[row.driver],
+        "supervised": row.driver.is_there,
     }
     if row.result is None:
         return {**common, "state": NEVER_STARTED, "attempts": 0}

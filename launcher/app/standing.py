@@ -179,6 +179,8 @@ def what_next(
         trains = state.phase is Phase.RUNNING and silent_s is None
         alone = "training goes on alone until the machine goes" if trains else "nothing happens until somebody does"
         return f"nobody supervises; {alone}", f"launch resume {state.run}"
+    if driver is Holder.HALTED:
+        return "its supervisor was halted, as by Ctrl-Z: type `fg` there, or take the run over", f"launch resume {state.run}"
     if driver is Holder.UNSURE:
         return "another machine supervised it last; whether it still does shows while watching", f"launch status -w {state.run}"
     return "its supervisor goes on by itself", f"launch status -w {state.run}"
@@ -277,7 +279,9 @@ def _driver(s: Standing) -> str:
     if s.driver is Holder.NOBODY or s.beacon is None:
         return "nobody supervises"
     who = f"supervisor {s.beacon.supervisor}"
-    return f"{who}, process {s.beacon.pid}, alive" if s.driver is Holder.ALIVE else f"{who}, on another machine"
+    if s.driver is Holder.UNSURE:
+        return f"{who}, on another machine"
+    return f"{who}, process {s.beacon.pid}, {'alive' if s.driver is Holder.ALIVE else 'halted'}"
 
 
 def standing_json(s: Standing) -> dict[str, Json]:
@@ -302,7 +306,7 @@ def standing_json(s: Standing) -> dict[str, Json]:
         "deadline_at": None if s.deadline_at is None else moment(s.deadline_at),
         "market_time": moment(s.now),
         "next_tick_at": None if s.tick_at is None else moment(s.tick_at),
-        "supervisor": {"alive": {Holder.ALIVE: True, Holder.NOBODY: False, Holder.UNSURE: None}[s.driver], **_beacon_json(s)},
+        "supervisor": {"alive": s.driver.is_there, **_beacon_json(s)},
         "attempts_detail": [life_json(life, s.speed) for life in s.lives],
         "warnings": list(s.warnings),
         "then": s.then,

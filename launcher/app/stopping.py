@@ -60,8 +60,9 @@ def _would(found: Found, history: History, kind: RequestKind) -> str:
     match beacon.judge(beacon.read(found.store)):
         case Holder.ALIVE:
             return f"ask the supervisor of {run} to {kind.value}"
-        case Holder.UNSURE:
-            return f"ask the supervisor of {run}, on another machine, to {kind.value}, and do it from here if it is gone"
+        case Holder.UNSURE | Holder.HALTED as holds:
+            where = "halted" if holds is Holder.HALTED else "on another machine"
+            return f"ask the supervisor of {run}, {where}, to {kind.value}, and do it from here if it does not move"
         case Holder.NOBODY:
             if _terminal(history) is not None:
                 return f"see the machines of {run} gone and their bills ended; the run itself has ended"

@@ -1,11 +1,14 @@
 """A supervisor that was overtaken leaves alone what is the other's, its beacon first: a third would take the run for nobody's."""
 
+import os
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launcher import beacon
+from launcher import beacon, processes
 from launcher.app import wiring
 from launcher.app.home import Home
 from launcher.app.live import Screen
@@ -16,6 +19,9 @@ from launcher.core.contract import JOURNAL_PREFIX
 from launcher.core.recipe import Recipe, Resources
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, UsageError
+from launcher.sim.clock import SimClock
+from launcher.sim.store import SimStore
+from launcher.sim.timeline import Timeline
 from tests.training.scene import Wrapped
 
 
@@ -54,3 +60,25 @@ def test_a_supervisor_that_cannot_build_its_world_leaves_no_beacon_burning(tmp_p
     left = beacon.read(found.store)
     assert left is not None
     assert left.released
+
+
+def test_a_supervisor_that_was_halted_drives_nothing_and_is_waited_for_as_if_it_were_far_away():
+    """By Ctrl-Z. `launch stop` waited for it for ever, and each tick left the run to it."""
+    timeline = Timeline()
+    store, clock = SimStore(timeline), SimClock(timeline)
+    with subprocess.Popen(["sleep", "1000"]) as halted:
+        try:
+            process = processes.identify(halted.pid)
+            assert process is not None
+            beacon.Lamp(store, SystemClock(), "s", beacon.Seat(process=process)).burn(Tempo(), wake_at=0.0)
+            os.kill(halted.pid, signal.SIGSTOP)
+            os.waitpid(halted.pid, os.WUNTRACED)
+            assert beacon.judge(beacon.read(store)) is beacon.Holder.HALTED
+            began = clock.monotonic_s()
+            assert beacon.holder(store, lambda: "s", monotonic=clock.monotonic_s, wait=clock.wait) is None
+            assert clock.monotonic_s() - began == pytest.approx(2 * Tempo().beacon, abs=1.0)
+            os.kill(halted.pid, signal.SIGCONT)
+            os.waitpid(halted.pid, os.WCONTINUED)
+            assert beacon.judge(beacon.read(store)) is beacon.Holder.ALIVE
+        finally:
+            halted.kill()
