@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -291,32 +291,6 @@ def test_a_machine_that_is_not_well_is_neither_running_nor_gone(cloud: SkypilotC
     running(cloud, sky)
     sky.up[CLUSTER] = replace(sky.up[CLUSTER], state=ClusterState.INIT)
     assert becomes(cloud, InstancePhase.UNKNOWN).billed_from == 1000.0
-
-
-def test_a_server_that_is_slow_to_answer_keeps_nobody_waiting(sky: FakeSky) -> None:
-    answers = threading.Event()
-    slow = SkypilotCloud(Slow(sky, answers.wait), AgentHome(), Handover(waiting(), {}), look_wait=0.01)
-    with pytest.raises(CloudUnreachable, match="not answered"):
-        slow.poll(RUN, INCARNATION)
-    answers.set()
-
-    def look() -> bool:
-        try:
-            return slow.poll(RUN, INCARNATION) == {}
-        except CloudUnreachable:
-            return False
-
-    assert eventually(look)
-
-
-class Slow(FakeSky):
-    def __init__(self, sky: FakeSky, wait: Callable[[], object]) -> None:
-        super().__init__(up=sky.up)
-        self._wait = wait
-
-    def clusters(self, prefix: str) -> list[Cluster]:
-        self._wait()
-        return super().clusters(prefix)
 
 
 # --- where the cloud itself is asked -------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ from launcher.errors import CloudUnreachable
 from launcher.units import Seconds, Utc
 
 LOOK_WAIT_S: Seconds = 1.0  # real; a look takes about so long where nothing else keeps the machine busy
+# SkyPilot's client waits for an answer without a limit (`get` in sky/client/sdk.py), also where its server is on another machine
+# and the connection died while this one slept. A look takes seconds, a deletion a minute or two; both may be asked for again.
+STUCK_AFTER_S: Seconds = 600.0
 # A launch that another user's SkyPilot was given shows nowhere before the cloud lists its machine: half a minute on the lab, and
 # half a minute more where SkyPilot must make its role in the account. On other clouds its agent's claim is the first to show.
 LISTED_WITHIN_S: Seconds = 120.0
@@ -50,6 +53,7 @@ class SkypilotCloud:
         asked_at: Mapping[InstanceName, Utc] | None = None,
         num_nodes: int = 1,
         look_wait: Seconds = LOOK_WAIT_S,
+        stuck_after: Seconds = STUCK_AFTER_S,
         now: Callable[[], Utc] = time.time,
     ) -> None:
         self._sky = sky
@@ -59,6 +63,7 @@ class SkypilotCloud:
         were_up = (placements or {}).keys() - self._asked_at.keys()
         self._looks = Looks(sky, providers or {}, placements or {}, num_nodes, were_up=were_up)
         self._look_wait = look_wait
+        self._stuck_after = stuck_after
         self._now = now
         self._starts: dict[InstanceName, Errand[None]] = {}
         self._stops: dict[InstanceName, Errand[bool]] = {}
@@ -77,6 +82,8 @@ class SkypilotCloud:
 
     def stop(self, name: InstanceName) -> None:
         self._collect()
+        if name in self._stops and self._stops[name].is_stuck(self._stuck_after):
+            del self._stops[name]
         if name not in self._stops and name not in self._ended:
             self._stops[name] = Errand(lambda: self._end(name))
 
@@ -173,6 +180,8 @@ class SkypilotCloud:
             sent = {name: status.billed_from for name, status in self._running.items()}
             self._look = Errand(lambda: self._looks.all(run, incarnation, sent))
         if not self._look.wait(self._look_wait):
+            if self._look.is_stuck(self._stuck_after):
+                self._look = None
             raise CloudUnreachable("the clouds have not answered yet")
         look, self._look = self._look, None
         return look.result()

@@ -1,6 +1,7 @@
 """Work that takes its time, on a thread, while the loop goes on."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -16,12 +17,17 @@ class Errand(Generic[T]):
         self._work = work
         self._result: T | None = None
         self._error: Exception | None = None
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="skypilot", daemon=True)
         self._thread.start()
 
     @property
     def is_done(self) -> bool:
         return not self._thread.is_alive()
+
+    def is_stuck(self, after: Seconds) -> bool:
+        """Whether it has not come back for so long. Its thread cannot be ended, and is left alone."""
+        return not self.is_done and time.monotonic() - self._began >= after
 
     def wait(self, seconds: Seconds) -> bool:
         self._thread.join(seconds)

@@ -40,7 +40,7 @@ class Looks:
         self._providers = providers
         self._placements = dict(placements)
         self._num_nodes = num_nodes
-        self._may_be_anothers = set(were_up)  # this SkyPilot has shown none of them
+        self._may_be_anothers = frozenset(were_up)  # this SkyPilot has shown none of them
 
     def expect(self, name: InstanceName, placement: Placement) -> None:
         self._placements[name] = placement
@@ -58,8 +58,8 @@ class Looks:
             for cluster in self._sky.clusters(cluster_name(f"{run}-{incarnation}-")):
                 name = instance_of(cluster.name)
                 found.setdefault(name, self._of_skypilot(cluster, sent.get(name)))
-            self._may_be_anothers -= found.keys()
-            found |= {name: UNSEEN for name in self._may_be_anothers if self._is_anothers(name)}
+            self._may_be_anothers = others = self._may_be_anothers - found.keys()
+            found |= {name: UNSEEN for name in others if self._is_anothers(name)}
         return found
 
     def _is_anothers(self, name: InstanceName) -> bool:

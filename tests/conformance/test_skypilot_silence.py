@@ -1,0 +1,83 @@
+"""SkyPilot's server where it answers late, or never."""
+
+import itertools
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState
+from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
+from launcher.adapters.cloud.skypilot.handover import Handover
+from launcher.adapters.cloud.skypilot.order import AgentHome
+from launcher.errors import CloudUnreachable
+from tests.conformance.clouds import eventually
+from tests.conformance.test_skypilot_cloud import CLUSTER, INCARNATION, NAME, RUN, FakeSky, waiting
+
+
+@pytest.fixture
+def sky() -> FakeSky:
+    return FakeSky()
+
+
+def test_a_server_that_is_slow_to_answer_keeps_nobody_waiting(sky: FakeSky) -> None:
+    answers = threading.Event()
+    slow = SkypilotCloud(Slow(sky, answers.wait), AgentHome(), Handover(waiting(), {}), look_wait=0.01)
+    with pytest.raises(CloudUnreachable, match="not answered"):
+        slow.poll(RUN, INCARNATION)
+    answers.set()
+
+    assert eventually(lambda: _answers(slow))
+
+
+def test_a_server_that_never_answers_is_asked_again(sky: FakeSky) -> None:
+    calls = itertools.count()
+    never = threading.Event()
+    lost = Slow(sky, lambda: never.wait() if next(calls) == 0 else None)
+    cloud = SkypilotCloud(lost, AgentHome(), Handover(waiting(), {}), look_wait=0.01, stuck_after=0.0)
+    with pytest.raises(CloudUnreachable, match="not answered"):
+        cloud.poll(RUN, INCARNATION)
+    assert eventually(lambda: _answers(cloud))
+    never.set()
+
+
+def test_a_deletion_that_never_comes_back_is_asked_for_again(sky: FakeSky) -> None:
+    never = threading.Event()
+    sky.up[CLUSTER] = Cluster(name=CLUSTER, state=ClusterState.UP, launched_at=900.0)
+    cloud = SkypilotCloud(Deaf(sky, never), AgentHome(), Handover(waiting(), {}), stuck_after=0.0)
+    cloud.stop(NAME)
+    assert eventually(lambda: cloud.stop(NAME) or CLUSTER not in sky.up)
+    never.set()
+
+
+def _answers(cloud: SkypilotCloud) -> bool:
+    try:
+        return cloud.poll(RUN, INCARNATION) == {}
+    except CloudUnreachable:
+        return False
+
+
+class Deaf(FakeSky):
+    """The first deletion is lost on its way."""
+
+    def __init__(self, sky: FakeSky, never: threading.Event) -> None:
+        super().__init__(up=sky.up)
+        self._never = never
+        self._is_first = True
+
+    def down(self, name: str) -> bool:
+        if self._is_first:
+            self._is_first = False
+            self._never.wait()
+            return False
+        return super().down(name)
+
+
+class Slow(FakeSky):
+    def __init__(self, sky: FakeSky, wait: Callable[[], object]) -> None:
+        super().__init__(up=sky.up)
+        self._wait = wait
+
+    def clusters(self, prefix: str) -> list[Cluster]:
+        self._wait()
+        return super().clusters(prefix)
