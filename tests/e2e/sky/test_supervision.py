@@ -1,5 +1,6 @@
 """`launch` on real SkyPilot and a stand-in AWS: its supervisor killed, gone for good, or taken over from another machine."""
 
+import json
 import os
 import random
 import time
@@ -14,7 +15,7 @@ from launcher.core.run.spent import spent
 from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
-from tests.e2e.sky.conftest import STEPS, Lab, eventually
+from tests.e2e.sky.conftest import RECIPE, STEPS, Lab, eventually
 from tests.e2e.sky.users import Command, User
 
 pytestmark = [pytest.mark.timeout(3600)]
@@ -134,6 +135,22 @@ def test_without_its_supervisor_a_machine_saves_and_goes(lab: Lab, user: User) -
     (attempt,) = lab.state().attempts.values()
     # EC2 tells an end in whole seconds, and a machine of the lab is down a moment after that.
     assert (ended - began - 2.0) * attempt.offer.price / HOUR <= spent(lab.state(), time.time()).high
+
+
+def test_the_machine_of_a_programs_failure_stays_for_a_look_and_goes_when_told(lab: Lab, user: User) -> None:
+    recipe = user.folder / "failing.yaml"
+    recipe.parent.mkdir(parents=True, exist_ok=True)
+    untrained = {key: value for key, value in RECIPE.items() if key != "trainer"}
+    recipe.write_text(json.dumps({**untrained, "run": "echo alas > ~/said; exit 9"}))
+    command = user.launch("train", str(recipe), "retry.error=0", "--keep-failed", "30m", "-y", "-n", lab.run)
+    eventually(lambda: "kept: the machine of attempt 1 for " in user.answer("status", lab.run))
+    assert user.answer("ssh", lab.run, typed="cat ~/said; exit\n").splitlines()[-1] == "alas"
+    (machine,) = lab.living()
+    assert command.process.poll() is None, "somebody must see its bill end"
+    assert user.launch("stop", lab.run).ends(ENDS_WITHIN_S) in (0, 1)
+    assert command.ends(ENDS_WITHIN_S) == 1, command.told
+    assert lab.living() == []
+    assert lab.asked_for().keys() == {machine["id"]}
 
 
 # --- the market ---------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ class User:
             process = subprocess.Popen(["launch", *words], env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         return Command(process, said, answered)
 
+    def answer(self, *words: str, typed: str = "") -> str:
+        """What a command says that ends by itself."""
+        return subprocess.run(["launch", *words], env=self.environment, input=typed, capture_output=True, text=True).stdout
+
     def kill_server(self) -> None:
         """SkyPilot's, and all below it, without a word of warning."""
         for process in self.servers():
