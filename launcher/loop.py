@@ -56,6 +56,7 @@ class World:
     new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex
     doze: Doze | None = None  # None: look every so often
     is_busy: Callable[[], bool] = lambda: False  # whether what was asked of the cloud would be lost with this process
+    trouble: Callable[[], str] = lambda: ""  # why what was asked of the cloud has not come about for a while
     stands_still: bool = False  # its clock does, while nothing of the run is up and nobody looks: that of a rehearsal
 
 
@@ -103,7 +104,7 @@ class Loop:
         """One pass. Returns the state once the run has ended and nothing of it is up any more."""
         self._look_every = None
         self._hear(self._history.poll())
-        self._lamp.burn(self.tempo, self._world.clock.utc_s(), self._waits_for)
+        self._lamp.burn(self.tempo, self._world.clock.utc_s(), self._waits_for or self._world.trouble())
         self._observe()
         wake_at = self._decide()
         for _ in range(ROUNDS_MOST):

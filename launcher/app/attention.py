@@ -4,6 +4,8 @@ The loop sleeps on the world's clock and knows nothing of terminals. So it gets 
 in between. Requests are filed here, in the main loop, and never in a signal handler.
 """
 
+from collections.abc import Callable
+
 from launcher.adapters.history import History
 from launcher.app.counting import at
 from launcher.app.live import Screen
@@ -28,11 +30,14 @@ class Attention:
         self._signals = signals
         self._screen = screen
         self._stops_heard = 0
+        self.trouble: Callable[[], str] = lambda: ""  # of the world, once there is one
 
     def look(self, now: Utc) -> bool:
         """True where the loop should look too, at once. Raises Detached or KeyboardInterrupt where it is to be left."""
         self._signals.check()
         self._narrator.look(self._history.state, now)
+        if trouble := self.trouble():
+            self._narrator.waits_for(trouble, self._history.state, now)
         if self._signals.stops == self._stops_heard:
             return False
         self._stops_heard = self._signals.stops

@@ -86,10 +86,14 @@ class Narrator:
                 self._terminal(event, state)
 
     def wait(self, wait: Wait, state: RunState, now: Utc) -> None:
-        """Why no machine is asked for: at once, and again where that has changed since a while ago."""
-        if wait.reason != self._wait_told and now - self._wait_told_at >= WAIT_TOLD_EVERY_S * state.speed:
-            self._wait_told, self._wait_told_at = wait.reason, now
-            self._screen.event("·", "waiting", wait.reason)
+        """Why no machine is asked for."""
+        self.waits_for(wait.reason, state, now)
+
+    def waits_for(self, reason: str, state: RunState, now: Utc) -> None:
+        """What the run waits for: at once, and again where that has changed since a while ago."""
+        if reason != self._wait_told and now - self._wait_told_at >= WAIT_TOLD_EVERY_S * state.speed:
+            self._wait_told, self._wait_told_at = reason, now
+            self._screen.event("·", "waiting", reason)
 
     def look(self, state: RunState, now: Utc) -> None:
         """Reads the writer's heartbeat where that is due, and redraws the moving line."""

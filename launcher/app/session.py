@@ -134,6 +134,7 @@ class Session:
         attention = Attention(history, narrator, signals, self.screen)
         clock = AttentiveClock(wiring.clock_of(history), attention, speed=history.state.speed)
         world = wiring.world_of(history, clock, self.home.path)
+        attention.trouble = world.trouble
         self.opened()
         remembering = Remembering(self.home.path, history)
         remembering.note()  # what a supervisor that crashed had no time for

@@ -152,7 +152,8 @@ def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: U
             why = "it has notice" if leaving.notice is not None else leaving.unwanted_reason
             return f"attempt {leaving.number} saves and ends: {why}"
         case Phase.PROVISIONING:
-            return f"attempt {coming[-1].number} starts at {coming[-1].offer.placement}"
+            start = f"attempt {coming[-1].number} starts at {coming[-1].offer.placement}"
+            return f"{start}: {waits_for}" if waits_for else start
         case Phase.WAITING if driver is Holder.NOBODY and tick_at is None:
             return "no machine, and nobody to ask for one"
         case Phase.WAITING if not state.attempts and state.startup_s is None:

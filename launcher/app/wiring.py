@@ -201,6 +201,7 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
         store=store,
         feed=PricedFeed(state.recipe, lambda: price_index(home), lives),
         is_busy=cloud.is_busy,
+        trouble=cloud.trouble,
     )
 
 

@@ -75,6 +75,15 @@ def test_ctrl_c_promises_no_save_of_a_program_that_saves_by_itself(history: Hist
     assert "saving" not in told
 
 
+def test_what_keeps_the_world_from_what_was_asked_is_told(history: History, capsys: pytest.CaptureFixture[str]):
+    screen = Screen()
+    watcher = Attention(history, Narrator(screen, history.store, None), Signals(), screen)
+    watcher.trouble = lambda: "SkyPilot does not start"
+    watcher.look(0.0)
+    watcher.look(1.0)
+    assert capsys.readouterr().err.count("waiting     SkyPilot does not start") == 1
+
+
 def test_ctrl_c_says_what_happens_to_a_program_that_runs():
     program = builders.training_run(replace(builders.recipe(), trainer=None, run="true"))
     told = stops_how(builders.after(program, builders.committed(1, 1, 1)))

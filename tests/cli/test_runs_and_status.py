@@ -316,11 +316,12 @@ def test_a_run_that_nobody_drives_and_that_has_no_machine_waits_for_nothing(caps
     assert document(capsys, "status", "r")["doing"] == "start-up and work are being measured, before the first attempt"
 
 
-def test_what_a_run_without_a_machine_waits_for_is_told_as_its_supervisor_says_it(capsys: pytest.CaptureFixture[str]):
-    store = keep(preempted())
-    cut(store, number_of(preempted(), ev.AttemptRequested) - 1)
-    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0, "all 3 places cool down")
-    assert document(capsys, "status", "r")["doing"] == "no machine: all 3 places cool down"
+@pytest.mark.parametrize(("is_asked", "doing"), [(0, "no machine: all cool down"), (1, "attempt 1 starts at {}: all cool down")])
+def test_what_a_run_waits_for_is_told_as_its_supervisor_says_it(is_asked: int, doing: str, capsys: pytest.CaptureFixture[str]):
+    store = keep(sim := preempted())
+    cut(store, number_of(sim, ev.AttemptRequested) - 1 + is_asked)
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0, "all cool down")
+    assert document(capsys, "status", "r")["doing"] == doing.format(sim.history.state.attempts[1].offer.placement)
 
 
 def test_a_report_on_a_supervised_run_does_not_send_anybody_to_resume_it(capsys: pytest.CaptureFixture[str]):

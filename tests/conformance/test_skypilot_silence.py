@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState
+from launcher.adapters.cloud.skypilot import cloud as skypilot
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import AgentHome
 from launcher.errors import CloudUnreachable
 from tests.conformance.clouds import eventually
-from tests.conformance.test_skypilot_cloud import CLUSTER, INCARNATION, NAME, RUN, FakeSky, waiting
+from tests.conformance.test_skypilot_cloud import CLUSTER, INCARNATION, NAME, RUN, SPEC, FakeSky, waiting
 
 
 @pytest.fixture
@@ -71,6 +72,34 @@ class Deaf(FakeSky):
             self._never.wait()
             return False
         return super().down(name)
+
+
+def test_what_keeps_a_launch_off_is_told_while_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skypilot, "TROUBLE_AFTER_S", 0.0)
+    cloud = SkypilotCloud(Closed(), AgentHome(), Handover(waiting(), {}))
+    assert cloud.trouble() == ""
+    eventually(lambda: cloud.start(NAME, SPEC) or cloud.trouble() == "no launch is taken")
+    cloud.poll(RUN, INCARNATION)
+    assert cloud.trouble() == "no launch is taken"
+    eventually(lambda: cloud.poll(RUN, INCARNATION) == {} and cloud.trouble() == "")
+
+
+class Closed(FakeSky):
+    def newest_launch(self, name: str) -> Launch | None:
+        raise CloudUnreachable("no launch is taken")
+
+
+def test_what_keeps_the_cloud_from_being_seen_is_told_once_it_has_lasted(sky: FakeSky, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {}))
+    sky.is_away = True
+    with pytest.raises(CloudUnreachable):
+        cloud.poll(RUN, INCARNATION)
+    assert cloud.trouble() == "", "it may pass"
+    monkeypatch.setattr(skypilot, "TROUBLE_AFTER_S", 0.0)
+    assert cloud.trouble() == "the server is away"
+    sky.is_away = False
+    assert cloud.poll(RUN, INCARNATION) == {}
+    assert cloud.trouble() == ""
 
 
 class Slow(FakeSky):

@@ -30,6 +30,7 @@ LOOK_WAIT_S: Seconds = 1.0  # real; a look takes about so long where nothing els
 # SkyPilot's client waits for an answer without a limit (`get` in sky/client/sdk.py), also where its server is on another machine
 # and the connection died while this one slept. A look takes seconds, a deletion a minute or two; both may be asked for again.
 STUCK_AFTER_S: Seconds = 600.0
+TROUBLE_AFTER_S: Seconds = 60.0  # of an error that is met again and again: what passes sooner is nobody's concern
 # A launch that another user's SkyPilot was given shows nowhere before the cloud lists its machine: half a minute on the lab, and
 # half a minute more where SkyPilot must make its role in the account. On other clouds its agent's claim is the first to show.
 LISTED_WITHIN_S: Seconds = 120.0
@@ -72,22 +73,28 @@ class SkypilotCloud:
         # Final: what SkyPilot forgets at once we tell for as long as we live.
         self._ended: dict[InstanceName, InstanceStatus] = {}
         self._look: Errand[dict[InstanceName, InstanceStatus]] | None = None
+        self._asked: set[InstanceName] = set()  # to start or to stop, since the look before
+        self._troubles: dict[InstanceName, tuple[Seconds, str]] = {}  # since when (monotonic), and the newest; "": of the looks
         self._sent_before_look: frozenset[InstanceName] = frozenset()
 
     def start(self, name: InstanceName, spec: AttemptSpec) -> None:
         self._collect()
+        self._asked.add(name)
         self._looks.expect(name, spec.placement)
         if not any(name in known for known in (self._starts, self._stops, self._running, self._ended)):
             self._starts[name] = Errand(lambda: self._launch(name, spec))
 
     def stop(self, name: InstanceName) -> None:
         self._collect()
+        self._asked.add(name)
         if name in self._stops and self._stops[name].is_stuck(self._stuck_after):
             del self._stops[name]
         if name not in self._stops and name not in self._ended:
             self._stops[name] = Errand(lambda: self._end(name))
 
     def poll(self, run: str, incarnation: str) -> dict[InstanceName, InstanceStatus]:
+        self._troubles = {name: told for name, told in self._troubles.items() if name in self._asked or not name}
+        self._asked.clear()
         seen = self._seen(run, incarnation)
         self._collect()
         names = {*seen, *self._starts, *self._running, *self._ended}
@@ -97,6 +104,16 @@ class SkypilotCloud:
     def is_busy(self) -> bool:
         """Whether an errand, or what it has to tell, would be lost with this process: it is begun anew by the next."""
         return bool(self._stops or self._starts.keys() - self._handed_over)
+
+    def trouble(self) -> str:
+        """What has kept SkyPilot or a cloud from being asked for a while; empty where nothing does."""
+        lasting = [told for since, told in self._troubles.values() if time.monotonic() - since >= TROUBLE_AFTER_S]
+        return lasting[0] if lasting else ""
+
+    def _note(self, name: InstanceName, error: CloudUnreachable | None) -> None:
+        since, _ = self._troubles.pop(name, (time.monotonic(), ""))
+        if error is not None:
+            self._troubles[name] = (since, str(error))
 
     # --- errands ---------------------------------------------------------------------------------------------------------------
 
@@ -154,18 +171,23 @@ class SkypilotCloud:
             errand.result()
         except CloudUnreachable as error:  # whoever still wants the machine asks again
             log.debug("launch_interrupted", instance=name, error=str(error))
+            self._note(name, error)
+            return
         except Refused as refused:
             if name not in self._stops:  # else it was we who called it off
                 self._ended.setdefault(name, _refused(refused.failure))
         else:
             self._running.setdefault(name, InstanceStatus(phase=InstancePhase.RUNNING, instance_id=name))
+        self._note(name, None)
 
     def _came_down(self, name: InstanceName, errand: Errand[bool]) -> None:
         try:
             was_there = errand.result()
         except CloudUnreachable as error:
             log.debug("stop_interrupted", instance=name, error=str(error))
+            self._note(name, error)
             return
+        self._note(name, None)
         before = self._running.pop(name, None)
         if was_there or before is not None:
             self._ended[name] = _gone(before, EndCause.STOPPED)
@@ -184,7 +206,13 @@ class SkypilotCloud:
                 self._look = None
             raise CloudUnreachable("the clouds have not answered yet")
         look, self._look = self._look, None
-        return look.result()
+        try:
+            seen = look.result()
+        except CloudUnreachable as error:
+            self._note("", error)
+            raise
+        self._note("", None)
+        return seen
 
     def _status(self, name: InstanceName, seen: InstanceStatus | None) -> InstanceStatus | None:
         """None for one that had its task and is not listed any more, by a cloud that would list its end."""
