@@ -461,6 +461,16 @@ def test_secrets_whose_sender_left_before_they_arrived_are_deleted_by_the_next(c
     sky.launched.set()
 
 
+def test_secrets_of_a_machine_that_was_gone_before_anybody_looked_are_deleted(sky: FakeSky, provider: FakeProvider) -> None:
+    asked(asking(sky, provider), sky)
+    provider.bring_up()
+    provider.take()
+    assert len(list(waiting().iterdir())) == 1
+    becomes(asking(sky, provider), InstancePhase.GONE)
+    assert list(waiting().iterdir()) == []
+    sky.launched.set()
+
+
 def test_a_secret_that_has_no_value_here_is_told_before_a_machine_is_paid_for(sky: FakeSky) -> None:
     elsewhere = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {}))
     failure = becomes(elsewhere, InstancePhase.FAILED, start=True).failure

@@ -224,6 +224,7 @@ class SkypilotCloud:
             seen = _gone(self._running[name], EndCause.UNTOLD)
         if seen is not None and seen.phase is InstancePhase.GONE and name not in self._starts:
             self._running.pop(name, None)
+            self._handover.drop(cluster_name(name))  # whoever launched it may have left before it came up
             self._ended[name] = replace(seen, cause=EndCause.STOPPED) if name in self._stops else seen
             return self._ended[name]
         if seen is not None and seen.phase in (InstancePhase.RUNNING, InstancePhase.BROKEN, InstancePhase.UNKNOWN):
