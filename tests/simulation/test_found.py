@@ -24,7 +24,7 @@ from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.spec import attempt_spec
-from launcher.core.run.spent import attempt_cost
+from launcher.core.run.spent import attempt_cost, spent
 from launcher.core.run.state import EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
@@ -104,6 +104,19 @@ def test_an_end_that_the_cloud_does_not_tell_of_may_have_been_free():
     sim = ForgetfulSim(trace=FixedTrace(up=40 * MINUTE, down=MINUTE, notice=lambda place, k: False))
     state = sim.run()
     assert any(sim.cloud.bill_of(instance) == 0.0 for instance in sim.cloud.instances.values())
+    assert_the_books_hold(sim, state)
+
+
+@pytest.mark.parametrize("kind", [ForgetfulSim, BlindSim])
+def test_a_weekend_in_which_nobody_looked_does_not_cost_the_budget(kind: type[Sim]):
+    """Its last word said when it had ended, and the machine was billed to the look that read it: exit 4."""
+    sim = kind(recipe=recipe(budget=20.0), trace=FixedTrace(up=HOUR, down=MINUTE))
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(interrupted_in_training)
+    sim.timeline.pass_until(sim.timeline.now + 60 * HOUR)
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert spent(state, sim.timeline.now).high < 5.0
     assert_the_books_hold(sim, state)
 
 

@@ -13,6 +13,7 @@ from launcher.core.market.belief import MarketView, OffersSighted
 from launcher.core.run import events as ev
 from launcher.core.run.keeping import kept
 from launcher.core.run.observation import Pulse, SealSighted, Sightings, Watch, newest_heartbeat
+from launcher.core.run.spent import gone_by
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
@@ -210,8 +211,8 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
     number = attempt.number
     if status is not None:
         if status.phase is InstancePhase.GONE or (status.phase is InstancePhase.FAILED and attempt.billed_from is None):
-            at = status.ended_at if status.ended_at is not None else now
-            low = at if status.ended_at is not None else _lived_until(attempt, watch, now)
+            low = status.ended_at if status.ended_at is not None else _lived_until(attempt, watch, now)
+            at = status.ended_at if status.ended_at is not None else max(low, gone_by(state, attempt, now))
             yield ev.InstanceEnded(
                 at=now,
                 attempt=number,
@@ -226,12 +227,13 @@ def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: 
     if absent_s is None or absent_s < Tempo(state.speed).absence_gap:
         return
     low = _lived_until(attempt, watch, now)
+    high = max(low, gone_by(state, attempt, now))
     yield ev.InstanceEnded(
         at=now,
         attempt=number,
         low=low,
-        likely=min(max(low, attempt.end.at), now),
-        high=now,
+        likely=min(max(low, attempt.end.at), high),
+        high=high,
         cause=EndCause.UNTOLD,
         wait_status=None,
     )

@@ -7,7 +7,8 @@ from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.run.billing import cost
 from launcher.core.run.once import once
 from launcher.core.run.state import Attempt, Bill, EndKind, RunState
-from launcher.units import Usd, Utc
+from launcher.core.tempo import Tempo
+from launcher.units import Seconds, Usd, Utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class Range:
         return Range(low=self.low + other.low, likely=self.likely + other.likely, high=self.high + other.high)
 
 
+CLOCKS_APART: Seconds = 900.0  # of two machines, at the most
+
 NOTHING = Range(low=0.0, likely=0.0, high=0.0)
 
 
@@ -32,8 +35,22 @@ def has_unpriced(state: RunState) -> bool:
 
 def spent(state: RunState, now: Utc) -> Range:
     """What all instances cost so far, all nodes of each attempt; those still up are counted to `now`."""
-    running = (attempt_cost(a, now, state.recipe.num_nodes) for a in state.unbilled)
+    running = (attempt_cost(a, gone_by(state, a, now), state.recipe.num_nodes) for a in state.unbilled)
     return sum(running, _billed(state))
+
+
+def gone_by(state: RunState, attempt: Attempt, now: Utc) -> Utc:
+    """When its machine is gone at the latest, as far as its agent's last word tells; else `now`.
+
+    After a weekend in which nobody looked, no cloud tells any more when it went.
+    """
+    if attempt.end is None or attempt.end.report is None:
+        return now
+    ended_at = attempt.end.report.at  # by the machine's clock
+    if attempt.billed_from is not None and ended_at < attempt.billed_from:
+        return now
+    stayed = state.recipe.retry.keep_failed if attempt.end.end is EndKind.FAILED else 0.0
+    return min(now, ended_at + CLOCKS_APART + stayed + Tempo(state.speed).autodown_max)
 
 
 @once

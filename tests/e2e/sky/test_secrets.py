@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from launcher.processes import descendants
 from launcher.supervisor import supervise
 from tests.e2e.sky.conftest import BUCKET, SECRET, Lab, eventually
 from tests.e2e.sky.test_run import FixedOffers, begun
+from tests.e2e.sky.users import said_by
 
 pytestmark = [pytest.mark.timeout(900)]
 KEY = "K3Y-of-another-cloud-77b1"  # in each credential file of the client
@@ -139,7 +139,8 @@ def test_nothing_secret_is_left_on_the_machine_in_its_processes_or_here(lab: Lab
             if isinstance(event, ev.AttemptExited):
                 eventually(lambda: not any(b"launcher.node" in line for line in lines_of(lab, instance)), within_s=60.0)
             scans[type(event).__name__] = on_machine(lab, instance)
-            shells.append(said_by(shell_of(state, state.attempts[1]).command[1], "ls ~/.launch", tmp_path))
+            _, cluster = shell_of(state, state.attempts[1]).command
+            shells.append(said_by(Path(os.environ["HOME"]), cluster, "ls ~/.launch", tmp_path))
 
     with listening() as ears:
         world = World(clock=SystemClock(), cloud=lab.cloud(), store=store, feed=FixedOffers())
@@ -156,15 +157,6 @@ def test_nothing_secret_is_left_on_the_machine_in_its_processes_or_here(lab: Lab
     assert "code" in shells[0], shells
     home = Path(os.environ["HOME"])
     assert [name for name in telling(home / ".sky") if SECRET.encode() in (home / ".sky" / name).read_bytes()] == []
-
-
-def said_by(cluster: str, command: str, folder: Path) -> str:
-    """By SSH, which takes nobody's word for where a home is: so in SkyPilot's entry it is written out."""
-    entry = Path("~/.sky/generated/ssh").expanduser() / cluster
-    (folder / "ssh_config").write_text(entry.read_text().replace("~/", f"{os.environ['HOME']}/"))
-    asked = ["ssh", "-F", str(folder / "ssh_config"), cluster, command]
-    done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
 
 
 def pids(lab: Lab, instance: dict[str, Any]) -> list[int]:

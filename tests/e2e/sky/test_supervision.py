@@ -16,7 +16,7 @@ from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
 from launcher.units import HOUR
 from tests.e2e.sky.conftest import RECIPE, STEPS, Lab, eventually
-from tests.e2e.sky.users import Command, User
+from tests.e2e.sky.users import Command, User, said_by
 
 pytestmark = [pytest.mark.timeout(3600)]
 ENDS_WITHIN_S = 1500.0
@@ -144,7 +144,9 @@ def test_the_machine_of_a_programs_failure_stays_for_a_look_and_goes_when_told(l
     recipe.write_text(json.dumps({**untrained, "run": "echo alas > ~/said; exit 9"}))
     command = user.launch("train", str(recipe), "retry.error=0", "--keep-failed", "30m", "-y", "-n", lab.run)
     eventually(lambda: "kept: the machine of attempt 1 for " in user.answer("status", lab.run))
-    assert user.answer("ssh", lab.run, typed="cat ~/said; exit\n").splitlines()[-1] == "alas"
+    program, cluster = json.loads(user.answer("ssh", lab.run, "--dry-run", "-o", "json"))["command"]
+    assert program == "ssh"
+    assert said_by(user.home, cluster, "cat ~/said", user.folder).splitlines()[0] == "alas"
     (machine,) = lab.living()
     assert command.process.poll() is None, "somebody must see its bill end"
     assert user.launch("stop", lab.run).ends(ENDS_WITHIN_S) in (0, 1)
