@@ -99,12 +99,16 @@ S
   chmod 755 "$home/.local/bin/uv"
   # SkyPilot's runtime is baked in, as in its own images. Its scripts name the path, so it is built where it will lie.
   [ -d "$NODE_HOME" ] || { mkdir -p "$NODE_HOME"; touch "$SIM/made-home"; }
-  UV=$uv IMAGE_HOME=$home NODE_HOME=$NODE_HOME PYTHON=$PYTHON SKYPILOT=$SKYPILOT RAY=$RAY unshare --mount bash -euc '
+  ROOT=$root UV=$uv IMAGE_HOME=$home NODE_HOME=$NODE_HOME PYTHON=$PYTHON SKYPILOT=$SKYPILOT RAY=$RAY unshare --mount bash -euc '
     mount --make-rprivate /; mount --bind "$IMAGE_HOME" "$NODE_HOME"; cd /
     export UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy VIRTUAL_ENV=$NODE_HOME/skypilot-runtime
     "$UV" venv -q --seed "$VIRTUAL_ENV" --python "$PYTHON"
     "$UV" pip install -q "ray[default]==$RAY" "pydantic-core==2.41.1" "click<8.3.0" "setuptools<70" "skypilot[aws,remote]==$SKYPILOT"
     "$UV" pip uninstall -q skypilot
+    # What our agent is installed from there, as from the index.
+    "$UV" venv -q --python "$PYTHON" /tmp/warm-$$
+    UV_CACHE_DIR=$NODE_HOME/.cache/uv "$UV" pip install -q --python /tmp/warm-$$/bin/python "$ROOT[s3]"
+    rm -rf /tmp/warm-$$
     "$VIRTUAL_ENV/bin/python" -m compileall -q -j 2 "$VIRTUAL_ENV/lib" >/dev/null 2>&1 || true'
   chown -R 1500:1500 "$home"
   touch "$image/.done"

@@ -6,6 +6,7 @@
 #   slurm.sh lose CLUSTER NODE      SIGKILL of a node's daemon and all its jobs' processes; the cluster finds out by itself
 #   slurm.sh find CLUSTER NODE      bring it back
 set -euo pipefail
+root=$(cd "$(dirname "$0")/../../.." && pwd)
 : "${LAB:=/opt/launch-lab}"
 SLURM=$LAB/slurm NODE_USER=skynode CLIENT_HOME=$LAB/home
 CLUSTERS="spota spotb" PARTITION=spot NODES=2 BASE_PORT=17100
@@ -30,6 +31,12 @@ install() {
     cd; "$1" venv -q --seed warm --python 3.10
     VIRTUAL_ENV=$HOME/warm "$1" pip install -q "skypilot[slurm,remote]==$2" "setuptools<70"
     rm -rf warm; touch "$UV_CACHE_DIR/warm"' _ "$SLURM/bin/uv" $SKYPILOT
+  # What our agent is installed from; by root, since nobody else may be able to read this folder.
+  local warm=$SLURM/warm
+  "$LAB/tools/bin/uv" venv -q -p /usr/bin/python3 "$warm"
+  UV_CACHE_DIR=$cache "$LAB/tools/bin/uv" pip install -q -p "$warm/bin/python" "$root[s3]"
+  chown -R $NODE_USER "$cache"
+  rm -rf "$warm"
 }
 
 user() {

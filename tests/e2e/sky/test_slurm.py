@@ -99,6 +99,12 @@ def test_a_gang_whose_node_is_lost_goes_on_in_another_cluster(slurm: Slurm) -> N
     assert [job for cluster in ("spota", "spotb") for job in slurm.jobs(cluster)] == []
 
 
+def test_a_cluster_on_which_nothing_of_ours_is_makes_its_agents_environment(slurm: Slurm, lab: Lab, user: User) -> None:
+    wanted = {"infra": ["slurm/spota/spot"], "accelerators": ["H100:1"], "cpus": "2", "memory": "4"}
+    cli.makes_its_agents_environment(lab, user, resources=wanted)
+    assert slurm.jobs("spota") == []
+
+
 def test_a_run_whose_cloud_has_no_machine_left_goes_on_in_a_cluster_of_ones_own(
     slurm: Slurm, lab: Lab, user: User, uninterrupted: Callable[[int], Reference]
 ) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ WARNED_S = 90.0  # less than AWS gives, since a fast machine trains a thousand s
 SHORT = "trainer.steps=200"
 KILL_SEEDS = int(os.environ.get("KILL_SEEDS", "1"))  # of KILLS moments each
 KILLS = 3
+UNTRAINED = {key: value for key, value in RECIPE.items() if key != "trainer"}
 
 
 def begun(lab: Lab, user: User, *changes: str) -> Command:
@@ -69,6 +71,26 @@ def test_a_run_is_taken_over_from_another_home_before_its_machine_shows(lab: Lab
     assert lab.asked_for() == {}
     finished(lab, colleague.launch("resume", lab.url))
     assert len(lab.asked_for()) == 1
+
+
+# --- the machine ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_on_which_nothing_of_ours_is_makes_its_agents_environment(lab: Lab, user: User) -> None:
+    """As every machine of a real cloud does; elsewhere here an interpreter with all it needs is named, for speed."""
+    makes_its_agents_environment(lab, user)
+
+
+def makes_its_agents_environment(lab: Lab, user: User, **resources: Any) -> None:
+    recipe = user.folder / "run.yaml"
+    recipe.parent.mkdir(parents=True, exist_ok=True)
+    recipe.write_text(json.dumps({**UNTRAINED, "run": "command -v python3; echo done"} | resources))
+    plain = {name: value for name, value in user.environment.items() if name != "LAUNCH_AGENT_PYTHON"}
+    command = replace(user, environment=plain).launch("train", str(recipe), "-y", "-n", lab.run)
+    finished(lab, command)
+    printed = b"".join(data for name, data in lab.objects().items() if "/log/" in name).decode()
+    assert "done" in printed
+    assert ".launch" not in printed, "the program runs in the environment of its user"
 
 
 # --- the supervisor -----------------------------------------------------------------------------------------------------------
@@ -140,8 +162,7 @@ def test_without_its_supervisor_a_machine_saves_and_goes(lab: Lab, user: User) -
 def test_the_machine_of_a_programs_failure_stays_for_a_look_and_goes_when_told(lab: Lab, user: User) -> None:
     recipe = user.folder / "failing.yaml"
     recipe.parent.mkdir(parents=True, exist_ok=True)
-    untrained = {key: value for key, value in RECIPE.items() if key != "trainer"}
-    recipe.write_text(json.dumps({**untrained, "run": "echo alas > ~/said; exit 9"}))
+    recipe.write_text(json.dumps({**UNTRAINED, "run": "echo alas > ~/said; exit 9"}))
     command = user.launch("train", str(recipe), "retry.error=0", "--keep-failed", "30m", "-y", "-n", lab.run)
     eventually(lambda: "kept: the machine of attempt 1 for " in user.answer("status", lab.run))
     program, cluster = json.loads(user.answer("ssh", lab.run, "--dry-run", "-o", "json"))["command"]
