@@ -24,7 +24,7 @@ from launcher.codec import Json
 from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import Beacon, Heartbeat
 from launcher.core.policy.base import Phase
-from launcher.core.run.barren import UNPUBLISHED_MOST, unpublished
+from launcher.core.run.barren import MUTE_MOST, UNPUBLISHED_MOST, mute, unpublished
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import FROM_THE_START
 from launcher.units import Bytes, Seconds, Usd, Utc, show_duration, show_size, show_usd
@@ -111,9 +111,12 @@ def _newest(history: History, now: Utc) -> Newest | None:
 def warnings_of(history: History, now: Utc, beat: Heartbeat | None) -> tuple[str, ...]:
     bad = tuple(f"journal record {n} cannot be read; the next supervisor voids it" for n in unreadable_records(history, now))
     aside = tuple(f"checkpoint {found.ref} was set aside: {found.culprit}" for found in beat.set_aside) if beat else ()
-    barren = 0 if history.state.phase.is_ended else len(unpublished(history.state))
+    is_ended = history.state.phase.is_ended
+    barren, num_mute = (0, 0) if is_ended else (len(unpublished(history.state)), len(mute(history.state)))
     vain = (f"{barren} attempts in a row trained and published nothing; at {UNPUBLISHED_MOST} the run pauses",) * (barren > 1)
-    return (*bad, *aside, *vain, *said_by_machines(history.state, beat))
+    silence = f"{num_mute} machines in a row came up and their agents never spoke; at {MUTE_MOST} the run pauses"
+    unheard = (silence,) * (num_mute > 1)
+    return (*bad, *aside, *unheard, *vain, *said_by_machines(history.state, beat))
 
 
 def said_by_machines(state: RunState, beat: Heartbeat | None) -> tuple[str, ...]:

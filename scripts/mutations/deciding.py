@@ -6,7 +6,7 @@ from typing import Any
 
 from launcher.core.market import belief
 from launcher.core.market.belief import PlaceBelief, PlaceLost
-from launcher.core.run import deliberate
+from launcher.core.run import barren, deliberate
 from launcher.core.run import events as ev
 from launcher.core.run.observation import Watch
 from launcher.core.run.state import EndKind, RunState
@@ -99,6 +99,13 @@ MUTANTS = (
         breaks="A machine that runs and says nothing is paid for until somebody notices.",
         killer="idle-machine",
         swaps=(Swap(deliberate, "_silent", _silence_is_fine),),
+        only=frozenset({Fault.MUTE}),
+    ),
+    Mutant(
+        name="ask a person at the first mute machine",
+        breaks="A run pauses as soon as one machine says nothing.",
+        killer="ends",
+        swaps=(Swap(barren, "MUTE_MOST", lambda most: 1),),
         only=frozenset({Fault.MUTE}),
     ),
     Mutant(

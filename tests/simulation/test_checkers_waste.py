@@ -201,6 +201,16 @@ def test_ends_objects_to_an_end_that_nothing_explains():
     assert any("without a cause" in what for what in objections("ends", world))
 
 
+def test_ends_objects_to_a_pause_for_mute_machines_where_fewer_than_three_were(monkeypatch):
+    def mute(world: FaultyWorld) -> None:
+        world.deadline_at = None
+        world.cloud.plan_start = lambda name, spec: Start(pace=replace(world.pace, is_mute=True))
+
+    assert objections("ends", played(change=mute)) == []
+    monkeypatch.setattr("launcher.core.run.barren.MUTE_MOST", 2)
+    assert any("without a cause" in what for what in objections("ends", played(change=mute)))
+
+
 def test_ends_objects_to_a_search_that_ends_with_a_machine_at_hand(monkeypatch):
     def impatient(state: RunState, now: Utc) -> Verdict | None:
         is_up = any(attempt.billed_from is not None for attempt in state.attempts.values())

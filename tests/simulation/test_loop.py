@@ -296,16 +296,6 @@ def test_a_run_that_falls_behind_its_deadline_goes_on_as_cheaply_as_it_can_until
     assert state.newest_step > 0
 
 
-def test_a_machine_that_never_speaks_is_let_go_and_replaced():
-    sim = Sim(recipe=recipe(retry=RetrySpec(capacity=2 * HOUR)), pace=Pace(is_mute=True))
-    state = sim.run()
-    assert state.phase is Phase.PAUSED
-    assert state.terminal is not None
-    assert state.terminal.exit_code == 3
-    assert all(a.bill is not None for a in state.attempts.values())
-    assert len(state.attempts) > 1
-
-
 def test_a_cloud_that_does_not_answer_for_an_hour_ends_nothing():
     sim = Sim(trace=FixedTrace(up=3 * HOUR))
     sim.cloud.outages = ((START + 600, START + 600 + HOUR),)

@@ -1,19 +1,60 @@
-"""Attempts in a row that trained a program under `run:` and published nothing: which they are, what it lies in, what helps.
+"""Attempts in a row that were paid for nothing: which they are, what it lies in, what helps.
 
-From outside two causes look alike. Either the program never leaves its folder whole for two looks, or never writes there: then a
-mended program helps. Or, in a rehearsal, its lives are over before a first save: then longer lives do, and a run keeps its speed.
-What tells them apart is whether a look found something in the way, and how long the longest of them trained.
+Their agents never spoke, or they trained a program under `run:` and published nothing.
+
+Agents are mute where a machine cannot reach the store, or has no network or package index to set them up from. It cannot tell us;
+and one that vanishes young may as well have been taken by the market, so that it tells neither.
+
+Of programs that publish nothing two causes look alike from outside. Either the program never leaves its folder whole for two
+looks, or never writes there: then a mended program helps. Or, in a rehearsal, its lives are over before a first save: then longer
+lives do, and a run keeps its speed. What tells them apart is whether a look found something in the way, and how long the longest
+of them trained.
 """
 
 import math
 from collections.abc import Iterable
 
 from launcher.core.contract import NO_SAVE, NOTHING_IN_THE_WAY
-from launcher.core.run.state import Attempt, RunState
+from launcher.core.instance import EndCause
+from launcher.core.run.state import Attempt, EndKind, RunState
+from launcher.core.run.view import restart_cost
 from launcher.units import Seconds
 
 UNPUBLISHED_MOST = 10  # a market in a bad mood may cut some lives short of the first save, but hardly so many in a row
 TRAINING_ENOUGH_S: Seconds = 30.0  # real; importing PyTorch, a first save and two looks at it take a busy machine about so long
+
+MUTE_MOST = 3  # one may be a bad machine, two a bad place, and each is paid for until nobody waits for it any more
+# A machine whose agent could not start is idle, and SkyPilot deletes such a one after 5 min and not before; the market does both.
+MUTE_LIFE_S: Seconds = 300.0
+
+
+def mute(state: RunState) -> tuple[Attempt, ...]:
+    """The newest attempts in a row that came up and whose agents never spoke until they were let go or vanished, newest first.
+
+    Since the run was created or resumed, and since the last machine that did speak: a writer may outlive its successors. One that
+    the cloud says was preempted, or that had a notice, does not count, nor does one that was let go for another reason.
+    """
+    found: list[Attempt] = []
+    for attempt in reversed(state.attempts.values()):
+        if state.searching_since is None or attempt.number < state.first_attempt or attempt.has_spoken or len(found) == MUTE_MOST:
+            break
+        if attempt.requested_at >= state.searching_since and _is_mute(state, attempt):
+            found.append(attempt)
+    return tuple(found)
+
+
+def _is_mute(state: RunState, attempt: Attempt) -> bool:
+    if attempt.billed_from is None or attempt.num_notices or attempt.number in state.doubtful or _was_taken(attempt):
+        return False
+    if attempt.is_silent:
+        return True
+    vanished = attempt.end is not None and attempt.end.cause is EndCause.UNTOLD and attempt.ended_as(EndKind.PREEMPTED)
+    return vanished and _lived_s(attempt) >= max(MUTE_LIFE_S, restart_cost(state))
+
+
+def _was_taken(attempt: Attempt) -> bool:
+    causes = (attempt.end.cause if attempt.end else None, attempt.bill.cause if attempt.bill else None)
+    return EndCause.PREEMPTED in causes
 
 
 def unpublished(state: RunState) -> tuple[Attempt, ...]:

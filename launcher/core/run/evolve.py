@@ -137,16 +137,16 @@ def _evolve_attempt(state: RunState, event: ev.AttemptEvent) -> RunState:
             return with_attempt(state, replace(old, missed=True))
         case ev.InstanceFound():
             return with_attempt(state, replace(old, missed=False))
-        case ev.AttemptUnwanted(at=at, reason=reason, drain=drain):
+        case ev.AttemptUnwanted(at=at, reason=reason, drain=drain, silent=silent):
             first = old.unwanted_at if old.unwanted_at is not None else at
-            return with_attempt(state, replace(old, unwanted_at=first, unwanted_reason=reason, drain=drain))
+            return with_attempt(state, replace(old, unwanted_at=first, unwanted_reason=reason, is_silent=silent, drain=drain))
         case ev.StopAtMoved(stop_at=stop_at):
             given_back = None if old.notice is None else old.given_back or old.stop_at
             return with_attempt(state, replace(old, stop_at=stop_at, given_back=given_back))
         case ev.AttemptExited(at=at, report=report):
             return end_attempt(state, old, end_of_report(old, at, report))
         case ev.AttemptLost(at=at, cause=cause, evidence=evidence, heartbeat=beat):
-            end = End(at=at, end=end_of_loss(old, cause), reason=evidence, heartbeat=beat)
+            end = End(at=at, end=end_of_loss(old, cause), reason=evidence, heartbeat=beat, cause=cause)
             return end_attempt(state, old, end)
         case ev.AttemptSealed():
             return writer.seal(state, old, event)

@@ -60,6 +60,7 @@ class End:
     report: ExitReport | None = None
     heartbeat: Heartbeat | None = None
     failure: StartFailure | None = None
+    cause: EndCause | None = None  # of one that was lost, as far as was told when it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,7 @@ class Attempt:
     missed: bool = False
     unwanted_at: Utc | None = None
     unwanted_reason: str = ""
+    is_silent: bool = False  # unwanted since it said nothing
     drain: bool = True
     end: End | None = None
     sealed: bool = False
@@ -127,6 +129,12 @@ class Attempt:
     def has_trained(self) -> bool:
         """Somebody saw it train, or its last word says that it did."""
         return self.training_at is not None or (self.last_beat is not None and self.last_beat.training_s > 0)
+
+    @property
+    def has_spoken(self) -> bool:
+        """Its agent was heard of: by its claim, which comes first, or by what can only follow one."""
+        said = self.end is not None and (self.end.report is not None or self.end.heartbeat is not None)
+        return said or self.nonce is not None or self.is_granted
 
     def ended_as(self, *kinds: EndKind) -> bool:
         return self.end is not None and self.end.end in kinds

@@ -34,7 +34,7 @@ class Verdict:
 
 def judge(state: RunState, now: Utc) -> Verdict | None:
     """The first rule that says the run is over; None while it goes on."""
-    for rule in (_finished, _requested, _given_up, _cannot_restore, _saves_fail, _publishes_nothing, _refused, _limits):
+    for rule in (_finished, _requested, _given_up, _cannot_restore, _saves_fail, *_PAID_FOR_NOTHING, _refused, _limits):
         verdict = rule(state, now)
         if verdict is not None:
             return verdict
@@ -145,11 +145,21 @@ def _failing_to_the_end(state: RunState) -> list[Heartbeat]:
     return found
 
 
+def _says_nothing(state: RunState, now: Utc) -> Verdict | None:
+    if len(barren.mute(state)) < barren.MUTE_MOST:
+        return None
+    why = "does the machine's role reach the store? (`launch doctor RECIPE`)"
+    return _paused(5, f"{barren.MUTE_MOST} machines in a row came up and none of their agents spoke; {why}")
+
+
 def _publishes_nothing(state: RunState, now: Utc) -> Verdict | None:
     if not barren.are_too_many(state) or any(a.commit is not None for a in state.living):
         return None
     # The frozen copy of a program would do the same again. Where lives are too short no resume helps, and none is suggested.
     return _paused(6, barren.why(state), needs="--allow-change workdir" if state.code is not None else "")
+
+
+_PAID_FOR_NOTHING = (_says_nothing, _publishes_nothing)
 
 
 def _refused(state: RunState, now: Utc) -> Verdict | None:
@@ -179,11 +189,19 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
     if searching > state.recipe.retry.capacity:
         newest = _last_end(state)
         failure = newest.end.failure if newest and newest.end else None
-        reason = f"no machine within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
+        reason = _nothing_found(state)
         if newest is not None and failure is not None:
             reason = f"{reason}; the last refusal: {refusals.told(failure, newest.offer.placement.cloud)}"
         return _paused(5 if failure is not None and failure.failure is FailureKind.QUOTA else 3, reason)
     return None
+
+
+def _nothing_found(state: RunState) -> str:
+    """Machines may have come up meanwhile and gone again before they could train."""
+    since = state.searching_since
+    num_up = sum(a.billed_from is not None and since is not None and a.requested_at >= since for a in state.attempts.values())
+    limit = f"within {show_duration(state.recipe.retry.capacity)} (retry.capacity)"
+    return f"no machine came to train {limit}, though {num_up} came up" if num_up else f"no machine {limit}"
 
 
 def _late_before_the_start(state: RunState, now: Utc) -> str:

@@ -17,7 +17,8 @@ from launcher.units import HOUR, MINUTE, Seconds, Utc
 HEARD_MOST: Seconds = LIST_LAG + 2 * MINUTE  # requests are listed at each look, and a listing may lag
 # Attempts save and end (`drain_max`), or are believed lost; then the seal.
 OBEYED_MOST: Seconds = HEARD_MOST + Tempo().drain_max_default + Tempo().lost_after
-EXIT_LIMIT, EXIT_CAPACITY, EXIT_QUOTA, EXIT_STORE = 4, 3, 5, 6
+EXIT_LIMIT, EXIT_CAPACITY, EXIT_ACCESS, EXIT_STORE = 4, 3, 5, 6
+MUTE_LEAST = 3  # machines in a row that never spoke: enough to ask a person
 NO_MACHINES = {Fault.CAPACITY, Fault.QUOTA, Fault.REGION_GONE, Fault.MUTE, Fault.DIES, Fault.START_LOST, Fault.START_SLOW}
 BROKEN_STORE = {
     Fault.STORE_AWAY,
@@ -41,7 +42,7 @@ def ends(world: FaultyWorld) -> Iterator[str]:
         yield "a supervisor saw the run's end, and the journal tells of none"
     elif not _is_explained(world, state):
         yield f"the run ended {state.phase.value} without a cause: {state.terminal.reason}"
-    elif state.terminal.exit_code in (EXIT_CAPACITY, EXIT_QUOTA):
+    elif state.terminal.exit_code in (EXIT_CAPACITY, EXIT_ACCESS):
         yield from _given_up_early(world, state.terminal.reason)
 
 
@@ -103,7 +104,14 @@ def _is_explained(world: FaultyWorld, state: RunState) -> bool:
             causes = {
                 EXIT_LIMIT: recipe.policy.budget is not None or state.deadline_at is not None,
                 EXIT_CAPACITY: bool(kinds & NO_MACHINES) or any(i.failure for i in world.cloud.instances.values()),
-                EXIT_QUOTA: Fault.QUOTA in kinds,
+                EXIT_ACCESS: Fault.QUOTA in kinds or _were_mute(world),
                 EXIT_STORE: bool(kinds & (BROKEN_STORE | MISREAD)),
             }
             return causes.get(end.exit_code, Fault.STOP_REQUEST in kinds)
+
+
+def _were_mute(world: FaultyWorld) -> bool:
+    """The newest machines that came up, those aside that the market took, were never heard of."""
+    up = [i for i in world.cloud.instances.values() if i.billed_from is not None and not i.was_taken]
+    newest = sorted(up, key=lambda i: i.requested_at)[-MUTE_LEAST:]
+    return len(newest) == MUTE_LEAST and not any(agent.claimed_at for i in newest for agent in i.agents)
