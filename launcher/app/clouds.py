@@ -30,24 +30,27 @@ def plan_of(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
     return cloud_plan(argparse.Namespace(**{**dict.fromkeys(OF_JOB), **vars(args)}), recipe)
 
 
-def check(recipe: Recipe) -> None:
-    """Raises RecipeError and AccessError for what keeps this recipe from clouds, before anything is asked or made."""
-    rehearse = "add resources.infra=local to rehearse it on this machine"
+def check(recipe: Recipe, *, is_begun: bool = False) -> None:
+    """Raises RecipeError and AccessError for what keeps this recipe from clouds, before anything is asked or made.
+
+    `is_begun`: of a run on clouds, which cannot be rehearsed any more.
+    """
+    or_rehearse = "" if is_begun else ", or add resources.infra=local to rehearse it on this machine"
     if find_spec("sky") is None:
         named = ", ".join((*recipe.resources.infra, *recipe.resources.accelerators))
         raise AccessError(
             f"the recipe asks for {named}, and SkyPilot, which starts machines there, is not installed; "
-            f"pip install 'spot-launch[sky,aws]' (or gcp, azure), or {rehearse}"
+            f"pip install 'spot-launch[sky,aws]' (or gcp, azure){or_rehearse}"
         )
     if recipe.checkpoint.dir is None:
         raise RecipeError(
             "checkpoint.dir names no bucket, and machines on clouds keep their work there; "
-            f"write checkpoint.dir=s3://…, or {rehearse}"
+            f"write checkpoint.dir=s3://…{or_rehearse}"
         )
     if not is_remote(recipe.checkpoint.dir):
         raise RecipeError(
             f"checkpoint.dir is {recipe.checkpoint.dir}, which a machine on a cloud cannot reach; "
-            f"write s3://…, gs://… or az://…, or {rehearse}"
+            f"write s3://…, gs://… or az://…{or_rehearse}"
         )
     if recipe.num_nodes > 1 and recipe.trainer is not None:
         raise RecipeError(

@@ -211,7 +211,7 @@ def check_here(recipe: Recipe) -> None:
     if is_for_clouds(recipe):
         from launcher.app import clouds  # only here: a rehearsal needs no price lists
 
-        clouds.check(recipe)
+        clouds.check(recipe, is_begun=True)
 
 
 def _notes(recipe: Recipe, known: Timing) -> tuple[str, ...]:

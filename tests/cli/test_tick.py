@@ -87,5 +87,7 @@ def test_where_the_runs_cloud_cannot_be_asked_from_it_says_what_is_missing_and_w
     before = everything()
     for command in ("tick", "resume"):
         assert launch(command, "r") == 5
-        assert "SkyPilot, which starts machines there, is not installed" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "SkyPilot, which starts machines there, is not installed" in said
+        assert "rehearse" not in said, "a run on clouds does not go on as one"
     assert everything() == before
