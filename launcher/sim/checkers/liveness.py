@@ -9,6 +9,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
 from launcher.sim.checkers.tale import Told, tale, told_of, watched
+from launcher.sim.cloud import Instance
 from launcher.sim.disaster import BOUND, FaultyWorld
 from launcher.sim.faults import Fault
 from launcher.sim.faulty import LIST_LAG
@@ -19,6 +20,7 @@ HEARD_MOST: Seconds = LIST_LAG + 2 * MINUTE  # requests are listed at each look,
 OBEYED_MOST: Seconds = HEARD_MOST + Tempo().drain_max_default + Tempo().lost_after
 EXIT_LIMIT, EXIT_CAPACITY, EXIT_ACCESS, EXIT_STORE = 4, 3, 5, 6
 MUTE_LEAST = 3  # machines in a row that never spoke: enough to ask a person
+MUTE_LIFE: Seconds = 5 * MINUTE  # in which one would have spoken
 NO_MACHINES = {Fault.CAPACITY, Fault.QUOTA, Fault.REGION_GONE, Fault.MUTE, Fault.DIES, Fault.START_LOST, Fault.START_SLOW}
 BROKEN_STORE = {
     Fault.STORE_AWAY,
@@ -111,7 +113,12 @@ def _is_explained(world: FaultyWorld, state: RunState) -> bool:
 
 
 def _were_mute(world: FaultyWorld) -> bool:
-    """The newest machines that came up, those aside that the market took, were never heard of."""
-    up = [i for i in world.cloud.instances.values() if i.billed_from is not None and not i.was_taken]
-    newest = sorted(up, key=lambda i: i.requested_at)[-MUTE_LEAST:]
+    """The newest machines that came up, those aside that the market took young, were never heard of."""
+    up = [i for i in world.cloud.instances.values() if i.billed_from is not None]
+    old = [i for i in up if not i.was_taken or _lived_s(i) >= MUTE_LIFE]
+    newest = sorted(old, key=lambda i: i.requested_at)[-MUTE_LEAST:]
     return len(newest) == MUTE_LEAST and not any(agent.claimed_at for i in newest for agent in i.agents)
+
+
+def _lived_s(instance: Instance) -> Seconds:
+    return 0.0 if instance.billed_from is None or instance.ended_at is None else instance.ended_at - instance.billed_from
