@@ -28,10 +28,10 @@ def found(path_or_name: str) -> Path:
 
 
 def text_of(path: Path, shown_as: str) -> str:
-    if not path.is_file():
-        problem = "is not a file" if path.exists() else "does not exist"
-        raise RecipeError(f"{shown_as} {problem}; give a recipe file, or a name that `launch recipes ls` prints")
     try:
+        if not path.is_file():  # asking takes a right to the folders above it
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise RecipeError(f"{shown_as} {problem}; give a recipe file, or a name that `launch recipes ls` prints")
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:

@@ -16,6 +16,7 @@ import contextlib
 import difflib
 import hashlib
 import itertools
+import os
 import re
 import shlex
 import time
@@ -154,7 +155,15 @@ class Home:
         return found if is_alone or found.url is not None else replace(found, url=found.store.url)
 
     def _files(self) -> Iterator[tuple[Path, Entry | None]]:
-        """None: what stands there is no entry."""
+        """None: what stands there is no entry. Raises UsageError where nobody may look: a home without runs is another thing."""
+        try:
+            os.scandir(self._index).close()
+        except PermissionError as error:
+            raise UsageError(
+                f"the home {self.path} cannot be read: {error.strerror}; name another with --home or LAUNCH_HOME"
+            ) from None
+        except OSError:
+            return
         for path in sorted((*self._index.glob("*.json"), *self._index.glob("*/*.json"))):
             try:
                 yield path, codec.loads(Entry, path.read_bytes())

@@ -104,6 +104,8 @@ def _where(row: Readable, result: Result) -> str:
         tick_at = next_tick(row.history, row.driver, row.found.market_now(row.history))
         told = f"nobody supervises; launch resume {result.run}" if tick_at is None else "the next tick is awaited"
         return row.addressed(told)
+    if row.driver is Holder.HALTED:
+        return row.addressed(f"its supervisor was halted; launch resume {result.run}")
     living = state.living
     return str(living[-1].offer.placement) if living else "waiting for a machine"
 

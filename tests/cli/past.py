@@ -1,9 +1,11 @@
 """Runs that are over, in a home: most are simulated and then written out, one is made by hand with real checkpoints in it."""
 
+import contextlib
 import functools
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +51,21 @@ def everything() -> dict[str, tuple[int, bytes]]:
     roots = [home(), Path(os.environ["XDG_STATE_HOME"])]
     files = [path for root in roots for path in root.rglob("*") if path.is_file()]
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@contextlib.contextmanager
+def forbidden(folder: Path) -> Iterator[None]:
+    """Meanwhile nobody but root may look into `folder`, and this process is not root."""
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
 
 
 @functools.cache

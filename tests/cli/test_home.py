@@ -18,7 +18,7 @@ from launcher.app.opening import create
 from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
-from tests.cli.past import launch, note
+from tests.cli.past import forbidden, launch, note
 
 RECIPE = Recipe(name="r", run="true")
 
@@ -306,3 +306,9 @@ def test_a_workdir_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(code, "CODE_BYTES_MAX", 10)
     with pytest.raises(UsageError, match="keep data out of it"):
         code.packed(workdir(tmp_path / "a", touched_at=1e9))
+
+
+def test_a_home_that_may_not_be_read_is_not_taken_for_an_empty_one(home: Home):
+    seen(home, "one")
+    with forbidden(home.path), pytest.raises(UsageError, match="cannot be read: Permission denied; name another with --home"):
+        home.entries()

@@ -12,7 +12,7 @@ from launcher.adapters.recipe_file import leaves, load, parse
 from launcher.adapters.recipe_values import NUM_TOLD_MOST
 from launcher.core.recipe import Recipe
 from launcher.errors import RecipeError
-from tests.cli.past import launch
+from tests.cli.past import forbidden, launch
 
 RUN = "run: python train.py\n"
 TRAINER = "trainer: {kind: my.trainer, steps: 10}\n"
@@ -276,6 +276,12 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_write_instead(tmp_path, 
     ]:
         with pytest.raises(RecipeError, match=expected):
             load(name)
+
+
+def test_a_recipe_in_a_folder_that_may_not_be_looked_into_is_no_bug_of_ours(recipe_at, tmp_path):
+    recipe_at(RUN, "secret/recipe.yaml")
+    with forbidden(tmp_path / "secret"), pytest.raises(RecipeError, match=r"secret/recipe.yaml (cannot be read|does not exist)"):
+        load("secret/recipe.yaml")
 
 
 def test_an_error_in_a_fragment_names_the_fragment(recipe_at):

@@ -100,7 +100,7 @@ def test_a_run_that_never_ended_and_is_late_by_now_says_that_it_would_end(capsys
     sim = late()
     cut(keep(sim), number_of(sim, ev.RunPaused) - 1)
     assert launch("resume", "r", "--dry-run") == 4
-    assert capsys.readouterr().out == "would end at once: the deadline has passed\n"
+    assert capsys.readouterr().out == "r would end at once: the deadline has passed\n"
 
 
 def test_where_a_run_goes_on_from_is_said_as_far_as_it_is_known(capsys: pytest.CaptureFixture[str]):

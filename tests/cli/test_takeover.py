@@ -17,11 +17,13 @@ from launcher.app.session import Session
 from launcher.clock import SystemClock
 from launcher.core.contract import JOURNAL_PREFIX
 from launcher.core.recipe import Recipe, Resources
+from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from launcher.errors import Overtaken, UsageError
 from launcher.sim.clock import SimClock
 from launcher.sim.store import SimStore
 from launcher.sim.timeline import Timeline
+from tests.cli.past import cut, document, keep, number_of, preempted
 from tests.training.scene import Wrapped
 
 
@@ -82,3 +84,19 @@ def test_a_supervisor_that_was_halted_drives_nothing_and_is_waited_for_as_if_it_
             assert beacon.judge(beacon.read(store)) is beacon.Holder.ALIVE
         finally:
             halted.kill()
+
+
+def test_a_halted_supervisor_is_told_by_runs_too(capsys: pytest.CaptureFixture[str]):
+    store = keep(preempted())
+    cut(store, number_of(preempted(), ev.NoticeSeen))
+    with subprocess.Popen(["sleep", "1000"]) as halted:
+        try:
+            process = processes.identify(halted.pid)
+            assert process is not None
+            beacon.Lamp(store, SystemClock(), "sup-1", beacon.Seat(process=process)).burn(Tempo(), wake_at=0.0)
+            os.kill(halted.pid, signal.SIGSTOP)
+            os.waitpid(halted.pid, os.WUNTRACED)
+            (row,) = document(capsys, "runs")["runs"]
+        finally:
+            halted.kill()
+    assert row["where"] == "its supervisor was halted; launch resume r"

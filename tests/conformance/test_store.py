@@ -334,6 +334,30 @@ def test_delete_leaves_no_empty_folders_and_keeps_the_root(tmp_path: Path) -> No
 # --- the folder store: refusals ----------------------------------------------------------------------------------------------
 
 
+def test_a_root_that_is_gone_is_an_outage_and_not_made_anew(tmp_path: Path) -> None:
+    """As where its disk was unmounted: the journal went on below the empty mount point, and was forked once the disk was back."""
+    disk, away = tmp_path / "disk", tmp_path / "away"
+    store = FileStore(disk / "run")
+    store.create("a", b"x")
+    assert store.get("a") == b"x"
+    disk.rename(away)
+    disk.mkdir()
+    attempts: list[Callable[[], object]] = [
+        lambda: store.create("b", b"y"),
+        lambda: store.replace("a", b"y"),
+        lambda: store.get("a"),
+        lambda: list(store.list("")),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreUnknown, match=r"disk/run.*is its disk mounted"):
+            attempt()
+    assert list(disk.iterdir()) == []
+    disk.rmdir()
+    away.rename(disk)
+    store.create("b", b"y")
+    assert [meta.key for meta in store.list("")] == ["a", "b"]
+
+
 def test_a_path_below_a_regular_file_is_unusable_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     store = FileStore(tmp_path / "file" / "runs")

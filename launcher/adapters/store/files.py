@@ -36,6 +36,7 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.abspath(root))
+        self._was_there = False
         self._is_swept = False
 
     @property
@@ -46,6 +47,7 @@ class FileStore:
         path = self._path(key)
         source = _Source(data)
         with _translated(path, source):
+            self._look()
             self._sweep_once()
             try:
                 durable.create_durably(path, source.chunks())
@@ -57,12 +59,14 @@ class FileStore:
     def replace(self, key: str, data: bytes) -> None:
         path = self._path(key)
         with _translated(path):
+            self._look()
             self._sweep_once()
             durable.replace_durably(path, data)
 
     def get(self, key: str, span: Span | None = None) -> bytes:
         path = self._path(key)
         with _translated(path):
+            self._look()
             try:
                 return _read(path, span)
             except (FileNotFoundError, IsADirectoryError):
@@ -70,6 +74,8 @@ class FileStore:
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         folder = prefix[: prefix.rfind("/") + 1]
+        with _translated(self._root):
+            self._look()
         return _below(self._root, folder, prefix)
 
     def delete(self, key: str) -> None:
@@ -83,6 +89,16 @@ class FileStore:
         parts = key.split("/")
         assert all(p not in ("", ".", "..") and not durable.is_aside(p) for p in parts), f"{key!r} is not a key"
         return self._root.joinpath(*parts)
+
+    def _look(self) -> None:
+        """Raises StoreUnknown where the root was there before: a disk that is not mounted any more is an outage.
+
+        Made anew where that disk belongs, the root would take a journal and checkpoints that nobody sees once the disk is back.
+        """
+        is_there = self._root.is_dir()
+        if self._was_there and not is_there:
+            raise StoreUnknown(f"no answer for {self._root}: it was there before and is gone; is its disk mounted?")
+        self._was_there = is_there
 
     def _sweep_once(self) -> None:
         """Readers never sweep: only who may write here should delete here."""

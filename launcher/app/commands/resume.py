@@ -62,7 +62,7 @@ def _resume(args: argparse.Namespace, home: Home, found: Found) -> int:
     if args.dry_run:
         # What never ended is ended in its journal first, so the command itself is not refused.
         would = intention if ends is None else f"end at once: {ends.reason}"
-        print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
+        print_answer(args, {"run": found.head.run, "would": would}, [f"{found.head.run} would {would}"])
         return 0 if ends is None else ends.exit_code
     if resumed is not None and not _may_spend(args, history, resumed, intention):
         print("nothing was started, and nothing was spent", file=sys.stderr)
