@@ -85,7 +85,7 @@ def cloud_plan(args: argparse.Namespace, recipe: Recipe) -> CloudPlan:
         )
     work, measured = _work(args.work, recipe, known)
     haul, state_from = _haul(args, recipe, home)
-    strays = _strays(args, index)
+    strays = _strays(args, recipe, index)
     _check_residency(recipe, haul)
     policy = policy_named(recipe.policy.strategy)
     made = plan(wanted, offers, times(wanted, work, haul, measured), known.market, policy, now, haul, is_known=work.is_known)
@@ -214,13 +214,16 @@ def _haul(args: argparse.Namespace, recipe: Recipe, home: Path) -> tuple[Haul, s
     return haul, "as --state says" if stated is not None else "as in an earlier run" if seen is not None else "counted"
 
 
-def _strays(args: argparse.Namespace, index: PriceIndex) -> list[str]:
+def _strays(args: argparse.Namespace, recipe: Recipe, index: PriceIndex) -> list[str]:
     """What is to be said of regions that no list has. Raises UsageError for those that are misspelt."""
     named = [
         ("--store-in", _site("--store-in", args.store_in)),
         ("--data", _site("--data", (args.data or "").partition("@")[2] or None)),
     ]
-    words = [foreign_region(flag, site.cloud, site.region, index) for flag, site in named if site and site.region]
+    regions = [(flag, site.cloud, site.region) for flag, site in named if site and site.region]
+    infra = [text.split("/") for text in recipe.resources.infra]
+    regions += [("resources.infra", cloud, rest[0]) for cloud, *rest in infra if cloud in CLOUDS and rest and rest[0] != "*"]
+    words = [foreign_region(flag, cloud, region, index) for flag, cloud, region in regions]
     return [word for word in words if word]
 
 

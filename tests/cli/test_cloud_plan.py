@@ -369,6 +369,7 @@ def test_the_cheapest_place_that_is_too_slow_is_not_taken(capsys: pytest.Capture
         (["--store-in", "r2/auto"], "what r2 bills for traffic is not known"),
         (["--store-in", "gcp/us-central1"], "checkpoint.dir is s3://corp/ckpt, a bucket of aws; write aws/REGION"),
         (["resources.accelerators=H10:1"], "did you mean H100?"),
+        (["resources.infra=[aws/us-esat-1,gcp]"], "resources.infra aws/us-esat-1: no list has such a region; did you mean"),
         (["resources.infra=local", "--work", "1h"], "--work is for clouds"),
     ],
 )
