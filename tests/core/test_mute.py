@@ -27,9 +27,13 @@ def let_go(state: RunState) -> RunState:
     return b.after(up(state), unwanted(n, silent=True), b.lost(n, EndCause.STOPPED))
 
 
-def vanished(state: RunState, life_s: Seconds = MUTE_LIFE_S, cause: EndCause = EndCause.UNTOLD) -> RunState:
+def vanished(
+    state: RunState, life_s: Seconds = MUTE_LIFE_S, cause: EndCause = EndCause.UNTOLD, *, found_after: Seconds = 0.0
+) -> RunState:
     n = state.next_attempt
-    return b.after(up(state), b.lost(n, cause, at=b.NOW + life_s))
+    low, at = b.NOW + life_s, b.NOW + life_s + found_after
+    bill = ev.InstanceEnded(at=at, attempt=n, low=low, likely=at, high=at, cause=cause, wait_status=None)
+    return b.after(up(state), b.lost(n, cause, at=at), bill)
 
 
 def num_mute(state: RunState) -> int:
@@ -56,7 +60,7 @@ def test_it_counts_from_when_it_is_let_go_so_that_no_fourth_is_asked_for():
 
 def test_a_machine_that_vanished_before_its_agent_could_have_spoken_tells_nothing():
     two = let_go(let_go(b.new_run()))
-    young = vanished(two, MUTE_LIFE_S - 1)
+    young = vanished(two, MUTE_LIFE_S - 1, found_after=HOUR)
     assert num_mute(young) == 2
     assert num_mute(let_go(young)) == MUTE_MOST
     slow = replace(two, startup_s=2 * MUTE_LIFE_S)
@@ -71,7 +75,7 @@ def test_one_that_the_market_took_does_not_count_and_does_not_break_the_row():
     warned = b.after(up(two), b.noticed(n), b.lost(n, EndCause.UNTOLD, at=b.NOW + HOUR))
     at = b.NOW + HOUR
     bill = ev.InstanceEnded(at=at, attempt=n, low=at, likely=at, high=at, cause=EndCause.PREEMPTED, wait_status=None)
-    told_later = b.after(vanished(two, HOUR), bill)
+    told_later = b.after(up(two), b.lost(n, EndCause.UNTOLD, at=at), bill)
     taken_as_it_was_let_go = b.after(up(two), unwanted(n, silent=True), b.lost(n))
     for taken in (told, warned, told_later, taken_as_it_was_let_go):
         assert num_mute(taken) == 2

@@ -49,7 +49,10 @@ def _is_mute(state: RunState, attempt: Attempt) -> bool:
     if attempt.is_silent:
         return True
     vanished = attempt.end is not None and attempt.end.cause is EndCause.UNTOLD and attempt.ended_as(EndKind.PREEMPTED)
-    return vanished and _lived_s(attempt) >= max(MUTE_LIFE_S, restart_cost(state))
+    if not vanished or attempt.bill is None:
+        return False
+    # As long as it was up for certain: whoever looks seldom finds it gone long after.
+    return attempt.bill.low - attempt.billed_from >= max(MUTE_LIFE_S, restart_cost(state))
 
 
 def _was_taken(attempt: Attempt) -> bool:
