@@ -32,7 +32,7 @@ def session() -> Any:
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
     except ImportError:
-        raise NobodyAsks("botocore is not installed; pip install 'spot-launch[s3]'") from None
+        raise NobodyAsks("botocore is not installed; pip install 'spot-launch[aws]'") from None
     made = Session()
     try:
         known = made.get_credentials()

@@ -206,4 +206,4 @@ def test_without_credentials_one_word(
 
 def test_without_botocore_the_word_is_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore.session", None)
-    assert asked(V100) == ({}, "botocore is not installed; pip install 'spot-launch[s3]'")
+    assert asked(V100) == ({}, "botocore is not installed; pip install 'spot-launch[aws]'")
