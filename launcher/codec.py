@@ -53,7 +53,7 @@ def loads(kind: type[T] | Any, data: bytes | str) -> T:
     return value
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
     """A number that can be written again: JSON knows no others, though Python's reader does."""
     value = float(text)
     if not math.isfinite(value):
@@ -61,7 +61,7 @@ def _finite(text: str) -> float:
     return value
 
 
-_PARSER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+_PARSER = json.JSONDecoder(parse_float=finite, parse_constant=finite)
 
 
 def digest_of(data: bytes) -> str:

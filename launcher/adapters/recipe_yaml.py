@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from launcher.codec import Json
+from launcher.codec import Json, finite
 from launcher.errors import RecipeError
 
 FILE_BYTES_MAX = 256_000  # a recipe is a page; more is a wrong file
@@ -143,9 +143,10 @@ class _Builder:
                 case "int":
                     return int(text)
                 case "float":
-                    return float(text)
+                    return finite(text)
         except ValueError:
-            raise self._wrong(node, f"{text[:40]!r} is not a number we can use") from None
+            named = f"{path}: " if path else ""
+            raise self._wrong(node, f"{named}{text[:40]!r} is not a number we can use") from None
         raise self._wrong(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write the value plainly")
 
     def _wrong(self, node: Any, problem: str) -> RecipeError:

@@ -44,6 +44,7 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "an alias of itself": ("a: &a [*a]\n", ("recipe.yaml:1", "too many values")),
     "nested too deeply": ("[" * 5000, ("nested too deeply",)),
+    "a number without end": (RUN + "policy:\n  budget: 1e400\n", ("recipe.yaml:3: policy.budget: '1e400' is not a number",)),
     # the program
     "neither run nor trainer": ("name: x\n", ("neither run nor trainer", "recipe.yaml", "run: python train.py")),
     "run and trainer": (RUN + TRAINER, ("run (recipe.yaml:1) and trainer (recipe.yaml:2)", "keep one")),
@@ -237,6 +238,9 @@ def test_a_secret_with_its_value_is_refused_and_the_value_never_printed(text, re
         ("policy.budgt=3", "did you mean 'budget'?"),
         ("policy.budget=lots", "(on the command line)"),
         ("policy=3", "mapping"),
+        ("policy.budget=1e400", "policy.budget on the command line:1: '1e400' is not a number"),
+        ("local.speed=1e400", "'1e400' is not a number"),
+        ("trainer.lr=-1e400", "'-1e400' is not a number"),
         ("secrets=[A=b", "on the command line"),
         ("notify.0.url=x", "(on the command line)"),
     ],
