@@ -103,6 +103,13 @@ def test_a_folder_is_looked_at_too(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {"create", "clock", "throughput"} <= {check["check"] for check in told["checks"]}
 
 
+def test_a_folder_that_was_not_there_is_gone_again_and_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for folder in ("there", "there/new/runs", "of mine/runs"):
+        assert launch("doctor", "--store", str(tmp_path / folder)) == 0
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
 def test_a_folder_that_cannot_be_written_fails_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert launch("doctor", "--store", str(tmp_path / "file" / "runs")) == 6

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -45,6 +45,19 @@ def is_remote(url: str | None) -> bool:
 def has_folder(url: str) -> bool:
     """Whether there is a folder for the store at `url` to lie in. Of one on a disk that is not mounted there is none."""
     return not url.startswith("file://") or os.path.isdir(_path_of(url).parent)
+
+
+@contextlib.contextmanager
+def left_as_it_was(url: str) -> Iterator[None]:
+    """Folders that are made for the store at `url` meanwhile are taken away again, unless something else lies in them."""
+    root = _path_of(url) if url.startswith("file://") else None
+    missing = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)] if root else []
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def prepare(url: str) -> None:

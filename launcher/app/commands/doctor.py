@@ -12,7 +12,7 @@ from launcher.app.checkup import Finding, Verdict
 from launcher.app.checkup_here import here
 from launcher.app.checkup_store import StoreCheckup
 from launcher.app.plans import is_for_clouds, loaded
-from launcher.app.wiring import open_store
+from launcher.app.wiring import left_as_it_was, open_store
 from launcher.codec import Json
 from launcher.core.recipe import Recipe
 
@@ -51,7 +51,8 @@ def _findings(args: argparse.Namespace, recipe: Recipe | None, store: ObjectStor
     if store is not None:
         if not args.quiet:
             print(f"trying out {store.url} with a few objects", file=sys.stderr)
-        yield from StoreCheckup(store).findings()
+        with left_as_it_was(store.url):
+            yield from StoreCheckup(store).findings()
 
 
 def _lines(finding: Finding) -> list[str]:
