@@ -109,6 +109,7 @@ def test_globs_and_other_names_are_understood(capsys: pytest.CaptureFixture[str]
         (["H10"], "did you mean H100?"),
         (["V100:none"], "after the colon stands how many"),
         (["V100:"], "prices V100: after the colon stands how many"),
+        (["--for", "my.yaml", "policy.budget=5"], "takes no policy.budget=5; `launch plan my.yaml policy.budget=5` does"),
         (["V100", "--cloud", "aws2"], "aws, gcp, azure, lambda"),
         (["V100", "--cloud", "k8s"], "no list prices it"),
         (["V100", "--region", "US-EAST-1"], "did you mean us-east-1?"),

@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     home = Path(args.home)
     name, _, count = (args.gpu or "*").partition(":")
     _check_clouds(args)
+    if "=" in name:
+        raise UsageError(f"`launch prices` takes no {args.gpu}; `launch plan {args.for_recipe or 'RECIPE'} {args.gpu}` does")
     number = _count(args.gpu, count)
     group = _group(args)
     if args.refresh and not args.dry_run:
