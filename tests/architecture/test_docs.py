@@ -13,7 +13,7 @@ from launcher import errors
 from launcher.adapters import recipe_file
 from launcher.adapters.recipe_units import without_none
 from launcher.app import grammar
-from launcher.app.commands.help import EXIT_CODES
+from launcher.app.commands.help import CONTRACT, ENVIRONMENT, EXIT_CODES
 from launcher.app.show import load_line
 from launcher.core.recipe import Recipe
 from launcher.sim.checkers.base import CHECKERS
@@ -90,6 +90,20 @@ def test_the_exit_code_page_has_every_code():
 def test_an_exit_code_missing_in_the_page_is_found():
     page = text("docs/exit-codes.md").replace("| 7 |", "| seven |")
     assert known_codes() - documented_codes(page) == {7}
+
+
+# --- launch help environment -------------------------------------------------------------------------------------------------
+
+
+def variables(page: str) -> set[str]:
+    return set(re.findall(r"LAUNCH_[A-Z_]*[A-Z]\b", page))
+
+
+def test_the_help_on_the_environment_has_every_variable_that_the_pages_give_and_we_read():
+    code = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    ours = set(re.findall(r'"(LAUNCH_[A-Z_]+)"', code))
+    given = set().union(*(variables(path.read_text(encoding="utf-8")) for path in PAGES))
+    assert variables(ENVIRONMENT) == (ours & given) - variables(CONTRACT)
 
 
 # --- ARCHITECTURE.md ---------------------------------------------------------------------------------------------------------

@@ -74,7 +74,16 @@ ENVIRONMENT = """\
   LAUNCH_HOME      where runs are kept, as --home; default ~/.launch
   XDG_STATE_HOME   the register of local instances lies in launch/ below it; default ~/.local/state
   NO_COLOR         when set, no colours
-  LAUNCH_TRACES, LAUNCH_CATALOG   folders of recorded traces and price lists, for some tests
+  LAUNCH_CATALOG   a folder of price lists, instead of those that `launch prices --refresh` fetches
+  LAUNCH_CATALOG_URL   a mirror to fetch them from
+  LAUNCH_GCP_API_KEY   lets --refresh ask GCP for its prices
+  LAUNCH_AZURE_PRICES_URL, LAUNCH_GCP_PRICES_URL   other addresses to ask for live prices
+  LAUNCH_TRAINER_DIR   where a script with launcher.train, run by hand, leaves its metrics and final weights
+
+What the agent on a machine reads; on Kubernetes launch sets the second:
+
+  LAUNCH_METADATA_URL   another address than http://169.254.169.254 to ask for notices, for tests
+  LAUNCH_TERM_GRACE_S   the seconds from SIGTERM to SIGKILL
 
 A recipe reads variables as ${oc.env:NAME} or, with a default, ${oc.env:NAME,null}. What the program sees:
 launch help contract. Secrets are named in a recipe under `secrets:`; their values come from the environment."""
