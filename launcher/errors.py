@@ -14,6 +14,7 @@ LaunchError                     70 unless a branch says otherwise
 │   ├── StoreUnusable               retrying cannot help: no bucket, no space, no create-if-absent
 │   │   └── StoreDenied         5       it does not accept who we are, or what we may do
 │   └── Damaged                     bytes are there, and they are not what was written
+├── OutputError                 74  stdout
 ├── Overtaken                   7   another supervisor drives this run
 ├── WorldError                      passing: the loop rides it out
 │   ├── CloudUnreachable
@@ -98,6 +99,12 @@ class Overtaken(LaunchError):
     """Another supervisor has written to this run's journal. Stop at once and act no more."""
 
     exit_code = 7
+
+
+class OutputError(LaunchError):
+    """What was done is done; the answer could not be written."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
 
 
 class WorldError(LaunchError):

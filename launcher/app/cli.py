@@ -13,14 +13,14 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import NoReturn, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, NoReturn, TextIO, cast
 
 from launcher import __version__
 from launcher.app import grammar
 from launcher.app.grammar import Command, Flag, Word
-from launcher.errors import LaunchError, RecipeError, UsageError
+from launcher.errors import LaunchError, OutputError, RecipeError, UsageError
 
 HOME_DEFAULT = "~/.launch"
 EXIT_BUG = 70
@@ -40,16 +40,26 @@ def answered(words: list[str], work: Callable[[], int]) -> int:
     """The exit code of `work`, which is done for the command that `words` are; what it raises is said as that command would."""
     for stream in (sys.stdout, sys.stderr):
         _write_anyhow(stream)
+    with redirect_stdout(cast(TextIO, _Stdout(sys.stdout))):
+        try:
+            return _ended(words, work)
+        except BrokenPipeError:
+            _drop_stdout()
+            return EXIT_PIPE_CLOSED
+        except OutputError as error:
+            _drop_stdout()
+            return _fail(words, [str(error)], type(error).__name__, error.exit_code)
+
+
+def _ended(words: list[str], work: Callable[[], int]) -> int:
     try:
         code = work()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return _fail(words, ["interrupted"], "Interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whatever is still buffered must not raise again when Python closes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_PIPE_CLOSED
+    except (BrokenPipeError, OutputError):
+        raise
     except Exception as error:
         if isinstance(error, LaunchError) and error.exit_code != EXIT_BUG:
             problems = error.args if isinstance(error, RecipeError) else [str(error)]
@@ -93,6 +103,46 @@ def _dispatch(command: Command, args: argparse.Namespace) -> int:
         raise UsageError("launch keeps its own checks on while it runs; start Python without -O and PYTHONOPTIMIZE")
     run = import_module(f"launcher.app.commands.{command.name}").run
     return int(run(args))
+
+
+# --- a stdout that cannot be written -----------------------------------------------------------------------------------------
+
+
+class _Stdout:
+    """`stream`, a failure of which is told from that of any other file: OutputError, unless its reader has gone away."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @property
+    def buffer(self) -> "_Stdout":
+        return _Stdout(self._stream.buffer)
+
+    def write(self, data: Any) -> int:
+        with _as_output_error():
+            return int(self._stream.write(data))
+
+    def flush(self) -> None:
+        with _as_output_error():
+            self._stream.flush()
+
+
+@contextmanager
+def _as_output_error() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written: {error.strerror}") from None
+
+
+def _drop_stdout() -> None:
+    """Whatever is still buffered must not raise again when Python closes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 # --- terminals that are not of UTF-8 -----------------------------------------------------------------------------------------
@@ -259,12 +309,13 @@ def _fail(words: list[str], problems: Sequence[str], kind: str, exit_code: int, 
     from launcher.log import redacted
 
     lines = [redacted(" ".join(problem.split())) for problem in problems]
-    print("\n".join(f"launch: {line}" for line in lines), file=sys.stderr)
+    with suppress(OSError):  # a log on a full disk takes this no more than the answer
+        print("\n".join(f"launch: {line}" for line in lines), file=sys.stderr)
     if _wants_json(words):
         import json
 
         error = {"kind": kind, "message": "\n".join(lines), "exit_code": exit_code, **more}
-        print(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
+        print(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False), flush=True)
     return exit_code
 
 

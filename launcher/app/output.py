@@ -9,6 +9,7 @@ from launcher.app.home import Found
 from launcher.app.live import Screen
 from launcher.app.result import Result, as_json
 from launcher.app.signals import EXIT_DETACHED, Detached
+from launcher.errors import OutputError
 
 
 def screen_for(args: argparse.Namespace) -> Screen:
@@ -29,7 +30,13 @@ def finish(args: argparse.Namespace, screen: Screen, found: Found, training: Cal
 def print_result(args: argparse.Namespace, found: Found, result: Result) -> int:
     """`found` names the run in the commands that are printed as the person did."""
     if args.output == "table":
-        print("\n".join(["", *map(found.addressed, show.final_block(result))]))
+        answer = "\n".join(["", *map(found.addressed, show.final_block(result))])
     else:
-        print(as_document(as_json(result), args.output))
+        answer = as_document(as_json(result), args.output)
+    try:
+        print(answer, flush=True)
+    except OutputError as error:
+        ended = f"{result.run} is {result.state.value}, with exit code {result.exit_code}"
+        again = found.addressed(f"`launch status {result.run}` and `launch report {result.run}` tell more")
+        raise OutputError(f"{error}; {ended}; {again}") from None
     return result.exit_code

@@ -18,6 +18,7 @@ from launcher.app import bug, cli, grammar
 from launcher.app.commands import completion
 from launcher.app.commands import help as help_command
 from launcher.errors import NoCapacity, Overtaken
+from tests.cli import past
 
 HEAVY = ("rich", "omegaconf", "yaml", "torch", "fsspec", "sky", "tenacity", "asyncio", "numpy", "xxhash")
 HEAVY += ("dataclasses", "inspect", "pathlib", "json", "subprocess", "tempfile", "logging")  # ours to avoid as well
@@ -226,6 +227,36 @@ def test_a_reader_that_goes_away_is_no_bug():
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def on_a_full_disk(*words: str) -> tuple[int, str]:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", START.format(words=list(words)) + "sys.exit(code)"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [("help", "recipe"), ("runs", "-o", "json"), ("status", "nope", "-o", "json")])
+def test_a_full_disk_below_stdout_is_no_bug(words: tuple[str, ...]):
+    code, said = on_a_full_disk(*words)
+    assert code == 74
+    assert said.splitlines()[-1] == "launch: stdout cannot be written: No space left on device"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_how_a_run_stands_is_told_where_its_result_cannot_be_written():
+    past.keep(past.preempted())
+    code, said = on_a_full_disk("resume", "r")
+    assert (code, said.count("\n")) == (74, 1)
+    assert "r is SUCCEEDED, with exit code 0; `launch status r` and `launch report r` tell more" in said
 
 
 def test_python_without_assertions_is_refused():
