@@ -234,9 +234,9 @@ class Lab:
         attempts = self.state().attempts.values()
         return "; ".join(f"attempt {a.number}: {a.end.end.value if a.end else 'alive'}, saved {a.commit}" for a in attempts)
 
-    def prove(self, reference: Reference) -> None:
+    def prove(self, state: RunState, reference: Reference) -> None:
         """That it ended as if nothing had happened."""
-        proof = prove(self.state(), open_store(self.url), reference)
+        proof = prove(state, open_store(self.url), reference)
         assert (proof.losses_equal, proof.weights_max_abs_delta, proof.num_losses) == (True, 0.0, len(reference.losses)), proof
 
     def state(self) -> RunState:

@@ -73,7 +73,7 @@ def test_a_run_that_is_preempted_goes_on_elsewhere_and_ends_as_if_nothing_had_ha
     assert state.attempts[2].parent is not None, "it went on from a checkpoint"
     assert lab.living() == []
     print(f"asked for another {lab.searched_s():.1f} s after the end of the first, load {os.getloadavg()[0]:.0f}")
-    lab.prove(uninterrupted(STEPS))
+    lab.prove(state, uninterrupted(STEPS))
 
 
 def begun(store: ObjectStore, recipe: Recipe, lab: Lab) -> History:

@@ -65,8 +65,7 @@ class OwnClusters:
         return unpriced_offers(self.recipe)
 
 
-def test_a_gang_whose_node_is_lost_goes_on_in_another_cluster(slurm: Slurm) -> None:
-    lab = Lab()
+def test_a_gang_whose_node_is_lost_goes_on_in_another_cluster(slurm: Slurm, lab: Lab) -> None:
     store = open_store(f"s3://{BUCKET}/{lab.run}")
     recipe = Recipe(
         name="gang",
@@ -123,5 +122,5 @@ def test_a_run_whose_cloud_has_no_machine_left_goes_on_in_a_cluster_of_ones_own(
     trained = [attempt for attempt in lab.state().attempts.values() if attempt.is_granted]
     assert [attempt.offer.placement.cloud for attempt in trained] == ["aws", "slurm"]
     assert trained[1].parent == trained[0].commit
-    lab.prove(uninterrupted(TRAINER_STEPS))
+    lab.prove(lab.state(), uninterrupted(TRAINER_STEPS))
     assert slurm.jobs("spota") == []

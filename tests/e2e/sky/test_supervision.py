@@ -119,7 +119,7 @@ def test_a_supervisor_killed_again_and_again_loses_nothing(
         command = killed(command, 40.0)
     finished(lab, command)
     assert len(lab.asked_for()) == 2
-    lab.prove(uninterrupted(STEPS))
+    lab.prove(lab.state(), uninterrupted(STEPS))
 
 
 def test_a_launch_that_died_with_its_supervisor_and_its_server_is_taken_up_again(lab: Lab, user: User) -> None:
@@ -245,7 +245,7 @@ def test_a_run_that_is_warned_asks_for_another_machine_before_its_own_is_taken(
     assert second.offer.placement.place != first.offer.placement.place
     assert second.parent == first.commit, "the last save was made before the end"
     assert any(" notice is over " in line and machine["id"] in line for line in lab.log()), "we left the end to the market"
-    lab.prove(uninterrupted(LONG_STEPS))
+    lab.prove(lab.state(), uninterrupted(LONG_STEPS))
 
 
 def test_a_run_outlives_its_region(lab: Lab, user: User) -> None:
