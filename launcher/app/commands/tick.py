@@ -45,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _tick(args: argparse.Namespace, home: Home, found: Found) -> int:
     history = found.read()
-    if history.is_created and history.state.is_over:
+    held_by = None if _is_over(history) else holder(found.store, found.head.incarnation)
+    history = found.read()  # again: whoever held it a moment ago may have ended it
+    if _is_over(history):
         return _print(args, found, Ticked(result=_result(found, history), back_in=None), 0)
-    held_by = holder(found.store, found.head.incarnation)
     if args.dry_run:
         would = f"leave it to {who(history, held_by)}" if held_by is not None else "look after it once"
         print_answer(args, {"run": found.head.run, "would": would}, [f"would {would}"])
@@ -62,6 +63,10 @@ def _tick(args: argparse.Namespace, home: Home, found: Found) -> int:
         return _leave(args, found, found.read(), "another supervisor")
     ticked = Ticked(result=seen.result, back_in=seen.back_in, has_ended=seen.back_in is None)
     return _print(args, found, ticked, seen.result.exit_code if ticked.has_ended else 0)
+
+
+def _is_over(history: History) -> bool:
+    return history.is_created and history.state.is_over
 
 
 def _leave(args: argparse.Namespace, found: Found, history: History, driver: str) -> int:
