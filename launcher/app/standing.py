@@ -3,6 +3,7 @@
 Read from the journal, the writer's heartbeat and the supervisor's beacon, by key, so that looking costs a handful of reads.
 """
 
+import math
 from dataclasses import dataclass
 
 from launcher import beacon
@@ -79,7 +80,7 @@ def standing_of(found: Found, history: History) -> Standing:
         result=result,
         now=now,
         speed=state.speed,
-        doing=_doing(state, driver, silent_s, tick_at, light.waits_for if light else ""),
+        doing=_doing(state, driver, silent_s, tick_at, _waits_for(state, light)),
         loss=beat.loss if beat else None,
         steps_per_s=beat.steps_per_s if beat and writer and writer.is_alive and silent_s is None else None,
         lives=lives_of(state, now, beats),
@@ -138,6 +139,12 @@ def _silent_s(found: Found, state: RunState, driver: Holder) -> Seconds | None:
         return None
     still_s = clock_still_s(found.head.incarnation)
     return still_s if still_s is not None and still_s > CLOCK_STALE_S else None
+
+
+def _waits_for(state: RunState, light: Beacon | None) -> str:
+    """What its supervisor said; what it said before the newest request, no machine waits for any more."""
+    asked_at = max((a.requested_at for a in state.living), default=-math.inf)
+    return light.waits_for if light is not None and light.at > asked_at else ""
 
 
 def _doing(state: RunState, driver: Holder, silent_s: Seconds | None, tick_at: Utc | None, waits_for: str) -> str:

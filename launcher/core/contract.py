@@ -329,7 +329,7 @@ class Beacon:
     pid_started: str  # the process start time as the OS tells it, so that a recycled pid is not mistaken
     pid_space: str = ""  # within which the pid counts
     released: bool = False
-    waits_for: str = ""  # why no machine is asked for, where that is so: as of the tick before
+    waits_for: str = ""  # why no machine is asked for, or what keeps the cloud from being asked: as of the tick before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

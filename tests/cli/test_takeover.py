@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launcher import beacon, processes
+from launcher.adapters.store.base import ObjectStore
 from launcher.app import wiring
 from launcher.app.home import Home
 from launcher.app.live import Screen
@@ -64,39 +67,38 @@ def test_a_supervisor_that_cannot_build_its_world_leaves_no_beacon_burning(tmp_p
     assert left.released
 
 
+@contextmanager
+def halted(store: ObjectStore) -> Iterator[int]:
+    """A process of that id, with a beacon there, halted as by Ctrl-Z."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        try:
+            found = processes.identify(process.pid)
+            assert found is not None
+            beacon.Lamp(store, SystemClock(), "s", beacon.Seat(process=found)).burn(Tempo(), wake_at=0.0)
+            os.kill(process.pid, signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            yield process.pid
+        finally:
+            process.kill()
+
+
 def test_a_supervisor_that_was_halted_drives_nothing_and_is_waited_for_as_if_it_were_far_away():
     """By Ctrl-Z. `launch stop` waited for it for ever, and each tick left the run to it."""
     timeline = Timeline()
     store, clock = SimStore(timeline), SimClock(timeline)
-    with subprocess.Popen(["sleep", "1000"]) as halted:
-        try:
-            process = processes.identify(halted.pid)
-            assert process is not None
-            beacon.Lamp(store, SystemClock(), "s", beacon.Seat(process=process)).burn(Tempo(), wake_at=0.0)
-            os.kill(halted.pid, signal.SIGSTOP)
-            os.waitpid(halted.pid, os.WUNTRACED)
-            assert beacon.judge(beacon.read(store)) is beacon.Holder.HALTED
-            began = clock.monotonic_s()
-            assert beacon.holder(store, lambda: "s", monotonic=clock.monotonic_s, wait=clock.wait) is None
-            assert clock.monotonic_s() - began == pytest.approx(2 * Tempo().beacon, abs=1.0)
-            os.kill(halted.pid, signal.SIGCONT)
-            os.waitpid(halted.pid, os.WCONTINUED)
-            assert beacon.judge(beacon.read(store)) is beacon.Holder.ALIVE
-        finally:
-            halted.kill()
+    with halted(store) as pid:
+        assert beacon.judge(beacon.read(store)) is beacon.Holder.HALTED
+        began = clock.monotonic_s()
+        assert beacon.holder(store, lambda: "s", monotonic=clock.monotonic_s, wait=clock.wait) is None
+        assert clock.monotonic_s() - began == pytest.approx(2 * Tempo().beacon, abs=1.0)
+        os.kill(pid, signal.SIGCONT)
+        os.waitpid(pid, os.WCONTINUED)
+        assert beacon.judge(beacon.read(store)) is beacon.Holder.ALIVE
 
 
 def test_a_halted_supervisor_is_told_by_runs_too(capsys: pytest.CaptureFixture[str]):
     store = keep(preempted())
     cut(store, number_of(preempted(), ev.NoticeSeen))
-    with subprocess.Popen(["sleep", "1000"]) as halted:
-        try:
-            process = processes.identify(halted.pid)
-            assert process is not None
-            beacon.Lamp(store, SystemClock(), "sup-1", beacon.Seat(process=process)).burn(Tempo(), wake_at=0.0)
-            os.kill(halted.pid, signal.SIGSTOP)
-            os.waitpid(halted.pid, os.WUNTRACED)
-            (row,) = document(capsys, "runs")["runs"]
-        finally:
-            halted.kill()
+    with halted(store):
+        (row,) = document(capsys, "runs")["runs"]
     assert row["where"] == "its supervisor was halted; launch resume r"
