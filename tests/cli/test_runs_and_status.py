@@ -26,8 +26,6 @@ from launcher.core.run import events as ev
 from launcher.core.run.observation import Watch, left
 from launcher.core.run.verdict import judge
 from launcher.core.tempo import Tempo
-from launcher.sim.clock import SimClock
-from launcher.sim.timeline import Timeline
 from launcher.units import HOUR
 from tests import builders
 from tests.cli.past import (
@@ -316,23 +314,6 @@ def test_a_run_that_nobody_drives_and_that_has_no_machine_waits_for_nothing(caps
     assert document(capsys, "status", "r")["doing"] == "no machine, and nobody to ask for one"
     Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
     assert document(capsys, "status", "r")["doing"] == "start-up and work are being measured, before the first attempt"
-
-
-@pytest.mark.parametrize(
-    ("is_asked", "said_at", "doing"),
-    [
-        (0, START, "no machine: all cool down"),
-        (1, START + HOUR, "attempt 1 starts at {}: all cool down"),
-        (1, START, "attempt 1 starts at {}"),  # said before it was asked for
-    ],
-)
-def test_what_a_run_waits_for_is_told_as_its_supervisor_says_it(
-    is_asked: int, said_at: float, doing: str, capsys: pytest.CaptureFixture[str]
-):
-    store = keep(sim := preempted())
-    cut(store, number_of(sim, ev.AttemptRequested) - 1 + is_asked)
-    Lamp(store, SimClock(Timeline(said_at)), "sup-1").burn(Tempo(), 0.0, "all cool down")
-    assert document(capsys, "status", "r")["doing"] == doing.format(sim.history.state.attempts[1].offer.placement)
 
 
 def test_a_report_on_a_supervised_run_does_not_send_anybody_to_resume_it(capsys: pytest.CaptureFixture[str]):
