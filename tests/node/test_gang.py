@@ -142,7 +142,9 @@ def test_what_is_left_of_a_gang_that_is_given_up_for_lost_saves_and_ends_for_wan
         agent.has_started()
     rig.append(AttemptLost(at=START, attempt=1, cause=EndCause.UNTOLD, evidence="a machine is gone", heartbeat=None))
     report = agents[0].report()
-    assert (report.outcome, report.reason) == (ExitKind.NODE_LOST, "given up for lost: a machine is gone")
+    assert report.outcome is ExitKind.NODE_LOST
+    # Node 0 reads the journal or, where node 1 was quicker at that and at its end, node 1's report of the same.
+    assert report.reason.removeprefix("node 1: ") == "given up for lost: a machine is gone"
     assert rig.commit(1, 1) is not None
 
 
