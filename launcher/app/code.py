@@ -6,6 +6,7 @@ folder twice makes one object. What no program needs is left out.
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import os
 import shutil
@@ -13,7 +14,8 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import launcher
@@ -84,6 +86,17 @@ def key_of(data: bytes) -> str:
 def packed(folder: Path) -> bytes:
     """A tar of everything below `folder` that a program may need. Raises UsageError where that is too much or unreadable."""
     return _archive(folder, stays_in(folder) if folder.is_dir() else none_stays)
+
+
+def has_module(name: str, folders: Sequence[str]) -> bool:
+    """Whether `python -m name` would find what to run, in `folders` or where this Python looks; imports nothing of it."""
+    first, *rest = name.split(".")
+    found = PathFinder.find_spec(first, folders) or importlib.util.find_spec(first)
+    for part in rest:
+        found = PathFinder.find_spec(part, list((found and found.submodule_search_locations) or ()))
+    if found is not None and found.submodule_search_locations is not None:
+        found = PathFinder.find_spec("__main__", list(found.submodule_search_locations))
+    return found is not None
 
 
 def left_behind(folder: Path) -> list[str]:

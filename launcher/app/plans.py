@@ -5,12 +5,15 @@ the speed of the market by them once for the whole run, and plans again with wha
 """
 
 import argparse
+import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from launcher.adapters import recipe_file
+from launcher.adapters.packaged import trainers
 from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task
@@ -19,6 +22,7 @@ from launcher.core.plan.planner import Plan, plan
 from launcher.core.plan.sizing import count_for
 from launcher.core.recipe import Recipe, script_left_behind
 from launcher.errors import NoCapacity, RecipeError
+from launcher.node.workspace import PACKAGE_ROOT
 from launcher.units import MINUTE, Seconds, Utc, show_duration
 
 # Of the quickstart on two cores: an import of torch and a restore, a step of its model, the stall and the upload of a save.
@@ -70,9 +74,26 @@ def loaded(args: argparse.Namespace) -> Recipe:
 def checked(recipe: Recipe) -> Recipe:
     """The recipe as it is rehearsed here. Raises RecipeError for what a rehearsal cannot do."""
     recipe = rehearsed(recipe)
+    if recipe.trainer is not None and recipe.trainer["kind"] not in trainers():
+        _check_module(recipe, str(recipe.trainer["kind"]))
     if recipe.checkpoint.dir is not None:
         open_store(recipe.checkpoint.dir)  # touches nothing; refuses what this version has no store for
     return recipe
+
+
+def _check_module(recipe: Recipe, kind: str) -> None:
+    """Raises RecipeError where no trainer's process would find it. A package that adds to its own path is not heeded."""
+    from launcher.app.code import has_module  # only here: most recipes have a program, or a trainer of ours
+
+    workdir = recipe.workdir or ""
+    named = recipe.envs.get("PYTHONPATH", "").split(os.pathsep)
+    if not has_module(kind, [*(os.path.join(workdir, folder) for folder in (*named, workdir) if folder), str(PACKAGE_ROOT)]):
+        place, remedy = "", "`workdir: .` takes the recipe's folder along"
+        if workdir:
+            place, remedy = f"in {workdir}, nor ", "my/trainer.py in it is `kind: my.trainer`"
+        raise RecipeError(
+            f"trainer.kind is {kind!r}, and there is no such module {place}where {sys.executable} finds its own; {remedy}"
+        )
 
 
 def is_for_clouds(recipe: Recipe) -> bool:

@@ -166,7 +166,7 @@ def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
         return ()
     if terminal.phase is Phase.FAILED and script_left_behind(state.recipe) is not None:
         return ("workdir=. --allow-change workdir",)
-    if terminal.program_exit_code in NOT_STARTED and state.recipe.run is not None:
+    if terminal.program_exit_code in NOT_STARTED:
         key = _key_of_program(state)
         return (f"{key}='…' --allow-change {key}",)  # it is the command line that is to be mended
     if terminal.phase is Phase.FAILED and state.code is not None:
@@ -176,7 +176,9 @@ def _needed_to_go_on(state: RunState) -> tuple[str, ...]:
 
 
 def _key_of_program(state: RunState) -> str:
-    """Where the recipe has the command line whose exit code ended the run."""
+    """Where the recipe has the command line whose exit code ended the run, or the module in place of one."""
+    if state.recipe.trainer is not None:
+        return "trainer.kind"
     end = None if state.last_ended is None else state.attempts[state.last_ended].end
     is_setup = end is not None and end.report is not None and end.report.outcome is ExitKind.SETUP_FAILED
     return "setup" if is_setup else "run"

@@ -277,8 +277,10 @@ class ExitKind(enum.Enum):
     SEALED = "sealed"  # met `Sealed` or a voided grant: no longer the writer
 
 
-# What a shell's exit code says of the command that it was given (POSIX.1-2017, Shell Command Language, 2.8.2).
-NOT_STARTED = {126: "its command cannot be executed", 127: "its command was not found"}
+# What a shell's exit code says of the command that it was given (POSIX.1-2017, Shell Command Language, 2.8.2). A trainer whose
+# module is not there ends as such a command does.
+NOT_FOUND = 127
+NOT_STARTED = {126: "its command cannot be executed", NOT_FOUND: "its command was not found"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,12 @@ def test_a_failed_run_with_code_of_its_own_names_the_command_that_takes_it_mende
     assert capsys.readouterr().out.rstrip().endswith(f"launch resume {history.store.url} --allow-change workdir")
 
 
+def test_a_module_that_was_not_found_is_what_is_to_be_changed():
+    state = after(training_run(), exited(1, ExitKind.PROGRAM_FAILED, exit_code=127), sealed(1))
+    state = after(state, ev.RunFailed(at=NOW, exit_code=1, reason="it failed", program_exit_code=127))
+    assert resume_command(state, "file:///runs/r") == "launch resume r trainer.kind='…' --allow-change trainer.kind"
+
+
 @pytest.mark.parametrize(
     ("outcome", "code", "expected"),
     [

@@ -1,6 +1,9 @@
 """The speed of a rehearsed market makes three lives end before the work does; plans say what is measured and what is assumed."""
 
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,6 +27,7 @@ from launcher.app.plans import (
 )
 from launcher.core.recipe import Goal, LocalSpec, Recipe, Resources
 from launcher.errors import AccessError, NoCapacity, RecipeError
+from tests.cli.past import home, launch
 
 LOCAL = Resources(infra=("local",))
 TRAINER = Recipe(
@@ -77,6 +81,26 @@ def test_a_gpu_that_no_offer_has_is_a_recipe_error_with_the_nearest_name():
     with pytest.raises(RecipeError, match="did you mean A100"):
         rehearsed(asking)
     rehearsed(replace(asking, resources=Resources(infra=("local",), accelerators=("GB300:1", "a100:1"))))
+
+
+@pytest.mark.parametrize("kind", ["my.trainer", "own.trian", "own.folder", "own.plain.deeper"])
+def test_a_trainer_that_is_not_there_is_refused_before_anything_is_made(kind: str, tmp_path: Path, capsys):
+    for name in ("own/plain.py", "own/trainer.py", "own/folder/__init__.py", "own/runs/__main__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("raise SystemExit('nothing of it is run')")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"resources: {{infra: local}}\ntrainer: {{kind: {kind}}}\nworkdir: .\n")
+    assert launch("train", str(path)) == 2
+    assert (
+        f"trainer.kind is '{kind}', and there is no such module in {tmp_path}, nor where {sys.executable} finds its own; "
+        "my/trainer.py in it is `kind: my.trainer`"
+    ) in capsys.readouterr().err
+    assert not home().exists()
+    for there in ("own.trainer", "own.plain", "own.runs", "json.tool"):
+        assert launch("plan", str(path), f"trainer.kind={there}") == 0
+    (tmp_path / "own" / "folder" / "more.py").touch()
+    assert launch("plan", str(path), "trainer.kind=folder.more") == 2
+    assert launch("plan", str(path), "trainer.kind=folder.more", f"envs.PYTHONPATH=other{os.pathsep}own") == 0
 
 
 def test_a_recipe_that_names_no_place_runs_here_and_one_that_names_clouds_never_does_in_silence():

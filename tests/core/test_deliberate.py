@@ -214,6 +214,15 @@ def test_an_error_count_starts_anew_at_a_new_commit():
         assert judge(state, NOW) is None
 
 
+@pytest.mark.parametrize("code", [126, 127])
+def test_what_could_not_be_started_is_not_tried_again_unless_it_has_saved_something(code: int):
+    failed = exited(1, ExitKind.PROGRAM_FAILED, exit_code=code)
+    verdict = judge(after(training_run(), failed, sealed(1)), NOW)
+    assert verdict is not None
+    assert (verdict.phase, verdict.exit_code, verdict.program_exit_code) == (Phase.FAILED, 1, code)
+    assert judge(after(training_run(), commit(1, 1, 10), failed, sealed(1, CommitRef(1, 1), 10)), NOW) is None
+
+
 def test_the_users_exit_code_is_in_the_verdict():
     state = new_run(recipe(retry=RetrySpec(error=0)))
     state = after(state, requested(state), started(1), claimed(1), granted(1), exited(1, ExitKind.PROGRAM_FAILED, exit_code=3))

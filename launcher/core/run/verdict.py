@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from launcher.core.contract import Heartbeat, RequestKind
+from launcher.core.contract import NOT_STARTED, Heartbeat, RequestKind
 from launcher.core.instance import FailureKind
 from launcher.core.plan.goal import lateness
 from launcher.core.policy.base import Phase
@@ -88,6 +88,8 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
         return None
     report = newest.end.report
     code = report.exit_code if report else None
+    if _was_not_found(newest):
+        return Verdict(phase=Phase.FAILED, reason=newest.end.reason, exit_code=1, program_exit_code=code)
     if failures.errors > retry.error:
         reason = f"{_failed(failures.errors)}: {newest.end.reason}"
         return Verdict(phase=Phase.FAILED, reason=reason, exit_code=1, program_exit_code=code)
@@ -98,6 +100,14 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
     if retry.preemption is not None and failures.preemptions > retry.preemption:
         return _paused(3, f"preempted {_times(failures.preemptions)}, and retry.preemption is {retry.preemption}")
     return None
+
+
+def _was_not_found(attempt: Attempt) -> bool:
+    """The next machine is given the same line, or the same name of a module. One that has saved something was there to do so."""
+    end = attempt.end
+    if end is None or end.end is not EndKind.FAILED or end.report is None:
+        return False
+    return end.report.exit_code in NOT_STARTED and attempt.commit is None
 
 
 def _failed(count: int) -> str:
