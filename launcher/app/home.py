@@ -30,11 +30,11 @@ from launcher.adapters.history import History, read_head, read_head_or_removal
 from launcher.adapters.retry import first_contact
 from launcher.adapters.store.base import ObjectStore
 from launcher.app.grammar import PRESENT, Command
-from launcher.app.wiring import child, clock_position, has_folder, open_store
+from launcher.app.wiring import child, clock_position, has_folder, may_be_unmounted, open_store
 from launcher.core.contract import RUN_KEY, RunHead
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import Recipe
-from launcher.errors import LaunchError, StoreError, UsageError
+from launcher.errors import LaunchError, StoreError, StoreUnusable, UsageError
 from launcher.units import Utc
 
 SHOWN_MOST = 8  # candidates named in one message
@@ -193,7 +193,8 @@ def find(home: Home, text: str | None) -> Found:
     if text is None:
         return _newest(home)
     if "/" in text:
-        return replace(at(text), url=text)
+        is_known = open_store(text).url in {entry.store for entry in home.entries()}
+        return replace(known_at(text) if is_known else at(text), url=text)
     name, urls = named(home, text)
     there = urls if len(urls) == 1 else tuple(url for url in urls if is_there(url))
     if len(there) > 1:
@@ -252,7 +253,9 @@ def at(url: str) -> Found:
 def known_at(url: str) -> Found:
     """The run that the home knows to lie at `url`."""
     store = open_store(url)
-    remedy = f"moved? `launch resume NEW_URL`; `launch rm {shlex.quote(url)} -y` drops this entry"
+    remedy = f"moved? `launch resume NEW_URL`; deleted? `launch rm {shlex.quote(url)} -y` drops this entry"
+    if may_be_unmounted(url):
+        raise StoreUnusable(f"nothing is in {url.rpartition('/')[0]}, where {url} was: is its disk mounted? {remedy}")
     return Found(store=store, head=read_head(store, otherwise=f"there is no run at {url} any more; {remedy}"))
 
 

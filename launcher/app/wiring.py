@@ -15,7 +15,7 @@ from launcher import clock
 from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.market.recorded import read_recording, read_trace
 from launcher.adapters.store.base import ObjectStore
-from launcher.adapters.store.open import child, has_folder, is_remote, left_as_it_was, open_store
+from launcher.adapters.store.open import child, has_folder, is_remote, left_as_it_was, may_be_unmounted, open_store
 from launcher.core.instance import instance_name
 from launcher.core.market.offer import Offer
 from launcher.core.market.recording import Recording
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from launcher.core.run.state import Attempt, RunState
     from launcher.loop import World
 
-__all__ = ["child", "has_folder", "is_remote", "left_as_it_was", "open_store"]
+__all__ = ["child", "has_folder", "is_remote", "left_as_it_was", "may_be_unmounted", "open_store"]
 
 SKYPILOT_HOSTS = "~/.sky/generated/ssh"  # a file for each cluster that is up, included by the user's configuration of SSH
 STATE_HOME_DEFAULT = "~/.local/state"

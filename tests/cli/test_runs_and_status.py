@@ -131,12 +131,13 @@ def test_a_row_has_the_same_keys_whatever_is_known_of_its_run(capsys: pytest.Cap
 @pytest.mark.parametrize("words", [("runs",), ("status", "r")])
 def test_a_run_that_was_moved_away_says_how_it_is_found_and_let_go_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
     url = with_checkpoints()[0].url
+    (home() / "runs" / "other").mkdir()
     moved = home() / "a folder of some length, so that the line is too long for the cell of a table" / "r"
     shutil.move(home() / "runs" / "r", moved)
     assert launch(*words) == (0 if words == ("runs",) else 2)
     said = "".join(capsys.readouterr()).rstrip()
     assert said.endswith(
-        f"there is no run at {url} any more; moved? `launch resume NEW_URL`; `launch rm {url} -y` drops this entry"
+        f"there is no run at {url} any more; moved? `launch resume NEW_URL`; deleted? `launch rm {url} -y` drops this entry"
     )
     assert launch("rm", url, "-y") == 0
     assert Home(home()).entries() == ()

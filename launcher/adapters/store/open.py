@@ -47,6 +47,16 @@ def has_folder(url: str) -> bool:
     return not url.startswith("file://") or os.path.isdir(_path_of(url).parent)
 
 
+def may_be_unmounted(url: str) -> bool:
+    """Whether the folder for the store at `url` to lie in is not there, or empty as the place of a disk that is not mounted."""
+    if not url.startswith("file://"):
+        return False
+    try:
+        return not os.listdir(_path_of(url).parent)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+
+
 @contextlib.contextmanager
 def left_as_it_was(url: str) -> Iterator[None]:
     """Folders that are made for the store at `url` meanwhile are taken away again, unless something else lies in them."""

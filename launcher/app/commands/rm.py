@@ -7,6 +7,7 @@ from launcher.app.answer import print_answer
 from launcher.app.asking import EXIT_DECLINED, is_agreed
 from launcher.app.looking import home_of
 from launcher.app.removal import Remains, refuse_if_alive, remains_of, remove
+from launcher.app.wiring import may_be_unmounted
 from launcher.units import show_size
 
 
@@ -28,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _what(remains: Remains) -> str:
     if remains.removal is None:
-        return f"the index entry of {remains.run}; there is no run at {remains.store.url} any more"
+        url = remains.store.url
+        doubt = "; is its disk mounted? A run on it is found by its URL alone then" if may_be_unmounted(url) else ""
+        return f"the index entry of {remains.run}; there is no run at {url} any more{doubt}"
     pins = f", {remains.num_pins} pinned checkpoints among them" if remains.num_pins else ""
     rest = "what is left of " if remains.is_begun else ""
     return f"{rest}{remains.run}: {remains.num_objects} objects, {show_size(remains.size)}{pins}, at {remains.store.url}"
