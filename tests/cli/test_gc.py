@@ -274,6 +274,18 @@ def test_a_store_that_does_not_tell_of_uploads_keeps_no_machine_up(
     assert "what was left there of uploads was not seen" in capsys.readouterr().err
 
 
+def test_a_cloud_that_cannot_be_asked_keeps_no_upload_in_a_store(
+    capsys: pytest.CaptureFixture[str], provider: FakeProvider, bucket: MemoryProvider
+) -> None:
+    provider.is_away = True
+    assert main(["gc", "-y", "-o", "json"]) == 5
+    said = capsys.readouterr()
+    assert [(one["store"], one["ended"]) for one in json.loads(said.out)["uploads"]] == [("s3://bkt/runs/mine", True)]
+    assert set(bucket.uploads) == {"mine/c", "theirs/a", "other/a"}
+    told = "EC2 in us-east-1: no AWS credentials; what runs on aws was not seen; `launch doctor` says what is missing"
+    assert said.err == f"launch: {told}\n"
+
+
 def test_it_says_so_where_there_is_none_and_where_nobody_answers(
     capsys: pytest.CaptureFixture[str], provider: FakeProvider
 ) -> None:

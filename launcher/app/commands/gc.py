@@ -48,16 +48,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _look(asked: Providers) -> tuple[list[Machine], list[str]]:
-    """Whatever carries our labels, and why some regions were not looked at: an organization may close those that it does not use.
-
-    Raises AccessError where a cloud cannot be asked at all.
+    """Whatever carries our labels, and why some clouds or regions were not looked at: an organization may close those that it
+    does not use.
     """
     machines, unseen = [], []
-    for provider in asked.values():
+    for cloud, provider in asked.items():
         try:
             regions = provider.regions()
         except CloudUnreachable as error:
-            raise AccessError(f"{error}; `launch doctor` says what is missing") from None
+            unseen.append(f"{error}; what runs on {cloud} was not seen; `launch doctor` says what is missing")
+            continue
         for region in regions:
             try:
                 machines += provider.ours(region)
