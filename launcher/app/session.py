@@ -45,10 +45,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """What a visit found. `back_in`: real seconds until the next one is due; None once the run is over."""
+    """What a visit found. `back_in`: real seconds until the next one is due; None once the run is over.
+
+    `was_over`: as it was opened already, by another visit that came and went meanwhile.
+    """
 
     result: Result
     back_in: Seconds | None
+    was_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +87,14 @@ class Session:
         supervisor, signals = new_supervisor_id(), Signals()
         with _logging(self.home, self.found, is_verbose=self.is_verbose):
             history = begin(self.found, supervisor=supervisor)
+            was_over = history.state.is_over
             back_at = self._look_after(visit, history, supervisor, signals)
             if back_at is not None:
                 now = self.found.market_now(history)
                 return Visit(result=result_so_far(history, now), back_in=max(0.0, back_at - now) / history.state.speed)
             self._tidy(history)
             proof = self._proof(history, signals)
-            return Visit(result=result_of(history, self.found.market_now(history), proof), back_in=None)
+            return Visit(result=result_of(history, self.found.market_now(history), proof), back_in=None, was_over=was_over)
 
     def _look_after(self, by: Callable[..., T], history: History, supervisor: str, signals: Signals) -> T | None:
         """What `by`, one of the two ways to drive a run, answers; None where nothing was left to drive."""

@@ -12,6 +12,7 @@ from launcher.app.opening import begin
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.contract import JOURNAL_PREFIX
+from launcher.core.recipe import Recipe
 from launcher.core.run import events as ev
 from launcher.core.tempo import Tempo
 from tests.cli.past import cut, everything, home, keep, launch, number_of, out_of_budget, preempted
@@ -69,6 +70,22 @@ def test_of_two_that_come_at_once_one_goes_away_quietly(capsys: pytest.CaptureFi
     told = answered(capsys)
     assert told["driver"] == "another supervisor"
     assert true.read().records[-1].writer == "other"
+
+
+def test_an_end_that_another_saw_between_two_looks_of_this_one_is_told_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    store = keep(out_of_budget())
+    whole = {meta.key: store.get(meta.key) for meta in store.list("")}
+    cut(store, number_of(out_of_budget(), ev.CheckpointSeen))
+
+    def another_comes_and_goes(recipe: Recipe) -> None:
+        for key, data in whole.items():
+            store.replace(key, data)
+
+    monkeypatch.setattr(tick, "check_here", another_comes_and_goes)
+    assert launch("tick", "r") == 0
+    assert capsys.readouterr().out.endswith("  over\n")
 
 
 def test_what_it_would_do_is_said_and_not_done(capsys: pytest.CaptureFixture[str]):

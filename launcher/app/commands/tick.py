@@ -61,7 +61,7 @@ def _tick(args: argparse.Namespace, home: Home, found: Found) -> int:
             seen = Session(home=home, found=found, screen=screen, is_verbose=args.verbose > 0).visit()
     except Overtaken:  # another tick was quicker, or a person's resume
         return _leave(args, found, found.read(), "another supervisor")
-    ticked = Ticked(result=seen.result, back_in=seen.back_in, has_ended=seen.back_in is None)
+    ticked = Ticked(result=seen.result, back_in=seen.back_in, has_ended=seen.back_in is None and not seen.was_over)
     return _print(args, found, ticked, seen.result.exit_code if ticked.has_ended else 0)
 
 
