@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO, cast
 
 from launcher import __version__
@@ -38,9 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answered(words: list[str], work: Callable[[], int]) -> int:
     """The exit code of `work`, which is done for the command that `words` are; what it raises is said as that command would."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         _write_anyhow(stream)
-    with redirect_stdout(cast(TextIO, _Stdout(sys.stdout))):
+    with redirect_stdout(cast(TextIO, _Stdout(sys.stdout))), redirect_stderr(cast(TextIO, _Stderr(sys.stderr))):
         try:
             return _ended(words, work)
         except BrokenPipeError:
@@ -108,6 +109,18 @@ def _dispatch(command: Command, args: argparse.Namespace) -> int:
 # --- a stdout that cannot be written -----------------------------------------------------------------------------------------
 
 
+def _open_what_is_closed() -> None:
+    """After `>&-` Python has no stdout at all, and its number goes to the next file that is opened, a journal perhaps.
+
+    What stands in for it cannot be written, and an answer says so as on a full disk; what would be said on stderr is dropped.
+    """
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, flags)
+            os.set_inheritable(number, True)  # to those that this process starts it is what it is to this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 class _Stdout:
     """`stream`, a failure of which is told from that of any other file: OutputError, unless its reader has gone away."""
 
@@ -127,6 +140,25 @@ class _Stdout:
 
     def flush(self) -> None:
         with _as_output_error():
+            self._stream.flush()
+
+
+class _Stderr:
+    """`stream`; what cannot be said on it, as on a full disk, is dropped: nothing that is to be done waits for that."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
             self._stream.flush()
 
 
@@ -309,8 +341,7 @@ def _fail(words: list[str], problems: Sequence[str], kind: str, exit_code: int, 
     from launcher.log import redacted
 
     lines = [redacted(" ".join(problem.split())) for problem in problems]
-    with suppress(OSError):  # a log on a full disk takes this no more than the answer
-        print("\n".join(f"launch: {line}" for line in lines), file=sys.stderr)
+    print("\n".join(f"launch: {line}" for line in lines), file=sys.stderr)
     if _wants_json(words):
         import json
 

@@ -22,6 +22,7 @@ from tests.cli import past
 
 HEAVY = ("rich", "omegaconf", "yaml", "torch", "fsspec", "sky", "tenacity", "asyncio", "numpy", "xxhash")
 HEAVY += ("dataclasses", "inspect", "pathlib", "json", "subprocess", "tempfile", "logging")  # ours to avoid as well
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 START = "import sys; from launcher.app.cli import main; code = main({words!r}); "
 
 
@@ -230,20 +231,46 @@ def test_a_reader_that_goes_away_is_no_bug():
 
 
 def on_a_full_disk(*words: str) -> tuple[int, str]:
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", START.format(words=list(words)) + "sys.exit(code)"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
-    return done.returncode, done.stderr
+    code, _, said = in_shell(">/dev/full", *words)
+    return code, said
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def in_shell(redirection: str, *words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command that is given its streams so."""
+    code = START.format(words=list(words)) + "sys.exit(code)"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [("--version",), ("runs", "-o", "json"), ("status", "nope", "-o", "json")])
+def test_a_stdout_that_is_closed_is_no_bug(words: tuple[str, ...]):
+    assert in_shell(">&- 2>&-", *words) == (74, "", "")
+    code, _, said = in_shell(">&-", *words)
+    assert (code, said.splitlines()[-1]) == (74, "launch: stdout cannot be written: Bad file descriptor")
+
+
+@pytest.mark.parametrize("where", ["2>&-", "<&- 2>&-", pytest.param("2>/dev/full", marks=FULL)])
+def test_what_cannot_be_said_on_stderr_is_dropped_and_never_goes_to_stdout(where: str):
+    past.keep(past.preempted())
+    assert in_shell(where, "nope") == (2, "", "")
+    assert in_shell(where, "logs", "r")[:2] == (0, "")  # it says so where nothing was printed
+    assert in_shell(where, "rm", "r")[:2] == (2, "")  # it asks, where there is a terminal
+
+
+def test_no_file_of_a_run_has_the_number_of_a_stream_that_is_closed():
+    code = "sys.exit(open('/dev/null').fileno())"
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", START.format(words=["--version"]) + code]
+    assert subprocess.run(words, timeout=60, check=False, cwd=Path(__file__).parents[2]).returncode > 2
+
+
+@FULL
 @pytest.mark.parametrize("words", [("help", "recipe"), ("runs", "-o", "json"), ("status", "nope", "-o", "json")])
 def test_a_full_disk_below_stdout_is_no_bug(words: tuple[str, ...]):
     code, said = on_a_full_disk(*words)
@@ -251,7 +278,7 @@ def test_a_full_disk_below_stdout_is_no_bug(words: tuple[str, ...]):
     assert said.splitlines()[-1] == "launch: stdout cannot be written: No space left on device"
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@FULL
 def test_how_a_run_stands_is_told_where_its_result_cannot_be_written():
     past.keep(past.preempted())
     code, said = on_a_full_disk("resume", "r")

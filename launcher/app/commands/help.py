@@ -34,7 +34,7 @@ EXIT_CODES = """\
   7    another supervisor drives the run
   8    the proof failed: the resumed run differs from the uninterrupted one
   70   a bug of ours; the path of a report is printed
-  74   the answer could not be written to stdout, as on a full disk; what was done is done
+  74   the answer could not be written to stdout, as on a full disk or after `>&-`; what was done is done
   129  the terminal went away; machines train on, and nobody supervises
   130  interrupted or stopped; saved and paused
   131  cancelled
