@@ -34,7 +34,9 @@ from launcher.units import Seconds, Utc
 
 LOOK_S: Seconds = 0.1  # real, between two looks at the stop file; a stop takes process time anyway
 KILL_AT_MOST_S: Seconds = 10.0  # real; a process that outlives SIGKILL for so long hangs in the kernel
-LATE_S: Seconds = 1.0  # real; a kill this late is still the trace's, a later one (a suspended machine) is dated when it came
+# Real; a kill that begins this late is still the trace's, however long it takes. A later one (a suspended machine) is dated when
+# it was done.
+LATE_S: Seconds = 1.0
 
 
 class Agent:
@@ -101,9 +103,11 @@ class Host:
         except OSError as error:
             return self._record(EndCause.EXITED, wait_status=f"not started: {error}")
         cause = self._watch(agent)
+        is_on_time = cause is EndCause.PREEMPTED and self._real_until(self._started.kill_at) >= -LATE_S
         survivors = agent.kill_tree()
         status = None if agent.status is None else processes.wait_text(agent.status)
-        return self._record(cause, wait_status=status, survivors=survivors)
+        at = self._started.kill_at if is_on_time else None
+        return self._record(cause, at=at, wait_status=status, survivors=survivors)
 
     def _announce(self) -> HostStarted:
         """Write down who this is before anything is started, so that nothing ever runs that is not written down."""
@@ -159,10 +163,16 @@ class Host:
             ends_at=self._started.kill_at, source=self._order.notice_source, is_stretched=self._order.notice_is_stretched
         )
 
-    def _record(self, cause: EndCause, *, wait_status: str | None, survivors: tuple[processes.ProcessId, ...] = ()) -> None:
-        now = self._clock.utc_s()
-        is_on_time = cause is EndCause.PREEMPTED and now - self._started.kill_at <= LATE_S * self._clock.speed
-        at = self._started.kill_at if is_on_time else now
+    def _record(
+        self,
+        cause: EndCause,
+        *,
+        wait_status: str | None,
+        at: Utc | None = None,
+        survivors: tuple[processes.ProcessId, ...] = (),
+    ) -> None:
+        """`at` None: now."""
+        at = self._clock.utc_s() if at is None else at
         self._instance.end(InstanceEnded(at=at, cause=cause, wait_status=wait_status, survivors=survivors))
 
 
