@@ -1,8 +1,8 @@
 """A trainer with time on its hands, and with faults to order: `trainer: {kind: tests.rehearsal.patient, …}`.
 
-Its model is one layer, so a step costs `step_s` of sleep and nothing else: a test can strike in the middle of a run without
-racing it. The faults are meant for the attempts; the reference, which runs the same arguments, is spared those that would only
-make it fail as well.
+Its model is one layer, so a step costs `step_s` of sleep and nothing else, and ten times that once a test strikes: no test races
+the end of a run. The state is saved before each fault, since a save that is under way may land or not. The faults are meant for
+the attempts; the reference, which runs the same arguments, is spared those that would only make it fail as well.
 """
 
 import os
@@ -24,6 +24,7 @@ DISK_BYTES = 10_000  # less than a checkpoint, more than the few lines by which 
 class Settings:
     steps: int = 200
     step_s: float = 0.02
+    slow_from: int = 0  # from then on a step costs ten times as much, in the first attempt only
     exits_at: int = 0  # with code 3, in every attempt
     disk_full_at: int = 0  # from then on no file may grow, in the first attempt only
     differs: bool = False  # losses of attempts are not those of the reference
@@ -37,11 +38,14 @@ def main() -> None:
     optimizer = AdamW(list(model.parameters()))  # those of torch take longer to load than some of these runs last
     checkpointer = train.Checkpointer(model=model, optimizer=optimizer)
     for step in checkpointer.steps(settings.steps):
-        time.sleep(settings.step_s)
+        is_slow = attempt == 1 and 0 < settings.slow_from <= step
+        time.sleep(settings.step_s * (10 if is_slow else 1))
         loss = (model(torch.randn(2, 16)) ** 2).mean()
         loss.backward()
         optimizer.step(0.1)
         checkpointer.record(loss.detach() + (attempt if settings.differs else 0))
+        if attempt and step in (settings.exits_at, settings.disk_full_at):
+            checkpointer.save(step, urgent=True).wait()
         if step == settings.exits_at and attempt:
             sys.exit(3)
         if step == settings.disk_full_at and attempt == 1:

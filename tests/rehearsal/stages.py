@@ -75,7 +75,7 @@ def await_program(scene: Scene) -> None:
 
 def paused(scene: Scene, *words: str) -> None:
     """A run that was stopped in the middle, with a few checkpoints."""
-    supervisor = train(scene, *words)
+    supervisor = train(scene, "trainer.slow_from=40", *words)
     await_step(scene, 40)
     supervisor.send_signal(signal.SIGTERM)  # a command of ours takes a busy machine longer to start than the run has left
     assert answer_of(supervisor).code == 130
