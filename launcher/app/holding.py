@@ -26,12 +26,17 @@ def holder(store: ObjectStore, incarnation: str) -> Beacon | None:
 
 
 def refuse_if_held(history: History, run: str, *, insist: bool) -> None:
-    """Raises Overtaken where another supervises the run, unless told to `insist` or told so on the terminal."""
+    """Raises Overtaken where another supervises the run, unless told to `insist` or told so on the terminal.
+
+    Who insists may have meant another question, such as that of money: whose run it was is said all the same.
+    """
     held_by = holder(history.store, history.incarnation)
-    if held_by is None or insist:
+    if held_by is None:
         return
     text = f"{run} is supervised by {who(history, held_by)}"
-    if not _is_told_to_insist(text):
+    if insist:
+        print(f"{text}; -y takes it over", file=sys.stderr)
+    elif not _is_told_to_insist(text):
         raise Overtaken(f"{text}; `launch stop {run}` pauses it, `launch resume {run} -y` takes it over")
 
 

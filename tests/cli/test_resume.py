@@ -1,5 +1,6 @@
 """What `launch resume` says before it goes on is what it does: from where, and whether budget or deadline let it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,13 @@ def test_a_run_that_another_supervises_is_refused_with_the_whole_commands_that_h
     assert capsys.readouterr().err.endswith("; `launch stop r` pauses it, `launch resume r -y` takes it over\n")
     assert launch("resume", store.url) == 7
     assert f"`launch resume {store.url} -y` takes it over" in capsys.readouterr().err
+
+
+def test_from_whom_a_run_is_taken_over_is_said_though_nobody_is_asked(capsys: pytest.CaptureFixture[str]):
+    store, _ = with_checkpoints()
+    Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
+    assert launch("resume", "r", "-y", "--dry-run") == 0
+    assert capsys.readouterr().err == f"r is supervised by process {os.getpid()} on an unknown host; -y takes it over\n"
 
 
 def test_a_rehearsal_does_not_go_on_on_clouds(capsys: pytest.CaptureFixture[str]):
