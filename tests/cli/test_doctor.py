@@ -5,13 +5,14 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
-from launcher.app import checkup_clouds
+from launcher.app import checkup, checkup_clouds
 from launcher.app.checkup import Finding, Verdict, together
 from launcher.app.checkup_clouds import clouds
 from launcher.core.recipe import CheckpointSpec, Recipe, Resources
@@ -34,16 +35,22 @@ def found_by(asked: Recipe | None) -> dict[str, Finding]:
 
 
 class TestSeveralLooksAtOnce:
-    def test_what_comes_first_is_told_first_and_who_hangs_is_named(self) -> None:
-        never = threading.Event()
+    def test_what_comes_first_is_told_first_and_who_hangs_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        never, now, late = threading.Event(), [0.0], replace(GOOD, text="at last")
+        monkeypatch.setattr(checkup.time, "monotonic", lambda: now[0])
 
         def hanging() -> Iterator[Finding]:
-            yield GOOD
+            for thread in threading.enumerate():
+                if thread.name == "quick":
+                    thread.join()
+            yield late
             never.wait()
 
-        told = list(together({"slow": hanging(), "quick": [GOOD]}, within=0.2))
-        assert told[:2] == [GOOD, GOOD]
-        assert (told[2].check, told[2].verdict) == ("slow", Verdict.UNTOLD)
+        told = together({"quick": [GOOD], "slow": hanging()}, within=60.0)
+        assert [next(told), next(told)] == [GOOD, late]
+        now[0] = 61.0
+        (hangs,) = told
+        assert (hangs.check, hangs.verdict) == ("slow", Verdict.UNTOLD)
         never.set()
 
     def test_one_that_breaks_is_a_finding_and_no_trace(self) -> None:

@@ -33,6 +33,7 @@ class Server:
         self._scheme = scheme
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.num_connections = 0
+        self.has_hung_up = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -49,6 +50,7 @@ class Server:
     def _serving(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError), encrypted(sock) if self._scheme == "https" else sock as talking:
             self._serve(talking)
+        self.has_hung_up.set()
 
     def close(self) -> None:
         self._listener.close()
@@ -223,13 +225,16 @@ def test_an_answer_too_long_cut_short_or_none_is_an_error(
 
 
 def test_a_refusal_before_the_part_was_taken_is_heard(served: Callable[[Serve], Server]) -> None:
+    is_heard = threading.Event()
+
     def serve(sock: socket.socket) -> None:
         sock.recv(100)
         sock.sendall(said(b"busy", status="503 .", more="Connection: close\r\n"))
         sock.shutdown(socket.SHUT_RD)
-        time.sleep(SOON_S)
+        is_heard.wait(LATE_S)
 
     answer = carry(Request(method="PUT", url=served(serve).url, body=(memoryview(bytes(1000)),)))
+    is_heard.set()
     assert (answer.status, answer.body) == (503, b"busy")
 
 
@@ -242,7 +247,7 @@ def test_a_connection_is_used_again_until_the_server_hangs_up(served: Callable[[
     into = slot()
     assert [get(server.url, into, over).size for _ in range(2)] == [1, 1]
     assert server.num_connections == 1
-    time.sleep(0.1)
+    assert server.has_hung_up.wait(LATE_S)
     assert get(server.url, into, over).size == 1
     assert server.num_connections == 2
 

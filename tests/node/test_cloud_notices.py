@@ -22,7 +22,7 @@ from launcher.node.notices.metadata import ANSWERS_S, MetadataServer, Unanswered
 from launcher.node.notices.signals import GRACE_S, grace_on
 from launcher.node.notices.watch import NEAR_S, Oracle, Watch
 from launcher.units import HOUR, Utc
-from tests.node.rig import PLACEMENT, SPEED, Rig, eventually
+from tests.node.rig import PATIENCE_S, PLACEMENT, SPEED, Rig, eventually
 from tests.servers.metadata import FakeMetadata
 
 NOW: Utc = 1_800_000_000.0
@@ -369,7 +369,8 @@ def test_slurm_tells_its_grace_where_it_answers(
 
 def test_agent_hears_its_cloud_saves_and_lets_the_machine_go(rig: Rig, cloud: FakeMetadata) -> None:
     cloud.clock = rig.clock.utc_s
-    spec = rig.spec(SAVES_AT_TERM, placement=replace(PLACEMENT, cloud="azure"))
+    waits = SAVES_AT_TERM.replace("echo saved", "while [ ! -e go ]; do sleep 0.05; done; echo saved")
+    spec = rig.spec(waits, placement=replace(PLACEMENT, cloud="azure"), kill_grace_real=PATIENCE_S)
     agent = rig.start(spec, LAUNCH_NOTICE_SOURCE="", LAUNCH_METADATA_URL=cloud.url)
     rig.grant()
     agent.has_started()
@@ -377,6 +378,7 @@ def test_agent_hears_its_cloud_saves_and_lets_the_machine_go(rig: Rig, cloud: Fa
     assert agent.notice(1).source == "azure, Preempt"
     assert eventually((agent.root / "notice").exists, "the program's flag")
     assert cloud.started == []
+    (agent.root / "code/go").touch()
     assert agent.report().outcome is ExitKind.DRAINED
     assert rig.commit(1, 1) is not None
     eventually(lambda: cloud.started == [event(None)["EventId"]], "the end is let go on with")

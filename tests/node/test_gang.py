@@ -104,7 +104,9 @@ def test_a_program_that_fails_for_want_of_a_lost_node_is_no_failure_of_its_own(r
 
 
 def test_a_program_that_fails_while_all_nodes_live_has_failed(rig: Rig) -> None:
-    first, _ = gang_of(rig, on_node(0, "exit 4"))
+    first, second = gang_of(rig, on_node(0, f"{WAITS}; exit 4"))
+    second.has_started()  # one that has not come up yet has no word to say
+    go(rig)
     report = first.report()
     assert (report.outcome, report.exit_code) == (ExitKind.PROGRAM_FAILED, 4)
 

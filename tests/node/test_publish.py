@@ -67,12 +67,14 @@ def test_nothing_is_published_while_any_file_is_held_open_for_writing(rig: Rig) 
     holds = """
     echo whole > "$LAUNCH_CHECKPOINT_DIR/a"
     exec 5>> "$LAUNCH_CHECKPOINT_DIR/log"; echo begun >&5
-    sleep 5; touch started; exec 5>&-; sleep 1000
+    sleep 5; touch started; while [ ! -e go ]; do sleep 0.05; done
+    exec 5>&-; sleep 1000
     """
     agent = rig.start(rig.spec(holds))
     rig.grant()
     agent.has_started()
     assert rig.commit(1, 1) is None
+    (agent.root / "code/go").touch()
     assert set(contents(rig, commit(rig, 1, 1))) == {"a", "log"}
 
 

@@ -1,6 +1,5 @@
 """The warning that nothing is published: when it is due, and that it stays the same."""
 
-import time
 from dataclasses import replace
 
 from launcher.core.contract import EMPTY_FOLDER, NO_SAVE, AttemptSpec, CommandProgram, SaveRule, TrainerProgress
@@ -10,6 +9,7 @@ from tests.node.rig import PLACEMENT
 SPEC = AttemptSpec(
     run="r", incarnation="i1", attempt=3, store="memory://", placement=PLACEMENT, program=CommandProgram(setup=None, command="x")
 )
+ENDED_AT = 1_000_000.0
 
 
 def warnings_after(
@@ -19,8 +19,9 @@ def warnings_after(
 
 
 def vitals(real_s: float, obstacle: str, spec: AttemptSpec) -> Vitals:
-    started = TrainerProgress(first_step_mono=time.monotonic() - real_s)
-    return Vitals(spec=spec, nonce="n", utc=lambda: 0.0, progress=started, obstacle=obstacle)
+    """Of a program that has trained for so long: until its end, since that is an instant which stands."""
+    trained = TrainerProgress(first_step_mono=ENDED_AT - real_s)
+    return Vitals(spec=spec, nonce="n", utc=lambda: 0.0, ended_at=ENDED_AT, progress=trained, obstacle=obstacle)
 
 
 def test_ten_minutes_without_a_published_file_are_told_with_the_file_in_the_way() -> None:
@@ -68,7 +69,7 @@ def stalled(real_s: float, obstacle: str = "w.tmp open for writing") -> Vitals:
     told = vitals(0, obstacle, replace(SPEC, speed=300.0))
     told.progress = replace(told.progress, last_commit=2, step=2)
     assert told.compose(1).warnings == ()
-    told.progress = replace(told.progress, first_step_mono=time.monotonic() - real_s)
+    told.progress = replace(told.progress, first_step_mono=ENDED_AT - real_s)
     return told
 
 
