@@ -57,15 +57,21 @@ def _ended(words: list[str], work: Callable[[], int]) -> int:
         code = work()
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return _fail(words, ["interrupted"], "Interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(words, interrupt)
     except (BrokenPipeError, OutputError):
         raise
     except Exception as error:
         if isinstance(error, LaunchError) and error.exit_code != EXIT_BUG:
             problems = error.args if isinstance(error, RecipeError) else [str(error)]
             return _fail(words, problems, type(error).__name__, error.exit_code)
+        if isinstance(error.__context__, KeyboardInterrupt):  # what tidies up behind one may fall over it, as argparse does
+            return _interrupted(words, error.__context__)
         return _report_bug(words, error)
+
+
+def _interrupted(words: list[str], interrupt: KeyboardInterrupt) -> int:
+    return _fail(words, [str(interrupt) or "interrupted"], "Interrupted", EXIT_INTERRUPTED)
 
 
 def _run(words: list[str]) -> int:

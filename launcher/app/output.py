@@ -23,6 +23,10 @@ def finish(args: argparse.Namespace, screen: Screen, found: Found, training: Cal
             result = training()
     except Detached:
         return EXIT_DETACHED
+    except KeyboardInterrupt:
+        run = found.head.run
+        told = f"interrupted; what was started runs on: `launch resume {run}` looks after it, `launch cancel {run}` ends it"
+        raise KeyboardInterrupt(found.addressed(told)) from None
     screen.close()
     return print_result(args, found, result)
 

@@ -11,6 +11,7 @@ from launcher.app.commands import resume
 from launcher.app.home import Home, find
 from launcher.app.opening import begin, create
 from launcher.app.plans import first_plan
+from launcher.app.session import Session
 from launcher.beacon import Lamp
 from launcher.clock import SystemClock
 from launcher.core.contract import SUPERVISOR_KEY
@@ -134,6 +135,21 @@ def test_from_whom_a_run_is_taken_over_is_said_though_nobody_is_asked(capsys: py
     Lamp(store, SystemClock(), "sup-1").burn(Tempo(), 0.0)
     assert launch("resume", "r", "-y", "--dry-run") == 0
     assert capsys.readouterr().err == f"r is supervised by process {os.getpid()} on an unknown host; -y takes it over\n"
+
+
+def test_whoever_leaves_at_once_is_told_how_what_runs_on_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def left(session: Session, change: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "run", left)
+    store, _ = with_checkpoints()
+    assert launch("resume", store.url) == 130
+    told = (
+        f"interrupted; what was started runs on: `launch resume {store.url}` looks after it, `launch cancel {store.url}` ends it"
+    )
+    assert capsys.readouterr().err.endswith(f"launch: {told}\n")
 
 
 def test_a_rehearsal_does_not_go_on_on_clouds(capsys: pytest.CaptureFixture[str]):

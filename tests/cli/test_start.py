@@ -7,7 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,6 +182,17 @@ def test_even_an_unparsable_line_answers_in_json(capsys: pytest.CaptureFixture[s
 def test_an_interrupt_is_130(failing, capsys: pytest.CaptureFixture[str]):
     failing(KeyboardInterrupt())
     assert cli.main(["runs"]) == 130
+    assert capsys.readouterr().err == "launch: interrupted\n"
+
+
+def test_an_interrupt_that_argparse_falls_over_is_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(parser: ArgumentParser) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ArgumentParser, "format_usage", interrupted)
+    assert cli.main(["status"]) == 130
     assert capsys.readouterr().err == "launch: interrupted\n"
 
 
