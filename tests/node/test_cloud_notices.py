@@ -411,12 +411,9 @@ def test_pod_ends_after_the_grace_that_it_was_told(rig: Rig) -> None:
 def test_a_machine_out_of_file_handles_goes_on_asking(cloud: FakeMetadata) -> None:
     """What opening a socket raises is no answer either: the asking thread must outlive it."""
     server, (soft, hard) = MetadataServer(cloud.url), resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = [os.dup(0) for _ in range(3)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(taken), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
         with pytest.raises(Unanswered, match="Too many open files"):
             server.ask("/", {})
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for handle in taken:
-            os.close(handle)
