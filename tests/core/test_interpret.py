@@ -78,6 +78,17 @@ def test_an_older_heartbeat_does_not_count_as_a_sign_of_life():
     looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 9)}))
     looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 3)}))
     assert looker.watch.pulses[1].still_s == 10.0
+def test_a_machine_that_only_its_claim_tells_of_is_lost_by_its_silence_and_not_since_no_list_shows_it():
+    """Another SkyPilot had launched it, on a cloud that nobody can ask: a heartbeat 10 s late bought a second machine."""
+    state = new_run()
+    looker = Looker(after(state, requested(state), claimed(1)))
+    for number in range(1, 5):
+        seen = Sightings(instances={}, heartbeats={1: heartbeat(1, number)})
+        assert [looker.look(seen, after_s=11.0) for _ in range(2)] == [[], []]
+    looker.look(seen, after_s=160.0)
+    assert kinds(looker.look(seen, after_s=20.0)) == ["AttemptLost"]
+
+
 
 
 def test_unknown_is_not_gone():

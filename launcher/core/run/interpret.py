@@ -163,7 +163,9 @@ def _loss(
     if status is not None and status.phase is InstancePhase.BROKEN:
         return status.cause, "the cloud says that a machine of the gang is gone"
     was_up = attempt.billed_from is not None or attempt.nonce is not None
-    if was_up and pulse.absent_s is not None and min(pulse.absent_s, pulse.still_s) >= tempo.absence_gap:
+    # One that only its claim tells of was on no list before: that it is on none says nothing, its silence does.
+    still_most = tempo.lost_after if attempt.billed_from is None else tempo.absence_gap
+    if was_up and pulse.absent_s is not None and pulse.absent_s >= tempo.absence_gap and pulse.still_s >= still_most:
         evidence = f"absent from the cloud's list for {pulse.absent_s:.0f} s, no heartbeat for {pulse.still_s:.0f} s"
         return EndCause.UNTOLD, evidence
     if attempt.unwanted_at is None:
