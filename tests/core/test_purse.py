@@ -85,6 +85,17 @@ def test_under_a_notice_a_machine_gives_its_successor_what_it_will_not_live_to_s
     assert later_stop(withdrawn, withdrawn.attempts[1], at + 2) is None, "it is the successor's now"
 
 
+def test_a_machine_whose_clock_is_ahead_is_not_ended_by_what_it_gives_back_before_its_notice_does():
+    """It stops by its own clock, and ours was minutes behind: told of a notice, it was ended at once."""
+    ahead = 600.0
+    state, at = after(living(30.0), claimed(1), granted(1)), NOW + HOUR
+    warned = noticed(1, at=at)
+    state = after(state, replace(warned, notice=replace(warned.notice, at=at + ahead, ends_at=at + ahead + 120)))
+    [moved] = deliberate(state, POLICIES["spot"](), market(dear_later()), Watch(), at + 1).events
+    assert isinstance(moved, ev.StopAtMoved)
+    assert moved.stop_at == at + ahead + 120
+
+
 def test_a_notice_that_is_withdrawn_before_a_successor_was_asked_for_gives_it_back():
     state, at = after(living(30.0), claimed(1), granted(1)), NOW + HOUR
     state = after(state, noticed(1, at=at))

@@ -145,8 +145,12 @@ def _moved(state: RunState, market: MarketView, now: Utc) -> tuple[ev.Event, ...
 
 
 def _earlier_stop(state: RunState, attempt: Attempt) -> Utc | None:
-    """Once its machine is gone. None where the budget ends it before, or there is none."""
-    ends_at = taken_by(state, attempt)
+    """Once its machine is gone, by either clock: the machine's own may be ahead, and says when it stops.
+
+    None where the budget ends it before, or there is none.
+    """
+    assert attempt.notice is not None, "only one under a notice gives anything back"
+    ends_at = max(taken_by(state, attempt), attempt.notice.ends_at)
     return None if attempt.stop_at is None or attempt.stop_at <= ends_at else ends_at
 
 
