@@ -182,10 +182,12 @@ def test_an_attempt_with_a_claim_is_never_started_again():
     assert reconcile(after(state, claimed(1)), NOW) == ()
 
 
-def test_a_machine_whose_heart_stands_still_is_let_go_without_waiting_for_a_save():
+@pytest.mark.parametrize("state", [training_run(), after(new_run(), requested(new_run()), claimed(1), granted(1))])
+def test_a_machine_whose_heart_stands_still_is_let_go_without_waiting_for_a_save(state: RunState):
+    """Whether the cloud has said that it costs money or only its claim tells of it."""
     almost, still = (Watch(pulses={1: Pulse(heartbeat=heartbeat(1), still_s=s)}) for s in (179.0, 180.0))
-    assert decide(training_run(), watch=almost) == ()
-    event = decide(training_run(), watch=still)[0]
+    assert decide(state, watch=almost) == ()
+    event = decide(state, watch=still)[0]
     assert isinstance(event, ev.AttemptUnwanted)
     assert not event.drain
 

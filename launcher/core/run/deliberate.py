@@ -98,7 +98,7 @@ def _silent(state: RunState, watch: Watch, now: Utc) -> tuple[ev.Event, ...]:
     letting_go = []
     for attempt in state.wanted:
         pulse = watch.pulses.get(attempt.number)
-        if pulse is None or attempt.billed_from is None:
+        if pulse is None or (attempt.billed_from is None and attempt.nonce is None):
             continue
         patience = Tempo(state.speed).lost_after if pulse.heartbeat else boot_wait(state)
         if pulse.still_s >= patience:
