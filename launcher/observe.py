@@ -35,7 +35,7 @@ from launcher.units import Utc
 T = TypeVar("T")
 
 _READS = 2  # a byte may flip on its way, and an end is judged by one look: a report that is there must be found
-_UP = (InstancePhase.STARTING, InstancePhase.RUNNING, InstancePhase.BROKEN)
+_UP = (InstancePhase.STARTING, InstancePhase.RUNNING, InstancePhase.BROKEN, InstancePhase.UNKNOWN)
 
 
 class Observer:
@@ -173,9 +173,7 @@ def _sighted(newest: CommitRef | None, read: Manifest | None) -> SealSighted:
 def _is_stranger(state: RunState, number: int, status: InstanceStatus) -> bool:
     """Up, though its attempt is unknown (its request was in a voided record) or its bill was closed (it came up too late)."""
     known = state.attempts.get(number)
-    if known is None:
-        return status.phase in (*_UP, InstancePhase.UNKNOWN)
-    return known.bill is not None and status.phase in _UP
+    return (known is None or known.bill is not None) and status.phase in _UP
 
 
 def _as_manifest(commit: Commit | UnreadableCommit | None) -> Manifest | None:

@@ -20,12 +20,12 @@ from launcher.core.contract import (
     journal_key,
     requested_key,
 )
-from launcher.core.instance import InstanceName, InstancePhase, InstanceStatus
+from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
 from launcher.core.run.spec import attempt_spec
 from launcher.core.run.spent import attempt_cost, spent
-from launcher.core.run.state import EndKind, RunState
+from launcher.core.run.state import Bill, EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.errors import StoreUnknown
 from launcher.observe import Observer
@@ -352,19 +352,19 @@ def test_a_beacon_says_what_its_supervisor_waits_for_and_no_longer_than_that():
     assert {waits for kind, _, waits in said if kind is ev.CheckpointSeen} == {False}
 
 
-def test_an_instance_of_a_request_nobody_can_read_is_stopped_from_another_home_too():
-    """Its record was void, and the home that took over knew of the machine only by its label."""
+@pytest.mark.parametrize("home", [HOME, "home-2"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_machine_that_no_command_would_stop_is_a_stranger_from_another_home_too(home: str, is_known: bool):
+    """Its record was void, or its bill was closed before it came up, and the home that took over knew of it only by its label."""
     sim = Sim(trace=FixedTrace(up=100 * HOUR))
     with pytest.raises(KeyboardInterrupt):
         sim.run(interrupted_in_training)
-    state = replace(sim.history.state, attempts={})
-
-    def strangers(home: str) -> tuple[str, ...]:
-        observer = Observer(sim.store, HomeCloud(sim.cloud, home), MarketFeed(sim.market))
-        observer.look(state, sim.timeline.now)
-        return observer.strangers
-
-    assert strangers(HOME) == strangers("home-2") == ("r-inc-1",)
+    begun, at = sim.history.state, sim.timeline.now
+    bill = Bill(low=at, likely=at, high=at, cause=EndCause.UNTOLD, wait_status=None)
+    state = replace(begun, attempts={1: replace(begun.attempts[1], bill=bill)} if is_known else {})
+    observer = Observer(sim.store, HomeCloud(sim.cloud, home), MarketFeed(sim.market))
+    observer.look(state, at)
+    assert observer.strangers == ("r-inc-1",)
 
 
 def interrupted_in_training(event: ev.Event, state: RunState) -> None:
