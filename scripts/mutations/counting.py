@@ -9,6 +9,7 @@ from launcher.core.run import interpret, purse, spent
 from launcher.core.run.observation import Sightings, Watch
 from launcher.core.run.spent import Range
 from launcher.core.run.state import Attempt, RunState
+from launcher.sim.faults import Fault
 from launcher.units import Usd, Utc
 from scripts.mutations.mutant import Mutant, Swap, has_budget
 
@@ -32,6 +33,13 @@ def _past_is_free(committed: Callable[..., Usd]) -> Any:
     return lambda state, now, but=None: committed(state, now) if but is None else 0.0
 
 
+def _by_the_last_word(gone_by: Callable[..., Utc]) -> Any:
+    def wrong(state: RunState, attempt: Attempt, now: Utc) -> Utc:
+        return gone_by(state, attempt, now) if attempt.last_beat is None else min(now, attempt.last_beat.at)
+
+    return wrong
+
+
 MUTANTS = (
     Mutant(
         name="bill twice",
@@ -46,6 +54,13 @@ MUTANTS = (
         killer="bill",
         swaps=(Swap(interpret, "_alive", _from_the_claim),),
         only=frozenset(),
+    ),
+    Mutant(
+        name="bill nothing after the last word",
+        breaks="A machine that nobody hears any more is taken to be gone at its last word, and trains on unheard.",
+        killer="bill",
+        swaps=(Swap(interpret, "gone_by", _by_the_last_word),),
+        only=frozenset({Fault.DEAF, Fault.ENDS_UNTOLD}),
     ),
     Mutant(
         name="go on for nothing",

@@ -11,7 +11,9 @@ from launcher.core.run import events as ev
 from launcher.core.run.interpret import WARNINGS_MOST, boot_wait, drain_max, interpret
 from launcher.core.run.observation import Sightings, Watch, look
 from launcher.core.run.reconcile import StopInstance, reconcile
+from launcher.core.run.spent import CLOCKS_APART, reserve
 from launcher.core.run.state import EndKind, RunState
+from launcher.units import HOUR
 from tests.builders import (
     NOW,
     after,
@@ -19,13 +21,16 @@ from tests.builders import (
     claimed,
     exited,
     gone,
+    granted,
     heartbeat,
     lost,
     new_run,
+    recipe,
     report,
     requested,
     running,
     sealed,
+    started,
     training_run,
 )
 
@@ -73,11 +78,6 @@ def test_two_absences_end_an_attempt_only_when_its_heartbeat_stands_still_too():
     assert kinds(facts) == ["AttemptLost"]
 
 
-def test_an_older_heartbeat_does_not_count_as_a_sign_of_life():
-    looker = Looker(training_run())
-    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 9)}))
-    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 3)}))
-    assert looker.watch.pulses[1].still_s == 10.0
 def test_a_machine_that_only_its_claim_tells_of_is_lost_by_its_silence_and_not_since_no_list_shows_it():
     """Another SkyPilot had launched it, on a cloud that nobody can ask: a heartbeat 10 s late bought a second machine."""
     state = new_run()
@@ -89,6 +89,11 @@ def test_a_machine_that_only_its_claim_tells_of_is_lost_by_its_silence_and_not_s
     assert kinds(looker.look(seen, after_s=20.0)) == ["AttemptLost"]
 
 
+def test_an_older_heartbeat_does_not_count_as_a_sign_of_life():
+    looker = Looker(training_run())
+    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 9)}))
+    looker.look(Sightings(instances={1: running(1)}, heartbeats={1: heartbeat(1, 3)}))
+    assert looker.watch.pulses[1].still_s == 10.0
 
 
 def test_unknown_is_not_gone():
@@ -212,6 +217,20 @@ def test_the_bill_of_an_instance_nobody_saw_end_lies_between_its_last_word_and_t
     assert isinstance(fact, ev.InstanceEnded)
     assert fact.low == NOW
     assert fact.high == pytest.approx(NOW + 40)
+
+
+def test_a_machine_that_vanished_while_nobody_looked_most_likely_went_at_its_last_word():
+    state = new_run(recipe(autostop=12 * HOUR))
+    looker = Looker(after(state, requested(state, stop_at=NOW + 20 * HOUR), started(1), claimed(1), granted(1)))
+    seen = Sightings(instances={}, heartbeats={1: replace(heartbeat(1), at=NOW + HOUR)})
+    looker.look(seen, after_s=60 * HOUR)
+    assert kinds(looker.look(seen)) == ["AttemptLost"]
+    [ended] = looker.look(seen)
+    assert isinstance(ended, ev.InstanceEnded)
+    assert (ended.low, ended.likely) == (NOW, NOW + HOUR + 10.0)
+    assert ended.high == NOW + 13 * HOUR + CLOCKS_APART + reserve(looker.state), (
+        "it may have trained on, unheard, to its autostop"
+    )
 
 
 def warned(sequence: int, *warnings: str) -> Sightings:

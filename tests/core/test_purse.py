@@ -13,12 +13,25 @@ from launcher.core.recipe import Goal, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.interpret import TAKEN_GRACE
-from launcher.core.run.observation import Watch
+from launcher.core.run.observation import Sightings, Watch, look
 from launcher.core.run.purse import budget_ends_at, committed, enough, later_stop, reserve, time_enough
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
 from launcher.units import HOUR, UsdPerHour
-from tests.builders import NOW, after, claimed, granted, lost, new_run, noticed, recipe, requested, started, training_run
+from tests.builders import (
+    NOW,
+    after,
+    claimed,
+    granted,
+    lost,
+    new_run,
+    noticed,
+    recipe,
+    requested,
+    running,
+    started,
+    training_run,
+)
 from tests.builders import committed as commit
 from tests.core.markets import market, spot
 
@@ -219,3 +232,21 @@ def test_what_a_run_has_cost_so_far_tells_what_the_rest_will_cost_once_enough_is
     later = NOW + 5 * HOUR  # at 1 $/h, for an hour of work by the estimate
     asked = {step: enough(after(state, commit(1, 1, step)), spot("a", 1.0), later) for step in (100, 500)}
     assert asked == {100: "policy.budget=6.6", 500: "policy.budget=12"}
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_limit_ends_no_machine_before_the_cloud_says_that_it_is_there(is_listed: bool):
+    """Who slept for a weekend counts what is gone to now, and paused the run for a budget that nobody had spent."""
+    state = training_run(recipe(policy=Goal(budget=5.0)))
+    monday = NOW + 60 * HOUR
+
+    def decide_after(*seen: Sightings) -> list[str]:
+        watch = Watch()
+        for number, one in enumerate(seen):
+            watch = look(watch, one, state.living, 60.0 * number, 1e9)
+        return [type(event).__name__ for event in deliberate(state, POLICIES["spot"](), MARKET, watch, monday).events]
+
+    unanswered, found = Sightings(), Sightings(instances={1: running(1)} if is_listed else {})
+    assert decide_after(unanswered) == []
+    assert decide_after(unanswered, found) == (["AttemptUnwanted"] if is_listed else [])
+    assert decide_after(*[unanswered] * 4) == ["AttemptUnwanted"], "a cloud that stays away keeps nobody from the limit"

@@ -23,6 +23,7 @@ from launcher.core.contract import (
 from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus
 from launcher.core.policy.base import Phase
 from launcher.core.run import events as ev
+from launcher.core.run.ledger import ledger
 from launcher.core.run.spec import attempt_spec
 from launcher.core.run.spent import attempt_cost, spent
 from launcher.core.run.state import Bill, EndKind, RunState
@@ -36,7 +37,7 @@ from launcher.sim.store import SimStore
 from launcher.sim.timeline import Dismissed, Timeline
 from launcher.sim.trainer import Pace
 from launcher.sim.world import HOME, HomeCloud, MarketFeed, Supervisor
-from launcher.units import HOUR, MINUTE, Seconds
+from launcher.units import HOUR, MINUTE, Seconds, Utc
 from tests.builders import after, lost, training_run
 from tests.simulation.worlds import OFFERS, FixedTrace, Sim, recipe
 
@@ -117,6 +118,23 @@ def test_a_weekend_in_which_nobody_looked_does_not_cost_the_budget(kind: type[Si
     state = sim.run()
     assert state.phase is Phase.SUCCEEDED
     assert spent(state, sim.timeline.now).high < 5.0
+    assert_the_books_hold(sim, state)
+
+
+@pytest.mark.parametrize("kind", [ForgetfulSim, BlindSim])
+def test_a_machine_that_vanished_in_a_weekend_without_a_word_costs_no_weekend(kind: type[Sim]):
+    """It trained for an hour. The run was paused for its budget, and 56 h of useful work stood in the books."""
+    sim = kind(recipe=recipe(budget=20.0), trace=FixedTrace(up=HOUR, down=MINUTE, notice=lambda place, k: False))
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(interrupted_in_training)
+    sim.timeline.pass_until(sim.timeline.now + 60 * HOUR)
+    state = sim.run()
+    books = ledger(state, sim.timeline.now)
+    assert state.phase is Phase.SUCCEEDED
+    assert state.attempts[1].ended_as(EndKind.PREEMPTED)
+    assert books.spent.likely == pytest.approx(sim.cloud.dollars(), abs=CENT)
+    assert books.times.useful + books.times.redone < 2 * HOUR
+    assert all(place.life_seen < 2 * HOUR for place in sim.history.market.places.values())
     assert_the_books_hold(sim, state)
 
 
@@ -307,6 +325,56 @@ class SlowToWrite:
 
     def delete(self, key: str) -> None:
         self.inner.delete(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Severed:
+    """A way to the store that breaks off."""
+
+    inner: SimStore
+    timeline: Timeline
+    ends_at: Utc
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def create(self, key: str, data: Chunks) -> None:
+        self._reached().create(key, data)
+
+    def replace(self, key: str, data: bytes) -> None:
+        self._reached().replace(key, data)
+
+    def get(self, key: str, span: Span | None = None) -> bytes:
+        return self._reached().get(key, span)
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        return self._reached().list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._reached().delete(key)
+
+    def _reached(self) -> SimStore:
+        if self.timeline.now >= self.ends_at:
+            raise StoreUnknown("no route to host")
+        return self.inner
+
+
+class SeveredSim(ForgetfulSim):
+    def store_of(self, who: str) -> ObjectStore:
+        return Severed(self.store, self.timeline, self.start + HOUR) if who == "machine-1" else super().store_of(who)
+
+
+@pytest.mark.parametrize("budget", [None, 8.0])
+def test_a_machine_that_trained_on_unheard_while_nobody_looked_is_in_the_books(budget: float | None):
+    """Its last word was no end: it went on to its `autostop`, or to what the budget paid for."""
+    steps = 24 * 3600
+    sim = SeveredSim(recipe=recipe(budget=budget, steps=steps), trace=FixedTrace(up=100 * HOUR), pace=Pace(total_steps=steps))
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(interrupted_in_training)
+    sim.timeline.pass_until(sim.timeline.now + 60 * HOUR)
+    assert 6.0 < sim.cloud.dollars() < 12.0
+    assert_the_books_hold(sim, sim.run())
 
 
 class SlowForgetfulSim(ForgetfulSim):

@@ -14,7 +14,7 @@ from launcher.core.policy.base import Decision, Hold, Move, Phase, Policy, Wait
 from launcher.core.run import events as ev
 from launcher.core.run.interpret import boot_wait, taken_by
 from launcher.core.run.observation import Watch
-from launcher.core.run.purse import FOREVER, budget_ends_at, enough, later_stop, shortfall
+from launcher.core.run.purse import EXIT_LIMIT, FOREVER, budget_ends_at, enough, later_stop, shortfall
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.verdict import Verdict, judge
 from launcher.core.run.view import restart_cost, view
@@ -37,7 +37,7 @@ def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch
     if state.phase.is_ended:
         return Deliberation()
     verdict = judge(state, now)
-    if verdict is not None:
+    if verdict is not None and not _is_rash(state, verdict, watch):
         return Deliberation(events=_end(state, verdict, now), wake_at=now)
     unwanted = (*_voided(state, now), *_silent(state, watch, now), *_succeeded(state, now))
     if unwanted:
@@ -49,6 +49,21 @@ def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch
     if moved:
         return Deliberation(events=moved, wake_at=now)
     return _ask(state, policy, market, watch, now)
+
+
+def _is_rash(state: RunState, verdict: Verdict, watch: Watch) -> bool:
+    """Whether a limit would end machines that may be gone for long: until that is known, what they cost is counted to now.
+
+    Who comes back, or slept, asks the cloud first; one that does not answer, for as long as a machine may be silent.
+    """
+    pulses = [watch.pulses[a.number] for a in state.living if a.has_spoken and a.number in watch.pulses]
+    if verdict.exit_code != EXIT_LIMIT or not pulses:
+        return False
+    polled, looked, patience = watch.polled_mono, watch.looked_mono, Tempo(state.speed).lost_after
+    if polled == looked:
+        return any(pulse.absent_s is not None and pulse.absent_s < patience for pulse in pulses)
+    waited_s = max(pulse.watched_s for pulse in pulses) if polled is None or looked is None else looked - polled
+    return waited_s < patience
 
 
 def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:

@@ -13,7 +13,7 @@ from launcher.core.market.belief import MarketView, OffersSighted
 from launcher.core.run import events as ev
 from launcher.core.run.keeping import kept
 from launcher.core.run.observation import Pulse, SealSighted, Sightings, Watch, newest_heartbeat
-from launcher.core.run.spent import gone_by
+from launcher.core.run.spent import gone_about, gone_by
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
@@ -209,35 +209,27 @@ def fact_of_seal(attempt: Attempt, seal: SealSighted, now: Utc) -> ev.AttemptSea
 
 def _bill(attempt: Attempt, status: InstanceStatus | None, watch: Watch, state: RunState, now: Utc) -> Iterator[ev.AttemptEvent]:
     """The end of the instance's bill, once the cloud tells it or has stopped listing it twice."""
-    assert attempt.end is not None
-    number = attempt.number
-    if status is not None:
-        if status.phase is InstancePhase.GONE or (status.phase is InstancePhase.FAILED and attempt.billed_from is None):
-            low = status.ended_at if status.ended_at is not None else _lived_until(attempt, watch, now)
-            at = status.ended_at if status.ended_at is not None else max(low, gone_by(state, attempt, now))
-            yield ev.InstanceEnded(
-                at=now,
-                attempt=number,
-                low=low,
-                likely=at,
-                high=at,
-                cause=status.cause,
-                wait_status=status.wait_status,
-            )
-        return
-    absent_s = _pulse(watch, attempt).absent_s
-    if absent_s is None or absent_s < Tempo(state.speed).absence_gap:
-        return
-    low = _lived_until(attempt, watch, now)
-    high = max(low, gone_by(state, attempt, now))
-    yield ev.InstanceEnded(
-        at=now,
-        attempt=number,
-        low=low,
-        likely=min(max(low, attempt.end.at), high),
-        high=high,
-        cause=EndCause.UNTOLD,
-        wait_status=None,
+    if status is None:
+        absent_s = _pulse(watch, attempt).absent_s
+        if absent_s is not None and absent_s >= Tempo(state.speed).absence_gap:
+            yield _instance_ended(state, attempt, watch, now)
+    elif status.phase is InstancePhase.GONE or (status.phase is InstancePhase.FAILED and attempt.billed_from is None):
+        yield _instance_ended(state, attempt, watch, now, status)
+
+
+def _instance_ended(
+    state: RunState, attempt: Attempt, watch: Watch, now: Utc, told: InstanceStatus | None = None
+) -> ev.InstanceEnded:
+    """By what its cloud told, if anything; else between the last sign that it was up, and the first that it cannot be."""
+    cause, wait_status = (EndCause.UNTOLD, None) if told is None else (told.cause, told.wait_status)
+    if told is not None and told.ended_at is not None:
+        low = likely = high = told.ended_at
+    else:
+        low = _lived_until(attempt, watch, now)
+        high = max(low, gone_by(state, attempt, now))
+        likely = high if cause is EndCause.STOPPED else min(max(low, gone_about(state, attempt)), high)
+    return ev.InstanceEnded(
+        at=now, attempt=attempt.number, low=low, likely=likely, high=high, cause=cause, wait_status=wait_status
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import inf
 
+from launcher.core.run.spent import gone_about
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.units import Seconds, Step, Utc
 
@@ -79,7 +80,7 @@ def began_step(attempt: Attempt) -> Step:
 
 def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> Life:
     assert attempt.billed_from is not None
-    over_at = max(attempt.billed_from, min(_over_at(attempt), end))
+    over_at = max(attempt.billed_from, min(_over_at(state, attempt), end))
     beat = attempt.last_beat
     training_at, saving = attempt.training_at, 0.0
     if beat is not None and beat.training_s > 0:
@@ -106,13 +107,13 @@ def _life_of(state: RunState, attempt: Attempt, later_step: float, end: Utc) -> 
     )
 
 
-def _over_at(attempt: Attempt) -> Utc:
+def _over_at(state: RunState, attempt: Attempt) -> Utc:
     """When it ended, by the nearest witness; a supervisor that was away saw it late."""
     if attempt.end is None:
         return inf
     if attempt.end.report is not None:
         return min(attempt.end.at, attempt.end.report.at)
-    return min(attempt.end.at, attempt.bill.high) if attempt.bill else attempt.end.at
+    return min(attempt.end.at, attempt.bill.likely if attempt.bill else gone_about(state, attempt))
 
 
 def _steps_kept(attempt: Attempt, later_step: float) -> Step:

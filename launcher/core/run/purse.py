@@ -7,13 +7,13 @@ from launcher.core.market.belief import gang_life
 from launcher.core.market.offer import Offer
 from launcher.core.plan.candidates import interval_of
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task, estimate
-from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, reserved, show_least, useful_least
+from launcher.core.plan.goal import TELLING_FRACTION, enough_money, enough_time, least_usd, show_least, useful_least
 from launcher.core.run.billing import cost_cap
-from launcher.core.run.spent import spent
+from launcher.core.run.spent import reserve, spent
 from launcher.core.run.state import Attempt, RunState
 from launcher.core.run.view import remaining_work, restart_cost, total_steps
 from launcher.core.tempo import Tempo
-from launcher.units import HOUR, Seconds, Usd, UsdPerHour, Utc, show_usd
+from launcher.units import HOUR, Usd, UsdPerHour, Utc, show_usd
 
 FOREVER: Utc = 1e12
 EXIT_LIMIT = 4  # of a pause for the budget or the deadline
@@ -31,11 +31,6 @@ def committed(state: RunState, now: Utc, *, but: int | None = None) -> Usd:
             end = max(now, attempt.stop_at + reserve(state))
             total += state.recipe.num_nodes * cost_cap(attempt.offer, max(start, now), end)
     return total
-
-
-def reserve(state: RunState) -> Seconds:
-    """Time between an attempt's `stop_at` and the end of its bill: one save, and the machine's deletion."""
-    return reserved(state.speed, Tempo(state.speed).market(_durable_s(state)))
 
 
 def budget_ends_at(state: RunState, offer: Offer, now: Utc, *, of: int | None = None) -> Utc | None:
@@ -125,8 +120,3 @@ def needed(state: RunState) -> str:
 def _rate(state: RunState, offer: Offer) -> UsdPerHour:
     """Of all nodes, at the most they may come to cost."""
     return state.recipe.num_nodes * offer.price_cap
-
-
-def _durable_s(state: RunState) -> Seconds:
-    """Real; of the slowest save so far."""
-    return max((a.durable_s for a in state.attempts.values()), default=0.0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from launcher.core.instance import EndCause, FailureKind
+from launcher.core.plan.goal import reserved
 from launcher.core.plan.unpriced import is_unpriced
 from launcher.core.run.billing import cost
 from launcher.core.run.once import once
@@ -44,13 +45,44 @@ def gone_by(state: RunState, attempt: Attempt, now: Utc) -> Utc:
 
     After a weekend in which nobody looked, no cloud tells any more when it went.
     """
-    if attempt.end is None or attempt.end.report is None:
-        return now
-    ended_at = attempt.end.report.at  # by the machine's clock
-    if attempt.billed_from is not None and ended_at < attempt.billed_from:
-        return now
-    stayed = state.recipe.retry.keep_failed if attempt.end.end is EndKind.FAILED else 0.0
-    return min(now, ended_at + CLOCKS_APART + stayed + Tempo(state.speed).autodown_max)
+    last = _last_by_its_clock(state, attempt)
+    return now if last is None else min(now, last + CLOCKS_APART)
+
+
+def _last_by_its_clock(state: RunState, attempt: Attempt) -> Utc | None:
+    """None where its agent was not heard, or has no idea of the time.
+
+    One that nobody hears any more ends at its `stop_at`, and where it hears of no supervisor; the machine of a dead one is idle.
+    """
+    end, recipe, tempo = attempt.end, state.recipe, Tempo(state.speed)
+    word = None if end is None else end.report or end.heartbeat
+    if end is None or not attempt.has_spoken or (word and attempt.billed_from is not None and word.at < attempt.billed_from):
+        return None
+    if end.report is not None:
+        stayed = recipe.retry.keep_failed if end.end is EndKind.FAILED else 0.0
+        return end.report.at + stayed + tempo.autodown_max
+    told = attempt.given_back or attempt.stop_at  # it may not have heard that it ends sooner
+    limits = [] if told is None else [told]
+    if end.heartbeat is not None:
+        limits.append(end.heartbeat.at + max(recipe.autostop, tempo.autostop_floor))
+    return min(limits) + reserve(state) if limits else None
+
+
+def gone_about(state: RunState, attempt: Attempt) -> Utc:
+    """When the machine of an attempt that has ended most likely went: where nobody looked for long, soon after its last word."""
+    assert attempt.end is not None, "what lives is not gone"
+    end, tempo = attempt.end, Tempo(state.speed)
+    if end.report is not None:
+        return min(end.at, end.report.at + tempo.autodown_max)
+    if end.heartbeat is None or end.cause is EndCause.STOPPED or attempt.is_silent:  # there until it was stopped
+        return end.at
+    return min(end.at, end.heartbeat.at + tempo.heartbeat)
+
+
+def reserve(state: RunState) -> Seconds:
+    """Time between an attempt's `stop_at` and the end of its bill: one save, and the machine's deletion."""
+    durable_s = max((a.durable_s for a in state.attempts.values()), default=0.0)  # real; of the slowest save so far
+    return reserved(state.speed, Tempo(state.speed).market(durable_s))
 
 
 @once

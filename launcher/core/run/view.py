@@ -6,7 +6,7 @@ from launcher.core.plan.limits import allowed_capacities
 from launcher.core.policy.base import AttemptSummary, RunView
 from launcher.core.run import events as ev
 from launcher.core.run.once import once
-from launcher.core.run.spent import spent
+from launcher.core.run.spent import gone_about, spent
 from launcher.core.run.state import Attempt, EndKind, RunState
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Step, Utc
@@ -109,7 +109,7 @@ def learnt_at_end(before: RunState, after: RunState, event: ev.Event) -> Sightin
     old, new = before.attempts.get(event.attempt), after.attempts[event.attempt]
     if new.end is None or (old is not None and old.end is not None):
         return None
-    place, life = new.offer.placement.place, _life(new, event.at)
+    place, life = new.offer.placement.place, _life(new, gone_about(after, new))
     if new.end.end is EndKind.PREEMPTED:
         return PlaceLost(at=event.at, place=place, life=life) if new.notice is None else None
     if new.training_at is not None:
