@@ -2,18 +2,32 @@
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import pytest
 
+from launcher.adapters.cloud.base import Machine
 from launcher.adapters.cloud.skypilot import cloud as skypilot
 from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch
 from launcher.adapters.cloud.skypilot.cloud import SkypilotCloud
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import AgentHome
+from launcher.core.instance import InstancePhase
 from launcher.errors import CloudUnreachable
-from tests.conformance.clouds import eventually
-from tests.conformance.test_skypilot_cloud import CLUSTER, INCARNATION, NAME, RUN, SPEC, FakeSky, waiting
+from tests.conformance.clouds import PLACE, eventually
+from tests.conformance.test_skypilot_cloud import (
+    CLUSTER,
+    INCARNATION,
+    NAME,
+    RUN,
+    SPEC,
+    FakeProvider,
+    FakeSky,
+    asked,
+    becomes,
+    waiting,
+)
 
 
 @pytest.fixture
@@ -110,3 +124,49 @@ class Slow(FakeSky):
     def clusters(self, prefix: str) -> list[Cluster]:
         self._wait()
         return super().clusters(prefix)
+
+
+# --- a cloud that answers in some of its regions -------------------------------------------------------------------------------
+
+AWAY = replace(PLACE, region="ap-east-1", zone="ap-east-1a")
+SECOND = f"{RUN}-{INCARNATION}-2"
+
+
+class Deserted(FakeProvider):
+    """No answer comes from one region: its API is away, or the account has not enabled it."""
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        if AWAY.region in regions:
+            raise CloudUnreachable(f"EC2 in {AWAY.region}: answers AuthFailure")
+        return super().machines(run, incarnation, regions)
+
+
+def test_a_region_without_an_answer_hides_no_machine_of_another(sky: FakeSky) -> None:
+    """No machine of the cloud was seen any more, and none was launched, once the run had tried a place there."""
+    provider = Deserted()
+    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider})
+    asked(cloud, sky)
+    provider.bring_up()
+    sky.let_up()
+    becomes(cloud, InstancePhase.RUNNING)
+    there = replace(SPEC, attempt=2, placement=AWAY)
+    eventually(lambda: cloud.start(SECOND, there) or f"launch-{SECOND}" in sky.sent)
+    provider.take()
+    becomes(cloud, InstancePhase.GONE)
+
+
+def test_where_a_machine_may_be_in_it_a_region_without_an_answer_is_asked_again(sky: FakeSky) -> None:
+    """Of another SkyPilot, which may have started one."""
+    cloud = SkypilotCloud(
+        sky,
+        AgentHome(),
+        Handover(waiting(), {"TOKEN": "s3cr3t"}),
+        providers={"aws": Deserted()},
+        placements={NAME: AWAY},
+        asked_at={NAME: 0.0},
+    )
+    cloud.start(NAME, replace(SPEC, placement=AWAY))
+    for _ in range(3):
+        with pytest.raises(CloudUnreachable, match="AuthFailure"):
+            cloud.poll(RUN, INCARNATION)
+    assert sky.sent == []

@@ -18,6 +18,7 @@ from launcher.adapters.cloud.skypilot.base import (
 )
 from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus
 from launcher.core.market.offer import Placement
+from launcher.errors import CloudUnreachable
 from launcher.units import Utc
 
 UNSEEN = InstanceStatus(phase=InstancePhase.UNKNOWN)  # its heartbeat tells whether it is there
@@ -39,6 +40,7 @@ class Looks:
         self._sky = sky
         self._providers = providers
         self._placements = dict(placements)
+        self._given = frozenset(placements)  # of these another SkyPilot may have started machines
         self._num_nodes = num_nodes
         self._may_be_anothers = frozenset(were_up)  # this SkyPilot has shown none of them
 
@@ -50,7 +52,7 @@ class Looks:
         and since when they may cost money.
         """
         machines: dict[InstanceName, list[Machine]] = defaultdict(list)
-        for machine in self._listed(run, incarnation):
+        for machine in self._listed(run, incarnation, sent):
             machines[machine.name].append(machine)
         found = {name: self._of_cloud(name, those, sent) for name, those in machines.items()}
         expected = tuple(self._placements)
@@ -71,25 +73,50 @@ class Looks:
         return name in self._placements and self._placements[name].cloud in self._providers
 
     def standing(self, name: InstanceName) -> list[Machine]:
-        """Those of that name that are up, where their cloud can be asked."""
-        run, incarnation, _ = name.rsplit("-", 2)
-        return [machine for machine in self._listed(run, incarnation) if machine.name == name and machine.is_up]
+        """Those of that name that are up, where their cloud can be asked. Of what only we can have launched none while away."""
+        try:
+            return self._standing(name)
+        except CloudUnreachable:
+            if name in self._given:
+                raise
+            return []
 
     def end(self, name: InstanceName) -> bool:
         """Has its cloud end what is up of that name. False where nothing is, or nobody can be asked."""
-        standing = self.standing(name)
+        standing = self._standing(name)
         for machine in standing:
             self._providers[machine.cloud].end(machine)
         return bool(standing)
 
-    def _listed(self, run: str, incarnation: str) -> Iterator[Machine]:
-        """By the clouds, in every region where a machine of the run may be."""
-        regions: dict[str, set[str]] = defaultdict(set)
-        for placement in tuple(self._placements.values()):
-            regions[placement.cloud].add(placement.region)
-        for cloud, provider in self._providers.items():
-            if cloud in regions:
-                yield from provider.machines(run, incarnation, sorted(regions[cloud]))
+    def _standing(self, name: InstanceName) -> list[Machine]:
+        run, incarnation, _ = name.rsplit("-", 2)
+        place = self._placements.get(name)
+        if place is None:
+            listed = list(self._listed(run, incarnation, ()))
+        elif place.cloud in self._providers:
+            listed = self._providers[place.cloud].machines(run, incarnation, [place.region])
+        else:
+            listed = []
+        return [machine for machine in listed if machine.name == name and machine.is_up]
+
+    def _listed(self, run: str, incarnation: str, sent: Collection[InstanceName]) -> Iterator[Machine]:
+        """By the clouds, in every region where a machine of the run may be.
+
+        One that does not answer may be away, or not be enabled: it hides what may be there, and nothing else.
+        """
+        names: dict[tuple[str, str], set[InstanceName]] = defaultdict(set)
+        for name, placement in tuple(self._placements.items()):
+            names[placement.cloud, placement.region].add(name)
+        for (cloud, region), here in names.items():
+            if cloud not in self._providers:
+                continue
+            try:
+                listed = self._providers[cloud].machines(run, incarnation, [region])
+            except CloudUnreachable:
+                if here & (self._given | set(sent)):
+                    raise
+                continue
+            yield from listed
 
     def _of_cloud(
         self, name: InstanceName, machines: Collection[Machine], sent: Mapping[InstanceName, Utc | None]

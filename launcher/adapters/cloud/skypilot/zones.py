@@ -8,12 +8,15 @@ import functools
 import re
 
 from launcher.adapters import ec2
+from launcher.adapters.cloud.skypilot.aws import ANY_REGION
 from launcher.adapters.cloud.skypilot.base import Refused
 from launcher.adapters.cloud.skypilot.failures import EC2_CODES
 from launcher.core.instance import FailureKind, StartFailure
 from launcher.core.market.offer import Placement
 from launcher.errors import CloudUnreachable
 
+# What EC2 answers to wrong credentials, and also in a region that the account has not enabled.
+_NOT_LET_IN = ("AuthFailure", "OptInRequired")
 _ZONE_ID = re.compile(r"[a-z]+\d-.*az\d+")  # use1-az6, use1-atl2-az1
 
 
@@ -36,9 +39,19 @@ def _names(region: str) -> dict[str, str]:
     except ec2.NobodyAsks as error:
         raise _refused(FailureKind.CREDENTIALS, str(error)) from error
     except ec2.Unanswered as error:
+        if error.code in _NOT_LET_IN and region != ANY_REGION and _is_let_in(ANY_REGION):
+            raise _refused(FailureKind.CAPACITY, f"this account has not enabled {region}") from error
         if error.code in EC2_CODES:
             raise _refused(EC2_CODES[error.code], f"EC2 in {region} {error}") from error
         raise CloudUnreachable(f"EC2 in {region}: {error}") from error
+
+
+def _is_let_in(region: str) -> bool:
+    try:
+        _names(region)
+    except (Refused, CloudUnreachable):
+        return False
+    return True
 
 
 def _refused(kind: FailureKind, message: str) -> Refused:
