@@ -106,8 +106,10 @@ def test_what_another_refresh_was_told_since_stays(path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from launcher.adapters.market import turns
 from launcher.adapters.market.live import keep_live
 cloud, path = sys.argv[1], Path(sys.argv[2])
+turns.BUSY_MOST_S = 100.0  # the other takes one turn after another, on a slow disk for longer than anybody does
 for n in range(40):
     keep_live(path, {(cloud, "r", None, f"{n}", "A100", 1.0): 1.0}, 1_800_000_000.0)
 """

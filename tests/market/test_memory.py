@@ -144,9 +144,11 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from launcher.adapters.market import turns
 from launcher.adapters.market.memory import Memory
 from tests.market.test_memory import NOW, lesson
 path, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+turns.BUSY_MOST_S = 100.0  # the other takes one turn after another, on a slow disk for longer than anybody does
 for attempt in range(first, last):
     Memory(path).add([lesson(attempt)])
 """

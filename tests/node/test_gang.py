@@ -9,7 +9,7 @@ from launcher.core.checkpoint.manifest import CommitRef
 from launcher.core.contract import AgentPhase, CommandProgram, ExitKind, attempt_prefix
 from launcher.core.instance import EndCause
 from launcher.core.run.events import AttemptLost
-from tests.node.rig import START, Agent, Rig, eventually
+from tests.node.rig import SPEED, START, Agent, Rig, eventually
 
 FOREVER = "touch started; while :; do sleep 0.05; done"
 SAVES_AT_TERM = """trap 'echo saved > "$LAUNCH_CHECKPOINT_DIR/last"; exit 0' TERM; touch started; while :; do sleep 0.05; done"""
@@ -104,7 +104,8 @@ def test_a_program_that_fails_for_want_of_a_lost_node_is_no_failure_of_its_own(r
 
 
 def test_a_program_that_fails_while_all_nodes_live_has_failed(rig: Rig) -> None:
-    first, second = gang_of(rig, on_node(0, f"{WAITS}; exit 4"))
+    # At a twentieth of the speed the other has eight seconds for a word, which takes it two: on a busy machine one is too few.
+    first, second = gang_of(rig, on_node(0, f"{WAITS}; exit 4"), speed=SPEED / 20)
     second.has_started()  # one that has not come up yet has no word to say
     go(rig)
     report = first.report()
