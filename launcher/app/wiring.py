@@ -193,6 +193,7 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
         providers=providers(),
         placements={name: attempt.offer.placement for name, attempt in before.items()},
         asked_at={name: attempt.requested_at for name, attempt in before.items() if attempt.billed_from is None},
+        heard=[name for name, attempt in before.items() if attempt.has_spoken],
         num_nodes=state.recipe.num_nodes,
     )
     return World(

@@ -45,6 +45,7 @@ class Start:
     deaf_from: Seconds | None = None  # after so long it is cut off from everything, and goes on
     warns: tuple[tuple[Seconds, Seconds, bool], ...] = ()  # (after, lead, withdrawn): warnings that mean nothing
     no_notice: bool = False  # whatever the market would have announced
+    exits_after: Seconds | None = None  # its agent cannot be set up, and its cloud says so when it ends it
     autodown: Seconds = 0.0  # after its agent ended it is up and billed for so long, unless it is stopped
     comes_back_after: Seconds | None = None  # taken away, it wakes as a zombie so long after its end
 
@@ -188,7 +189,7 @@ class SimCloud:
         now, how, fate = self.timeline.now, instance.start, instance.fate
         assert fate is not None
         instance.billed_from = now
-        for _ in range(how.num_agents):
+        for _ in range(how.num_agents if how.exits_after is None else 0):
             pace = how.pace or self.pace
             agent = self.new_machine(instance.spec, instance.id, pace, how.skew, lambda: self._agent_ended(instance))
             instance.agents.append(agent)
@@ -200,6 +201,8 @@ class SimCloud:
             self.timeline.after(after, lambda ends=now + after + false_lead, w=withdrawn: self._warn(instance, ends, withdrawn=w))  # type: ignore[misc]
         if how.dies_after is not None:
             self.timeline.after(how.dies_after, lambda: self._end(instance, EndCause.UNTOLD) if instance.is_up else None)
+        if how.exits_after is not None:
+            self.timeline.after(how.exits_after, lambda: self._end(instance, EndCause.EXITED) if instance.is_up else None)
         if how.deaf_from is not None:
             self.timeline.after(how.deaf_from, lambda: self._cut_off(instance))
 

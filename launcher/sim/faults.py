@@ -66,6 +66,7 @@ class Fault(enum.Enum):
     DEAF = "machine cut off"
     DIES = "machine dies without a word"
     MUTE = "machine never speaks"
+    UNREADY = "agent cannot be set up"
     PROGRAM_FAILS = "program fails"
     # at rest
     CHECKPOINT_DAMAGED = "checkpoint damaged at rest"
@@ -108,6 +109,7 @@ STARTS = {
     Fault.DEAF: 0.3,
     Fault.DIES: 0.3,
     Fault.MUTE: 0.3,
+    Fault.UNREADY: 0.3,
     Fault.PROGRAM_FAILS: 0.3,
 }
 # Spans in which something is away, and how long: (least, most).
@@ -218,6 +220,7 @@ class FaultPlan:
             skew=draw(-10 * MINUTE, 10 * MINUTE) if Fault.SKEW in hit else 0.0,
             dies_after=draw(0, HOUR) if Fault.DIES in hit else None,
             deaf_from=draw(0, HOUR) if Fault.DEAF in hit else None,
+            exits_after=draw(10, 5 * MINUTE) if Fault.UNREADY in hit else None,
             warns=self._warns(hit),
             no_notice=Fault.NOTICE_MISSING in hit,
             comes_back_after=draw(MINUTE, 90 * MINUTE) if Fault.ZOMBIE in hit else None,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from launcher.adapters.cloud.base import Machine
-from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, Launch, LaunchState, Refused, TaskConfig
+from launcher.adapters.cloud.skypilot.base import Cluster, ClusterState, JobState, Launch, LaunchState, Refused, TaskConfig
 from launcher.adapters.cloud.skypilot.cloud import LISTED_WITHIN_S, SkypilotCloud
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, AgentHome
@@ -51,6 +51,8 @@ class FakeSky:
     copied: list[tuple[dict[str, str], int]] = field(default_factory=list)  # what was in files of secrets, and their modes
     refusal: StartFailure | None = None
     is_away: bool = False
+    job_state: JobState = JobState.RUNNING
+    printed: str = ""
     launched: threading.Event = field(default_factory=threading.Event)
 
     def zone_name(self, placement: Placement) -> str | None:
@@ -88,8 +90,12 @@ class FakeSky:
         self._reach()
         return [cluster for name, cluster in self.up.items() if name.startswith(prefix)]
 
-    def has_job(self, name: str) -> bool:
-        return self.jobs.get(name, 0) > 0
+    def job(self, name: str) -> JobState | None:
+        self._reach()
+        return self.job_state if self.jobs.get(name, 0) > 0 else None
+
+    def last_words(self, name: str) -> str:
+        return self.printed
 
     def down(self, name: str) -> bool:
         self._reach()

@@ -51,6 +51,22 @@ def test_the_third_machine_in_a_row_that_never_spoke_pauses_the_run_with_what_to
         assert "`launch doctor RECIPE`" in verdict.reason
 
 
+def exited(state: RunState) -> RunState:
+    n = state.next_attempt
+    told = replace(b.lost(n, EndCause.EXITED), evidence="the cloud says it ended (its agent did not start: no versions of torch)")
+    return b.after(up(state), told)
+
+
+def test_a_machine_whose_agent_never_came_to_start_counts_and_what_its_cloud_says_is_told():
+    state = vanished(exited(b.new_run()))
+    assert judge(state, b.NOW) is None
+    for third in (let_go(state), exited(state)):
+        verdict = judge(third, b.NOW)
+        assert verdict is not None
+        assert (verdict.phase, verdict.exit_code) == (Phase.PAUSED, 5)
+        assert verdict.reason.endswith("the cloud says it ended (its agent did not start: no versions of torch)")
+
+
 def test_it_counts_from_when_it_is_let_go_so_that_no_fourth_is_asked_for():
     state = let_go(let_go(b.new_run()))
     going = b.after(up(state), unwanted(state.next_attempt, silent=True))

@@ -266,6 +266,7 @@ SHOWS: dict[Fault, Callable[[Start], bool]] = {
     Fault.DEAF: lambda start: start.deaf_from is not None,
     Fault.DIES: lambda start: start.dies_after is not None,
     Fault.MUTE: lambda start: start.pace is not None and start.pace.is_mute,
+    Fault.UNREADY: lambda start: start.exits_after is not None and start.exits_after <= 5 * MINUTE,
     Fault.PROGRAM_FAILS: lambda start: start.pace is not None and 0 < start.pace.fails_at <= PACE.total_steps,
 }
 

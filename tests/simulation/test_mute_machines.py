@@ -33,6 +33,16 @@ def test_three_machines_in_a_row_that_never_speak_pause_the_run(vanishes: bool):
     assert {a.ended_as(EndKind.PREEMPTED) for a in state.attempts.values()} == {vanishes}
 
 
+def test_successors_whose_agents_cannot_be_set_up_end_nothing_while_an_older_machine_trains():
+    """Each counted as a program that ended at its start: the fourth failed a run that was training."""
+    sim = Sim(trace=FixedTrace(up=100 * HOUR, down=0.0))
+    warned = Start(warns=((1800.0, 1500.0, False),))
+    sim.cloud.plan_start = lambda name, spec: warned if spec.attempt == 1 else Start(exits_after=60.0)
+    state = sim.run()
+    assert state.terminal is not None
+    assert "none of their agents spoke" in state.terminal.reason
+
+
 def test_a_bad_market_that_takes_machines_before_their_agents_speak_is_not_taken_for_mute_ones():
     sim = Sim(trace=FixedTrace(up=100 * HOUR, down=0.0))
     sim.cloud.plan_start = lambda name, spec: Start(dies_after=40.0) if spec.attempt < 6 else HONEST

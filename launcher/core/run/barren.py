@@ -3,7 +3,7 @@
 Their agents never spoke, or they trained a program under `run:` and published nothing.
 
 Agents are mute where a machine cannot reach the store, or has no network or package index to set them up from. It cannot tell us;
-and one that vanishes young may as well have been taken by the market, so that it tells neither.
+its cloud can where the set-up failed. One that vanishes young may as well have been taken by the market, and tells neither.
 
 Of programs that publish nothing two causes look alike from outside. Either the program never leaves its folder whole for two
 looks, or never writes there: then a mended program helps. Or, in a rehearsal, its lives are over before a first save: then longer
@@ -46,7 +46,7 @@ def mute(state: RunState) -> tuple[Attempt, ...]:
 def _is_mute(state: RunState, attempt: Attempt) -> bool:
     if attempt.billed_from is None or attempt.num_notices or attempt.number in state.doubtful or _was_taken(attempt):
         return False
-    if attempt.is_silent:
+    if attempt.is_silent or attempt.never_began:
         return True
     vanished = attempt.end is not None and attempt.end.cause is EndCause.UNTOLD and attempt.ended_as(EndKind.PREEMPTED)
     if not vanished or attempt.bill is None:

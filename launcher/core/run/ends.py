@@ -20,7 +20,7 @@ def end_attempt(state: RunState, old: Attempt, end: End) -> RunState:
     if old.end is not None:
         return _search(with_attempt(state, ended), end.at)
     failures = _count_end(state.failures, end)
-    if not old.is_granted and end.end in (EndKind.FAILED, EndKind.KILLED):
+    if not old.is_granted and end.end in (EndKind.FAILED, EndKind.KILLED) and not ended.never_began:
         # Nothing will be sealed, where others are counted.
         failures = count_same_checkpoint(failures, ended, state.newest_commit)
     return _search(with_attempt(state, ended, last_ended=old.number, failures=failures), end.at)

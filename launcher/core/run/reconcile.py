@@ -31,11 +31,11 @@ Command = StartInstance | StopInstance | SealCommits
 
 
 def reconcile(state: RunState, now: Utc) -> tuple[Command, ...]:
-    """Wanted minus seen, in the order to do it: seals first, since a grant waits for them."""
+    """Wanted minus seen, in the order to do it: stops first, which return at once, while a seal may wait for a slow store."""
     seals = [SealCommits(a.number) for a in state.unsettled if a.needs_seal]
     stops = [StopInstance(a.number) for a in state.unsettled if _should_stop(state, a, now)]
     starts = [StartInstance(a.number) for a in state.unsettled if _should_start(a)]
-    return (*seals, *stops, *starts)
+    return (*stops, *seals, *starts)
 
 
 def _should_start(attempt: Attempt) -> bool:

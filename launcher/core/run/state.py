@@ -136,6 +136,11 @@ class Attempt:
         said = self.end is not None and (self.end.report is not None or self.end.heartbeat is not None)
         return said or self.nonce is not None or self.is_granted
 
+    @property
+    def never_began(self) -> bool:
+        """Its machine came up, and its cloud says that its agent ended without a word: that tells nothing of the program."""
+        return self.end is not None and self.end.cause is EndCause.EXITED and not self.has_spoken
+
     def ended_as(self, *kinds: EndKind) -> bool:
         return self.end is not None and self.end.end in kinds
 

@@ -156,9 +156,13 @@ def _failing_to_the_end(state: RunState) -> list[Heartbeat]:
 
 
 def _says_nothing(state: RunState, now: Utc) -> Verdict | None:
-    if len(barren.mute(state)) < barren.MUTE_MOST:
+    mute = barren.mute(state)
+    if len(mute) < barren.MUTE_MOST:
         return None
     why = "does the machine's role reach the store? (`launch doctor RECIPE`)"
+    exited = next((attempt.end for attempt in mute if attempt.never_began), None)
+    if exited is not None:
+        why = exited.reason
     return _paused(5, f"{barren.MUTE_MOST} machines in a row came up and none of their agents spoke; {why}")
 
 

@@ -21,7 +21,16 @@ OBEYED_MOST: Seconds = HEARD_MOST + Tempo().drain_max_default + Tempo().lost_aft
 EXIT_LIMIT, EXIT_CAPACITY, EXIT_ACCESS, EXIT_STORE = 4, 3, 5, 6
 MUTE_LEAST = 3  # machines in a row that never spoke: enough to ask a person
 MUTE_LIFE: Seconds = 5 * MINUTE  # in which one would have spoken
-NO_MACHINES = {Fault.CAPACITY, Fault.QUOTA, Fault.REGION_GONE, Fault.MUTE, Fault.DIES, Fault.START_LOST, Fault.START_SLOW}
+NO_MACHINES = {
+    Fault.CAPACITY,
+    Fault.QUOTA,
+    Fault.REGION_GONE,
+    Fault.MUTE,
+    Fault.UNREADY,
+    Fault.DIES,
+    Fault.START_LOST,
+    Fault.START_SLOW,
+}
 BROKEN_STORE = {
     Fault.STORE_AWAY,
     Fault.STORE_STORM,

@@ -10,7 +10,7 @@ from launcher.core.market.offer import Capacity
 from launcher.core.run.spent import NOTHING, attempt_cost, spent
 from launcher.sim.checkers.evidence import evidence_of
 from launcher.sim.checkers.tale import blinded
-from launcher.sim.cloud import Instance
+from launcher.sim.cloud import Instance, Start
 from launcher.sim.disaster import FaultyWorld
 from launcher.sim.faults import Fault
 from launcher.units import HOUR, MINUTE, Seconds, Usd
@@ -55,8 +55,12 @@ def _late_stops(world: FaultyWorld) -> Usd:
 
 def _out_of_reach(world: FaultyWorld) -> Usd:
     """A machine that never speaks does not know its `stop_at`, and nobody ends one while no journal or no cloud is in reach."""
-    mute = [i for i in world.cloud.instances.values() if i.start.pace is not None and i.start.pace.is_mute]
+    mute = [i for i in world.cloud.instances.values() if _is_mute(i.start)]
     return sum(_blind(world, i) / HOUR * i.offer.price * i.spec.num_nodes for i in mute)
+
+
+def _is_mute(start: Start) -> bool:
+    return start.exits_after is not None or (start.pace is not None and start.pace.is_mute)
 
 
 def _blind(world: FaultyWorld, instance: Instance) -> Seconds:

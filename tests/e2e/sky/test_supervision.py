@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from launcher.adapters.cloud.skypilot.order import AUTODOWN_IDLE_MIN
 from launcher.core.contract import Reference
 from launcher.core.policy.base import Phase
 from launcher.core.run.spent import spent
 from launcher.core.run.state import EndKind
 from launcher.core.tempo import Tempo
-from launcher.units import HOUR
+from launcher.units import HOUR, MINUTE
 from tests.e2e.sky.conftest import RECIPE, STEPS, Lab, eventually
 from tests.e2e.sky.users import Command, User, said_by
 
@@ -91,6 +92,17 @@ def makes_its_agents_environment(lab: Lab, user: User, **resources: Any) -> None
     printed = b"".join(data for name, data in lab.objects().items() if "/log/" in name).decode()
     assert "done" in printed
     assert ".launch" not in printed, "the program runs in the environment of its user"
+
+
+def test_a_run_whose_machines_cannot_get_what_an_agent_needs_pauses_soon_and_says_what_is_missing(lab: Lab, user: User) -> None:
+    """Its trainer wants what instances here have no index for."""
+    plain = {name: value for name, value in user.environment.items() if name != "LAUNCH_AGENT_PYTHON"}
+    command = begun(lab, replace(user, environment=plain))
+    assert command.ends(ENDS_WITHIN_S) == 5, command.told
+    assert "3 machines in a row came up and none of their agents spoke" in command.told
+    assert "requirements are unsatisfiable" in command.told, "as the machine's installer says"
+    assert lab.living() == []
+    assert max(end - asked for asked, end in lab.lives()) < AUTODOWN_IDLE_MIN * MINUTE, "none idled until its autodown"
 
 
 # --- the supervisor -----------------------------------------------------------------------------------------------------------

@@ -59,6 +59,15 @@ class ClusterState(enum.Enum):
     STOPPED = "stopped"  # the machine is away, its disk is billed
 
 
+class JobState(enum.Enum):
+    """Of the tasks that were sent to a machine: of several, what is best."""
+
+    OPEN = "open"  # it waits, or its environment is made
+    RUNNING = "running"
+    ENDED = "ended"  # with exit code 0: an agent that has said how its attempt ended, or leaves it to another
+    FAILED = "failed"  # in its set-up, or with another exit code
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     name: ClusterName
@@ -95,8 +104,12 @@ class Sky(Protocol):
         """Those whose names begin so, as their clouds say just now."""
         ...
 
-    def has_job(self, name: ClusterName) -> bool:
-        """Whether a task was ever sent to it; False where there is no such cluster, or none that is up."""
+    def job(self, name: ClusterName) -> JobState | None:
+        """None where no task was ever sent to it, there is no such cluster, or none that is up."""
+        ...
+
+    def last_words(self, name: ClusterName) -> str:
+        """What the newest task printed last, from its last error on; empty where it printed nothing."""
         ...
 
     def down(self, name: ClusterName) -> bool:

@@ -19,6 +19,7 @@ from launcher.adapters.cloud.skypilot.base import (
     Cluster,
     ClusterName,
     ClusterState,
+    JobState,
     Launch,
     LaunchState,
     Refused,
@@ -57,6 +58,18 @@ _LAUNCH_STATES = {
     "RUNNING": LaunchState.OPEN,
     "SUCCEEDED": LaunchState.SENT,
 }  # all others have failed, or were cancelled
+_JOB_STATES = {
+    "INIT": JobState.OPEN,
+    "PENDING": JobState.OPEN,
+    "SETTING_UP": JobState.OPEN,
+    "RUNNING": JobState.RUNNING,
+    "SUCCEEDED": JobState.ENDED,
+}  # all others have failed, or were cancelled
+_BEST_FIRST = (JobState.RUNNING, JobState.OPEN, JobState.ENDED, JobState.FAILED)
+LINES_ASKED_MOST = 20  # of a task's log
+WORDS_CHARS_MAX = 300  # they go into the journal
+_TASK_LINE = re.compile(r"\([^()]*pid=\d+[^()]*\) ?(.*)")  # by the process that printed it
+_ERROR = re.compile(r"\w*error\b", re.IGNORECASE)
 _MISSING = ("ClusterDoesNotExist", "ClusterNotUpError")
 # What says nothing of the launch: the way to the server, or the server itself. Names, since one class is made anew on the way.
 _PASSING = frozenset(
@@ -124,15 +137,23 @@ class SkyClient:
             for found in seen
         ]
 
-    def has_job(self, name: ClusterName) -> bool:
+    def job(self, name: ClusterName) -> JobState | None:
         sky = _sky()
         with _reaching():
             try:
-                return bool(sky.get(sky.queue(name)))
+                found = {_JOB_STATES.get(job.status.value, JobState.FAILED) for job in sky.get(sky.queue(name))}
             except Exception as error:
                 if type(error).__name__ in _MISSING:
-                    return False
+                    return None
                 raise
+        return next((state for state in _BEST_FIRST if state in found), None)
+
+    def last_words(self, name: ClusterName) -> str:
+        sky = _sky()
+        told = io.StringIO()
+        with _reaching():
+            sky.tail_logs(name, None, follow=False, tail=LINES_ASKED_MOST, output_stream=told)
+        return last_words(told.getvalue())
 
     def down(self, name: ClusterName) -> bool:
         sky = _sky()
@@ -214,6 +235,14 @@ def cluster_state(status: str, last_event: str | None) -> ClusterState:
     if status == "INIT" and _BROKEN.search(last_event or ""):
         return ClusterState.BROKEN
     return _STATES.get(status, ClusterState.INIT)
+
+
+def last_words(text: str) -> str:
+    """Of a task's log as SkyPilot shows it, whose own words are among the task's."""
+    said = [found[1].strip() for found in map(_TASK_LINE.match, plain(text).splitlines()) if found]
+    lines = [line for line in said if line]
+    begin = max((i for i, line in enumerate(lines) if _ERROR.match(line)), default=len(lines) - 1)
+    return " ".join(lines[max(begin, 0) :])[:WORDS_CHARS_MAX]
 
 
 def _line(error: Exception) -> str:

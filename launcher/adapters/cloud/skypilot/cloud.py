@@ -10,7 +10,7 @@ cloud ended it, and not who wanted that. Each look is handed out once: between t
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from launcher import log
@@ -20,6 +20,7 @@ from launcher.adapters.cloud.skypilot.errand import Errand
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.looks import Looks
 from launcher.adapters.cloud.skypilot.order import AgentHome, task_of
+from launcher.adapters.cloud.skypilot.setups import SetUps
 from launcher.core.contract import AttemptSpec
 from launcher.core.instance import EndCause, InstanceName, InstancePhase, InstanceStatus, StartFailure
 from launcher.core.market.offer import Placement
@@ -40,7 +41,8 @@ CLAIMED_WITHIN_S: Seconds = 600.0
 class SkypilotCloud:
     """Implements Cloud. Used by one thread; secrets go by `handover`.
 
-    `placements`: of the machines that others may have started before; `asked_at`: when, of those that were not seen yet.
+    `placements`: of the machines that others may have started before; `asked_at`: when, of those that were not seen yet;
+    `heard`: those whose agents have spoken.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SkypilotCloud:
         providers: Providers | None = None,
         placements: Mapping[InstanceName, Placement] | None = None,
         asked_at: Mapping[InstanceName, Utc] | None = None,
+        heard: Collection[InstanceName] = (),
         num_nodes: int = 1,
         look_wait: Seconds = LOOK_WAIT_S,
         stuck_after: Seconds = STUCK_AFTER_S,
@@ -63,6 +66,7 @@ class SkypilotCloud:
         self._asked_at = asked_at or {}
         were_up = (placements or {}).keys() - self._asked_at.keys()
         self._looks = Looks(sky, providers or {}, placements or {}, num_nodes, were_up=were_up)
+        self._set_ups = SetUps(sky, heard, stuck_after)
         self._look_wait = look_wait
         self._stuck_after = stuck_after
         self._now = now
@@ -97,13 +101,14 @@ class SkypilotCloud:
         self._asked.clear()
         seen = self._seen(run, incarnation)
         self._collect()
+        self._end_unready()
         names = {*seen, *self._starts, *self._running, *self._ended}
         statuses = {name: self._status(name, seen.get(name)) for name in names if name.startswith(f"{run}-{incarnation}-")}
         return {name: status for name, status in statuses.items() if status is not None}
 
     def is_busy(self) -> bool:
         """Whether an errand, or what it has to tell, would be lost with this process: it is begun anew by the next."""
-        return bool(self._stops or self._starts.keys() - self._handed_over)
+        return bool(self._stops or self._starts.keys() - self._handed_over) or self._set_ups.is_busy()
 
     def trouble(self) -> str:
         """What has kept SkyPilot or a cloud from being asked for a while; empty where nothing does."""
@@ -121,7 +126,7 @@ class SkypilotCloud:
         """Returns once the task was sent, by whomever."""
         cluster = cluster_name(name)
         asked = self._sky.newest_launch(cluster)
-        if asked is None and self._sky.has_job(cluster):
+        if asked is None and self._sky.job(cluster) is not None:
             return
         if asked is None and not self._sky.knows(cluster):
             self._leave_to_another(name)
@@ -178,6 +183,7 @@ class SkypilotCloud:
                 self._ended.setdefault(name, _refused(refused.failure))
         else:
             self._running.setdefault(name, InstanceStatus(phase=InstancePhase.RUNNING, instance_id=name))
+            self._set_ups.launched(name)
         self._note(name, None)
 
     def _came_down(self, name: InstanceName, errand: Errand[bool]) -> None:
@@ -190,7 +196,19 @@ class SkypilotCloud:
         self._note(name, None)
         before = self._running.pop(name, None)
         if was_there or before is not None:
-            self._ended[name] = _gone(before, EndCause.STOPPED)
+            self._ended[name] = self._ended_by_us(name, _gone(before, EndCause.STOPPED))
+
+    def _ended_by_us(self, name: InstanceName, gone: InstanceStatus) -> InstanceStatus:
+        why = self._set_ups.failed.get(name)
+        if why is None:
+            return replace(gone, cause=EndCause.STOPPED)
+        return replace(gone, cause=EndCause.EXITED, wait_status=f"its agent did not start: {why}")
+
+    def _end_unready(self) -> None:
+        """A machine whose agent will never speak: it is ended before anybody hears of it, since it is not waited for then."""
+        self._set_ups.look(tuple(self._running))
+        for name in self._set_ups.failed.keys() & self._running.keys():
+            self.stop(name)
 
     # --- looking ---------------------------------------------------------------------------------------------------------------
 
@@ -225,7 +243,7 @@ class SkypilotCloud:
         if seen is not None and seen.phase is InstancePhase.GONE and name not in self._starts:
             self._running.pop(name, None)
             self._handover.drop(cluster_name(name))  # whoever launched it may have left before it came up
-            self._ended[name] = replace(seen, cause=EndCause.STOPPED) if name in self._stops else seen
+            self._ended[name] = self._ended_by_us(name, seen) if name in self._stops else seen
             return self._ended[name]
         if seen is not None and seen.phase in (InstancePhase.RUNNING, InstancePhase.BROKEN, InstancePhase.UNKNOWN):
             self._running[name] = seen

@@ -144,7 +144,7 @@ class Looks:
         asked = self._sky.newest_launch(cluster)
         if asked is not None:
             return InstancePhase.RUNNING if asked.state is LaunchState.SENT else InstancePhase.STARTING
-        if self._sky.has_job(cluster):
+        if self._sky.job(cluster) is not None:
             return InstancePhase.RUNNING
         return InstancePhase.STARTING if self._sky.knows(cluster) else InstancePhase.UNKNOWN
 
@@ -160,4 +160,4 @@ class Looks:
         asked = self._sky.newest_launch(cluster.name)
         if asked is not None:
             return asked.asked_at if asked.state is LaunchState.SENT else None
-        return cluster.launched_at if cluster.state is ClusterState.UP and self._sky.has_job(cluster.name) else None
+        return cluster.launched_at if cluster.state is ClusterState.UP and self._sky.job(cluster.name) is not None else None
