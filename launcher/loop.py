@@ -29,7 +29,7 @@ from launcher.core.run.reconcile import Command, SealCommits, StartInstance, Sto
 from launcher.core.run.spec import attempt_spec
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
-from launcher.errors import KeyExists, StoreError
+from launcher.errors import CloudUnreachable, KeyExists, StoreError
 from launcher.observe import Observer
 from launcher.retention import Retainer, may_retain
 from launcher.seal import seal
@@ -208,10 +208,17 @@ class Loop:
             return False
         # Somebody else may have taken the run since this tick began: never act on a state that is not the newest.
         self._hear(self._history.poll())
+        unreached: CloudUnreachable | None = None
         for command in commands:
-            self._do(command)
+            try:
+                self._do(command)
+            except CloudUnreachable as error:  # a seal waits for the store alone
+                unreached = error
         self._stop_strangers()
-        return self._take_seals([c.attempt for c in commands if isinstance(c, SealCommits)])
+        has_sealed = self._take_seals([c.attempt for c in commands if isinstance(c, SealCommits)])
+        if unreached is not None and not has_sealed:
+            raise unreached
+        return has_sealed
 
     def _take_seals(self, attempts: list[int]) -> bool:
         """Journals the seals that were just set, so that no successor waits for another look at the cloud."""

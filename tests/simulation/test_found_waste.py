@@ -1,19 +1,23 @@
 """Waste that seeds found, one scenario each: the smallest world that shows it."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from launcher import beacon
 from launcher.core.contract import SUPERVISOR_KEY, journal_key
-from launcher.core.instance import FailureKind
+from launcher.core.instance import FailureKind, InstanceName
 from launcher.core.policy.base import Phase
 from launcher.core.recipe import RetrySpec
 from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.tempo import Tempo
+from launcher.errors import CloudUnreachable
 from launcher.processes import ProcessId
+from launcher.seal import seal
 from launcher.sim.clock import SimClock
 from launcher.sim.cloud import HONEST, Start
 from launcher.sim.store import SimStore
@@ -167,3 +171,30 @@ def test_work_made_under_a_grant_that_rotted_is_not_lost():
     assert second.parent.attempt == 1
     assert second.parent.commit > 3
     assert state.phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_machine_is_stopped_before_its_seal_is_waited_for_and_sealed_also_where_it_cannot_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    """A seal that a slow store took a minute for kept a machine that had ended up for three (seed 1111)."""
+    sim = Sim()
+    sim.cloud.plan_start = lambda name, spec: Start(autodown=5 * MINUTE)
+    acts: list[str] = []
+
+    def stop(name: InstanceName, stop: Callable[[InstanceName], None] = sim.cloud.stop) -> None:
+        acts.append("stop")
+        if is_away and acts.count("stop") < 10:
+            raise CloudUnreachable("its API is away")
+        stop(name)
+
+    def sealed(*args: Any) -> None:
+        acts.append("seal")
+        seal(*args)
+
+    monkeypatch.setattr(sim.cloud, "stop", stop)
+    monkeypatch.setattr("launcher.loop.seal", sealed)
+    state = sim.run()
+    assert state.phase is Phase.SUCCEEDED
+    assert acts[:2] == ["stop", "seal"]
+    assert acts.count("seal") == 1
