@@ -13,7 +13,8 @@ from launcher.core.run.observation import Sightings, Watch, look
 from launcher.core.run.reconcile import StopInstance, reconcile
 from launcher.core.run.spent import CLOCKS_APART, reserve
 from launcher.core.run.state import EndKind, RunState
-from launcher.units import HOUR
+from launcher.core.run.view import RESTART_UNMEASURED_S
+from launcher.units import HOUR, MINUTE
 from tests.builders import (
     NOW,
     after,
@@ -192,6 +193,13 @@ def test_a_request_that_brings_no_instance_is_refused_after_boot_wait():
     assert looker.look(Sightings(instances={})) == []
     assert looker.look(Sightings(instances={}), after_s=boot_wait(state) - 1) == []
     assert kinds(looker.look(Sightings(instances={}), after_s=2)) == ["AttemptRefused"]
+
+
+@pytest.mark.parametrize(("startup_s", "minutes"), [(RESTART_UNMEASURED_S, 30), (100.0, 5), (20.0, 3)])
+def test_what_a_start_is_assumed_to_take_is_no_measure_of_how_long_one_may(startup_s: float, minutes: int):
+    """On clouds a launch that took SkyPilot a quarter of an hour was called off, and its machine paid for, each time."""
+    times = ev.SpeedChosen(at=NOW, speed=1.0, startup_s=startup_s, work_s=None, reason="test")
+    assert boot_wait(after(new_run(), times)) == minutes * MINUTE
 
 
 def test_a_refused_start_is_a_fact_with_its_reason():

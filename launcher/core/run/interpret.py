@@ -15,6 +15,7 @@ from launcher.core.run.keeping import kept
 from launcher.core.run.observation import Pulse, SealSighted, Sightings, Watch, newest_heartbeat
 from launcher.core.run.spent import gone_about, gone_by
 from launcher.core.run.state import Attempt, RunState
+from launcher.core.run.view import RESTART_UNMEASURED_S
 from launcher.core.tempo import Tempo
 from launcher.units import Seconds, Utc
 
@@ -44,9 +45,11 @@ def _requests(state: RunState, seen: Sightings, now: Utc) -> Iterator[ev.Event]:
 
 
 def boot_wait(state: RunState) -> Seconds:
-    """How long a machine may take from its start to its first heartbeat."""
-    tempo = Tempo(state.speed)
-    return tempo.boot_wait_default if state.startup_s is None else max(tempo.lost_after, 3 * tempo.market(state.startup_s))
+    """How long a machine may take from its start to its first heartbeat. On clouds a start is assumed, and nothing measured."""
+    tempo, startup_s = Tempo(state.speed), state.startup_s
+    if startup_s is None or startup_s == RESTART_UNMEASURED_S:
+        return tempo.boot_wait_default
+    return max(tempo.lost_after, 3 * tempo.market(startup_s))
 
 
 def drain_max(state: RunState, attempt: Attempt) -> Seconds:
