@@ -14,7 +14,7 @@ from pathlib import Path
 
 from launcher.adapters import recipe_file
 from launcher.adapters.packaged import trainers
-from launcher.app.wiring import gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
+from launcher.app.wiring import check_registry, gpus_on_list, is_remote, offers_of, open_store, policy_named, trace_of, unset
 from launcher.core.market.belief import MarketView
 from launcher.core.plan.estimate import WORK_UNKNOWN, Task
 from launcher.core.plan.hopeless import hopeless
@@ -227,8 +227,12 @@ def check_secrets(recipe: Recipe) -> None:
 
 
 def check_here(recipe: Recipe) -> None:
-    """The same, and AccessError where its cloud cannot be asked from here: a supervisor would wait for an answer in silence."""
+    """The same, UsageError where no machine can be rehearsed here, and AccessError where its cloud cannot be asked from here: a
+    supervisor would wait for an answer in silence.
+    """
     check_secrets(recipe)
+    if recipe.is_local:
+        check_registry()
     if is_for_clouds(recipe):
         from launcher.app import clouds  # only here: a rehearsal needs no price lists
 

@@ -5,6 +5,7 @@ What only a run that really starts needs is imported then: the first line of `la
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,18 @@ def registry_of(incarnation: str) -> Path:
 
     state_home = os.environ.get("XDG_STATE_HOME") or STATE_HOME_DEFAULT
     return run_registry(Path(state_home).expanduser(), incarnation)
+
+
+def check_registry() -> None:
+    """Raises UsageError where no instance could be written down; makes the folder for that."""
+    folder = registry_of("").absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        told = f"{folder}, where the machines of a rehearsal are written down, cannot be used: {error.strerror}"
+        raise UsageError(f"{told}; name another state folder with XDG_STATE_HOME") from None
 
 
 def unset(names: Iterable[str]) -> tuple[str, ...]:
@@ -121,14 +134,14 @@ def make_clock(history: "History") -> None:
 
 def clock_position(incarnation: str) -> Utc | None:
     """Where the run's clock on this machine stands, None where there is none; for lookers-on, it is not kept going."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         return clock.position(_clock_file(incarnation))
     return None
 
 
 def clock_still_s(incarnation: str) -> Seconds | None:
     """Real seconds since any process of the run on this machine showed that it lives; None where that cannot be known here."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         return clock.still_s(_clock_file(incarnation))
     return None
 

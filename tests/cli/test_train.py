@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from launcher.app.cli import main
+from launcher.core.run import events as ev
+from tests.cli.past import cut, keep, number_of, preempted
 
 ROOT = Path(__file__).parents[2]
 START = [sys.executable, "-c", "import sys; from launcher.app.cli import main; sys.exit(main())"]
@@ -153,6 +155,18 @@ def test_a_home_that_cannot_be_written_is_one_clear_error(tmp_path: Path, capsys
     assert "--home or LAUNCH_HOME" in said
     assert len(said.splitlines()) == 1, "no first line of a run that cannot be"
     assert not (tmp_path / "file").read_bytes()
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_clear_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    cut(keep(preempted()), number_of(preempted(), ev.CheckpointSeen))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert (main(["train", "tiny"]), main(["resume", "r"])) == (2, 2)
+    told = f"{tmp_path}/file/launch/local, where the machines of a rehearsal are written down, cannot be used: Not a directory"
+    assert capsys.readouterr().err == f"launch: {told}; name another state folder with XDG_STATE_HOME\n" * 2
+    assert [path.name for path in (home() / "runs").iterdir()] == ["r"]
 
 
 @pytest.mark.parametrize("folder", ["file", "file/runs"])

@@ -11,6 +11,7 @@ from launcher.app.banner import first_line
 from launcher.app.live import Screen  # early: the time shown counts from here
 from launcher.app.names import checked_name, random_name
 from launcher.app.plans import check_secrets, checked, first_plan, is_for_clouds, loaded
+from launcher.app.wiring import check_registry
 from launcher.core.recipe import Recipe
 from launcher.errors import UsageError
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 def _here(args: argparse.Namespace, recipe: Recipe) -> int:
     first_plan(recipe)  # nothing is made where nothing fits
     name = _name(args, recipe)
+    check_registry()
     with Screen(is_quiet=args.quiet) as screen:
         screen.say(first_line(recipe, name))
         return _train(args, recipe, name, screen)
