@@ -236,14 +236,15 @@ def _trace(value: Json) -> str:
 
 
 def _speed(value: Json) -> float | None:
+    """Below 1 all that the loop does every few seconds would be as much slower: obeying Ctrl-C, say."""
     if value == "auto":
         return None
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
     except (ValueError, OverflowError):
         number = 0.0
-    if not 0 < number < 1e9:
-        raise ValueError("write auto, or how many seconds there pass in one here, such as 200")
+    if not 1 <= number < 1e9:
+        raise ValueError("write auto, or how many seconds there pass in one here, such as 200; the least is 1")
     return number
 
 

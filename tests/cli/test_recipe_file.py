@@ -347,7 +347,7 @@ TIME = st.floats(min_value=1e-3, max_value=1e9)
     seconds=TIME,
     at=st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)),
     preemption=st.none() | st.integers(0, 99),
-    speed=st.none() | st.floats(min_value=0.5, max_value=1e6),
+    speed=st.none() | st.floats(min_value=1.0, max_value=1e6),
 )
 def test_any_recipe_survives_being_dumped_and_read(env, command, argument, budget, seconds, at, preemption, speed):
     common = {

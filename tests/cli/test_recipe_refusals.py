@@ -114,6 +114,7 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "a number beyond reason": (RUN + "num_nodes: " + "9" * 5000 + "\n", ("recipe.yaml:2", "not a number")),
     "a negative retry": (RUN + "retry: {preemption: -1}\n", ("retry.preemption is -1", "'unlimited'")),
     "no standing still": (RUN + "local: {speed: 0}\n", ("local.speed is 0 (recipe.yaml:2)", "auto")),
+    "slower than the market": (RUN + "local: {speed: 0.001}\n", ("local.speed is 0.001 (recipe.yaml:2)", "the least is 1")),
     "a speed in words": (RUN + "local: {speed: fast}\n", ("local.speed is 'fast'", "auto")),
     "no checkpoint kept": (RUN + "checkpoint: {keep: {last: 0}}\n", ("checkpoint.keep.last is 0 (recipe.yaml:2)", "at least 1")),
     "keep every so often": (RUN + "checkpoint: {keep: {every: 5m}}\n", ("checkpoint.keep.every is '5m'", "'1000 steps'")),
