@@ -4,6 +4,7 @@ Each reader takes what the file says and gives what core/recipe.py holds. It rai
 recipe_values.py adds key, value and line. `InsideError` says which entry of a mapping is at fault.
 """
 
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -235,6 +236,14 @@ def _trace(value: Json) -> str:
     return text
 
 
+def _outputs(value: Json) -> str:
+    """A folder of the program's own: of one beside it, whatever a machine holds would be published."""
+    text = text_of(value)
+    if os.path.isabs(text) or os.path.normpath(text).split(os.sep)[0] == os.pardir:
+        raise ValueError("write a folder below the workdir, such as out")
+    return text
+
+
 def _speed(value: Json) -> float | None:
     """Below 1 all that the loop does every few seconds would be as much slower: obeying Ctrl-C, say."""
     if value == "auto":
@@ -259,6 +268,7 @@ SHAPES: dict[str, Callable[[Any], Json]] = {
     "resources.labels": _labels,
     "envs": _envs,
     "trainer": _trainer,
+    "outputs": _outputs,
     "checkpoint.dir": _store_url,
     "checkpoint.every": _every,
     "checkpoint.keep.every": _every_steps,

@@ -114,6 +114,8 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "a number beyond reason": (RUN + "num_nodes: " + "9" * 5000 + "\n", ("recipe.yaml:2", "not a number")),
     "a negative retry": (RUN + "retry: {preemption: -1}\n", ("retry.preemption is -1", "'unlimited'")),
     "no standing still": (RUN + "local: {speed: 0}\n", ("local.speed is 0 (recipe.yaml:2)", "auto")),
+    "outputs of the whole machine": (RUN + "outputs: /etc\n", ("outputs is '/etc' (recipe.yaml:2)", "below the workdir")),
+    "outputs beside the workdir": (RUN + "outputs: out/../../x\n", ("outputs is 'out/../../x'", "below the workdir")),
     "slower than the market": (RUN + "local: {speed: 0.001}\n", ("local.speed is 0.001 (recipe.yaml:2)", "the least is 1")),
     "a speed in words": (RUN + "local: {speed: fast}\n", ("local.speed is 'fast'", "auto")),
     "no checkpoint kept": (RUN + "checkpoint: {keep: {last: 0}}\n", ("checkpoint.keep.last is 0 (recipe.yaml:2)", "at least 1")),
