@@ -1,19 +1,22 @@
 """What `launch resume` says before it goes on is what it does: from where, and whether budget or deadline let it."""
 
 import os
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from launcher.adapters.history import History
+from launcher.app import wiring
 from launcher.app.commands import resume
 from launcher.app.home import Home, find
 from launcher.app.opening import begin, create
 from launcher.app.plans import first_plan
 from launcher.app.session import Session
 from launcher.beacon import Lamp
-from launcher.clock import SystemClock
+from launcher.clock import ScaledClock, SystemClock
 from launcher.core.contract import SUPERVISOR_KEY
 from launcher.core.recipe import Goal, Recipe, Resources
 from launcher.core.run import events as ev
@@ -82,8 +85,17 @@ def test_changes_that_leave_nothing_on_offer_are_refused_with_the_nearest_miss(c
     assert said.endswith(" as resources.max_hourly_cost to fit")
 
 
-def test_a_run_that_finds_nothing_on_offer_says_so_while_it_waits(capsys: pytest.CaptureFixture[str]):
+def test_a_run_that_finds_nothing_on_offer_says_so_while_it_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """Prices may rise once it goes on; here it went on with nothing on offer, and its supervisor died."""
+    now = [time.monotonic()]
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    waited = partial(ScaledClock, monotonic=lambda: now[0], sleep=passes)
+    monkeypatch.setattr(wiring.clock, "ScaledClock", waited)  # no busy machine takes of the ten minutes that it may wait
     keep(out_of_budget()).delete(SUPERVISOR_KEY)
     history = begin(find(Home(home()), "r"), supervisor="s")
     recipe, at = history.state.recipe, history.records[-1].at
