@@ -126,6 +126,18 @@ class Slow(FakeSky):
         return super().clusters(prefix)
 
 
+def test_a_machine_is_ended_by_its_cloud_while_skypilot_cannot_be_asked(sky: FakeSky) -> None:
+    provider = FakeProvider()
+    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider})
+    asked(cloud, sky)
+    provider.bring_up()
+    sky.let_up()
+    becomes(cloud, InstancePhase.RUNNING)
+    sky.is_away = True
+    cloud.stop(NAME)
+    eventually(lambda: provider.ended == ["i-1"])
+
+
 # --- a cloud that answers in some of its regions -------------------------------------------------------------------------------
 
 AWAY = replace(PLACE, region="ap-east-1", zone="ap-east-1a")

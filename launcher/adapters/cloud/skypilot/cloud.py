@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from launcher import log
 from launcher.adapters.cloud.base import Providers
-from launcher.adapters.cloud.skypilot.base import LaunchState, Refused, Sky, TaskConfig, cluster_name
+from launcher.adapters.cloud.skypilot.base import ClusterName, LaunchState, Refused, Sky, TaskConfig, cluster_name
 from launcher.adapters.cloud.skypilot.errand import Errand
 from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.looks import Looks
@@ -155,13 +155,21 @@ class SkypilotCloud:
         return task_of(name, spec, self._agent, self._sky.zone_name(spec.placement), secrets)
 
     def _end(self, name: InstanceName) -> bool:
-        cluster = cluster_name(name)
+        """By SkyPilot, and by the cloud itself what that leaves."""
+        try:
+            was_there = self._down(cluster_name(name))
+        except CloudUnreachable:
+            self._looks.end(name)  # a machine costs money while SkyPilot is broken, too
+            raise
+        return self._looks.end(name) or was_there
+
+    def _down(self, cluster: ClusterName) -> bool:
         asked = self._sky.newest_launch(cluster)
         if asked is not None and asked.state is LaunchState.OPEN:
             self._sky.cancel(asked.request)
         was_there = self._sky.down(cluster)
         self._handover.drop(cluster)
-        return self._looks.end(name) or was_there
+        return was_there
 
     # --- what came back --------------------------------------------------------------------------------------------------------
 
