@@ -20,6 +20,7 @@ from launcher.core.run import events as ev
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import Verdict
 from launcher.sim.checkers.base import CHECKERS, judge
+from launcher.sim.checkers.idleness import STOP_MOST
 from launcher.sim.checkers.tale import told_of
 from launcher.sim.cloud import Instance, Start
 from launcher.sim.disaster import FaultyWorld
@@ -129,12 +130,17 @@ def test_idle_machine_objects_to_one_that_stays_up_after_its_attempt():
 
 
 def test_idle_machine_leaves_one_to_the_cloud_that_announced_its_end_by_the_clock_of_whoever_waits():
-    """Nine minutes behind: the end that the journal tells of had passed, in truth, before the attempt ended."""
-    world = played(6336, only=None)
+    """Minutes behind: the end that the journal tells of had passed, in truth, before the attempt ended."""
+    world = played(0, only=frozenset({Fault.CLOCK_STEP}))
     exits = [(told, told.state.attempts[told.event.attempt]) for told in told_of(world, ev.AttemptExited)]
-    is_behind = any(told.record.at < attempt.notice_ends_at < told.at for told, attempt in exits)
-    assert is_behind, "the world shows what the test is about"
+    told, attempt = next((t, a) for t, a in exits if t.record.at < a.notice_ends_at < t.at)
+    left_to_the_cloud = attempt.notice_ends_at - told.record.at
+    assert left_to_the_cloud > 2, "else it makes no difference"
+    instance = instance_of(world, attempt.number)
+    instance.ended_at = told.at + left_to_the_cloud + STOP_MOST - 1
     assert objections("idle-machine", world) == []
+    instance.ended_at += 2
+    assert any("stayed up" in what for what in objections("idle-machine", world))
 
 
 @dataclass(frozen=True)
