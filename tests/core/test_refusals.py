@@ -47,3 +47,12 @@ def test_a_search_in_vain_ends_with_the_last_refusal_and_what_helps(kind: Failur
     assert verdict.exit_code == exit_code
     assert "(retry.capacity); the last refusal: what the cloud said; " in verdict.reason
     assert helps in verdict.reason
+
+
+def test_a_search_that_is_over_waits_for_the_machine_that_it_has_asked_for() -> None:
+    """It was called off in the middle of its launch, and paid for."""
+    state = refused(FailureKind.CAPACITY)
+    asked = b.after(state, b.requested(state))
+    assert judge(asked, b.NOW + 2 * HOUR) is None
+    failure = StartFailure(failure=FailureKind.CAPACITY, message="none left")
+    assert judge(b.after(asked, ev.AttemptRefused(at=b.NOW, attempt=2, failure=failure)), b.NOW + 2 * HOUR) is not None

@@ -197,8 +197,8 @@ def _limits(state: RunState, now: Utc) -> Verdict | None:
     budget = state.recipe.policy.budget
     if budget is not None and spent(state, now).high >= budget:
         return _paused(4, f"the budget of {show_usd(budget)} is spent", needs=enough_there(state, now))
-    # One that is up has been found, and a minute from training; one that never claims is let go soon enough.
-    has_machine = any(a.nonce is not None or (a.is_wanted and a.billed_from is not None) for a in state.living)
+    # One that is asked for may be a minute from training; one that does not come or never claims is let go soon enough.
+    has_machine = any(a.nonce is not None or a.is_wanted for a in state.living)
     searching = 0.0 if has_machine or state.searching_since is None else now - state.searching_since
     if searching > state.recipe.retry.capacity:
         newest = _last_end(state)
