@@ -184,9 +184,14 @@ def _refused(state: RunState, now: Utc) -> Verdict | None:
     reason = refusals.told(failure, newest.offer.placement.cloud)
     if failure.failure in (FailureKind.CREDENTIALS, FailureKind.PERMISSION):
         return _paused(5, reason)
-    if failure.failure is FailureKind.RECIPE:
+    if failure.failure is FailureKind.RECIPE and not _has_come_up(state):
         return Verdict(phase=Phase.FAILED, reason=reason, exit_code=2)
     return None
+
+
+def _has_come_up(state: RunState) -> bool:
+    """Since the run was created or resumed a machine came up by its recipe: what is wrong with it elsewhere is the place's."""
+    return any(a.billed_from is not None and a.number >= state.first_attempt for a in state.attempts.values())
 
 
 def _limits(state: RunState, now: Utc) -> Verdict | None:

@@ -93,7 +93,7 @@ def learnt(before: RunState, event: ev.Event) -> Sighting | None:
     if attempt is None:
         return None
     place = attempt.offer.placement.place
-    if isinstance(event, ev.AttemptRefused) and event.failure.failure in PLACE_REFUSES:
+    if isinstance(event, ev.AttemptRefused) and event.failure.failure in (*PLACE_REFUSES, FailureKind.RECIPE):
         return PlaceRefused(at=event.at, place=place, why=event.failure.failure.value)
     if isinstance(event, ev.AttemptUnwanted) and event.silent:
         return PlaceRefused(at=event.at, place=place, why="silent")  # a machine that boots and says nothing is no machine
