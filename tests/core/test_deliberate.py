@@ -225,6 +225,16 @@ def test_what_could_not_be_started_is_not_tried_again_unless_it_has_saved_someth
     assert judge(after(training_run(), commit(1, 1, 10), failed, sealed(1, CommitRef(1, 1), 10)), NOW) is None
 
 
+def test_what_trained_before_and_is_not_found_on_one_machine_is_tried_on_another():
+    """A `setup` that met no package index left no torchrun, and days of training ended with 1."""
+    state = after(training_run(), commit(1, 1, 10), lost(1), sealed(1, CommitRef(1, 1), 10))
+    paused = ev.RunPaused(at=NOW, exit_code=130, reason="stopped on request")
+    resumed = after(state, paused, ev.RunResumed(at=NOW, recipe=recipe(), deadline_at=None))
+    for before, ends in ((state, False), (resumed, True)):  # a resume may have changed the line
+        again = after(before, requested(before), started(2), claimed(2), granted(2, CommitRef(1, 1)))
+        assert (judge(after(again, exited(2, ExitKind.PROGRAM_FAILED, exit_code=127)), NOW) is not None) is ends
+
+
 def test_the_users_exit_code_is_in_the_verdict():
     state = new_run(recipe(retry=RetrySpec(error=0)))
     state = after(state, requested(state), started(1), claimed(1), granted(1), exited(1, ExitKind.PROGRAM_FAILED, exit_code=3))

@@ -88,7 +88,7 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
         return None
     report = newest.end.report
     code = report.exit_code if report else None
-    if _was_not_found(newest):
+    if _was_not_found(newest) and not _has_saved(state):
         return Verdict(phase=Phase.FAILED, reason=newest.end.reason, exit_code=1, program_exit_code=code)
     if failures.errors > retry.error:
         reason = f"{_failed(failures.errors)}: {newest.end.reason}"
@@ -103,11 +103,14 @@ def _given_up(state: RunState, now: Utc) -> Verdict | None:
 
 
 def _was_not_found(attempt: Attempt) -> bool:
-    """The next machine is given the same line, or the same name of a module. One that has saved something was there to do so."""
+    """The next machine is given the same line, or the same name of a module."""
     end = attempt.end
-    if end is None or end.end is not EndKind.FAILED or end.report is None:
-        return False
-    return end.report.exit_code in NOT_STARTED and attempt.commit is None
+    return end is not None and end.end is EndKind.FAILED and end.report is not None and end.report.exit_code in NOT_STARTED
+
+
+def _has_saved(state: RunState) -> bool:
+    """Since the run was created or resumed the program was there to do so: where it is not found, that lies in the machine."""
+    return any(a.commit is not None and a.number >= state.first_attempt for a in state.attempts.values())
 
 
 def _failed(count: int) -> str:
