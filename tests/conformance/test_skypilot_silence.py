@@ -182,3 +182,32 @@ def test_where_a_machine_may_be_in_it_a_region_without_an_answer_is_asked_again(
         with pytest.raises(CloudUnreachable, match="AuthFailure"):
             cloud.poll(RUN, INCARNATION)
     assert sky.sent == []
+
+
+def test_a_region_in_which_all_has_ended_need_not_answer_any_more(sky: FakeSky) -> None:
+    """Another supervisor had launched there; a run that had moved on saw none of its machines, and waited for their ends."""
+    provider = Closing()
+    cloud = SkypilotCloud(
+        sky, AgentHome(), Handover(waiting(), {}), providers={"aws": provider}, placements={NAME: AWAY, SECOND: PLACE}
+    )
+    provider.listed = [
+        Machine(name=name, cloud="aws", region=place.region, id=name, is_up=True, billed_from=1010.0)
+        for name, place in ((NAME, AWAY), (SECOND, PLACE))
+    ]
+    becomes(cloud, InstancePhase.UNKNOWN)
+    provider.listed[0] = replace(provider.listed[0], is_up=False, ended_at=2000.0)
+    becomes(cloud, InstancePhase.GONE)
+    provider.is_closed = True
+    for _ in range(2):
+        assert SECOND in cloud.poll(RUN, INCARNATION)
+
+
+class Closing(FakeProvider):
+    """No answer comes from one region once that `is_closed`."""
+
+    is_closed = False
+
+    def machines(self, run: str, incarnation: str, regions: Collection[str]) -> list[Machine]:
+        if self.is_closed and AWAY.region in regions:
+            raise CloudUnreachable(f"EC2 in {AWAY.region}: answers nothing")
+        return super().machines(run, incarnation, regions)

@@ -226,6 +226,7 @@ class SkypilotCloud:
             self._collect()
             self._sent_before_look = frozenset(self._running)
             sent = {name: status.billed_from for name, status in self._running.items()}
+            self._looks.forget(self._ended)
             self._look = Errand(lambda: self._looks.all(run, incarnation, sent))
         if not self._look.wait(self._look_wait):
             if self._look.is_stuck(self._stuck_after):

@@ -5,7 +5,7 @@ was ever sent to a machine: that one is up proves nothing until then.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from launcher.adapters.cloud.base import Machine, Providers
 from launcher.adapters.cloud.skypilot.base import (
@@ -46,6 +46,10 @@ class Looks:
 
     def expect(self, name: InstanceName, placement: Placement) -> None:
         self._placements[name] = placement
+
+    def forget(self, names: Iterable[InstanceName]) -> None:
+        """Of those the end is known: nothing of them is anywhere any more."""
+        self._given = self._given.difference(names)
 
     def all(self, run: str, incarnation: str, sent: Mapping[InstanceName, Utc | None]) -> dict[InstanceName, InstanceStatus]:
         """What is known of each that is there, or has ended and is still listed. `sent`: those that have their task for certain,
