@@ -250,3 +250,12 @@ def test_a_limit_ends_no_machine_before_the_cloud_says_that_it_is_there(is_liste
     assert decide_after(unanswered) == []
     assert decide_after(unanswered, found) == (["AttemptUnwanted"] if is_listed else [])
     assert decide_after(*[unanswered] * 4) == ["AttemptUnwanted"], "a cloud that stays away keeps nobody from the limit"
+
+
+def test_no_machine_is_asked_for_after_the_deadline_while_the_last_one_is_looked_for():
+    """Who came back after a weekend missed it, asked for another, and called that off once the first was known to be lost."""
+    state = replace(training_run(), deadline_at=NOW + HOUR)
+    monday, found = NOW + 60 * HOUR, Sightings(instances={})
+    watch = look(Watch(), found, state.living, 0.0, 1e9)
+    state = after(state, ev.InstanceMissed(at=monday, attempt=1))
+    assert deliberate(state, POLICIES["spot"](), MARKET, watch, monday).events == ()

@@ -48,6 +48,8 @@ def deliberate(state: RunState, policy: Policy, market: MarketView, watch: Watch
     moved = _moved(state, market, now)
     if moved:
         return Deliberation(events=moved, wake_at=now)
+    if verdict is not None:
+        return Deliberation(wake_at=now)  # a limit that was reached buys no machine, though it may not have been
     return _ask(state, policy, market, watch, now)
 
 
