@@ -193,8 +193,9 @@ def find(home: Home, text: str | None) -> Found:
     if text is None:
         return _newest(home)
     if "/" in text:
-        is_known = open_store(text).url in {entry.store for entry in home.entries()}
-        return replace(known_at(text) if is_known else at(text), url=text)
+        url = open_store(text).url
+        is_known = url in {entry.store for entry in home.entries()}
+        return replace(known_at(url) if is_known else at(url), url=text)
     name, urls = named(home, text)
     there = urls if len(urls) == 1 else tuple(url for url in urls if is_there(url))
     if len(there) > 1:

@@ -114,14 +114,14 @@ def test_a_run_whose_disk_is_not_mounted_keeps_its_entry_when_a_namesake_is_note
 
 
 @pytest.mark.parametrize("is_mount_point_left", [False, True])
-@pytest.mark.parametrize("by_url", [False, True])
-def test_a_run_whose_disk_is_not_mounted_is_not_called_lost(is_mount_point_left: bool, by_url: bool, home: Home, tmp_path: Path):
+@pytest.mark.parametrize("named", ["otter", "file://{}", "{}", "file://{}/"])
+def test_a_run_whose_disk_is_not_mounted_is_not_called_lost(is_mount_point_left: bool, named: str, home: Home, tmp_path: Path):
     away = seen(home, "otter", folder=tmp_path / "disk")
     (tmp_path / "disk").rename(tmp_path / "unmounted")
     if is_mount_point_left:
         (tmp_path / "disk").mkdir()
     with pytest.raises(StoreUnusable, match=r"nothing is in file://\S*/disk, where \S*/otter was: is its disk mounted\? moved\?"):
-        find(home, away.store.url if by_url else "otter")
+        find(home, named.format(away.store.url.removeprefix("file://")))
 
 
 def test_a_namesake_noted_again_keeps_its_entry(home: Home, tmp_path: Path):
