@@ -226,7 +226,7 @@ def test_what_could_not_be_started_is_not_tried_again_unless_it_has_saved_someth
 
 
 def test_what_trained_before_and_is_not_found_on_one_machine_is_tried_on_another():
-    """A `setup` that met no package index left no torchrun, and days of training ended with 1."""
+    """The image of another place had no torchrun, and days of training ended with 1."""
     state = after(training_run(), commit(1, 1, 10), lost(1), sealed(1, CommitRef(1, 1), 10))
     paused = ev.RunPaused(at=NOW, exit_code=130, reason="stopped on request")
     resumed = after(state, paused, ev.RunResumed(at=NOW, recipe=recipe(), deadline_at=None))
