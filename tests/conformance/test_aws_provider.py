@@ -1,5 +1,6 @@
 """What AWS's own word is where there is none; what it says is tried with servers, in tests/e2e."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,32 +37,51 @@ def test_what_botocore_calls_no_error_of_its_own_is_no_answer_and_ends_no_superv
         AwsProvider().machines("quiet-otter", "c0ffee", ["us-east-1"])
 
 
-@pytest.mark.parametrize(
-    ("closed", "kind", "told"),
-    [
-        ({"ap-east-1"}, FailureKind.CAPACITY, "has not enabled ap-east-1"),
-        ({"ap-east-1", "us-east-1"}, FailureKind.CREDENTIALS, "AuthFailure"),
-    ],
-)
-def test_a_region_that_the_account_has_not_enabled_is_no_place_and_credentials_that_are_wrong_are_wrong_everywhere(
-    monkeypatch: pytest.MonkeyPatch, closed: set[str], kind: FailureKind, told: str
-) -> None:
-    """EC2 answers the same to both, and a run with other places was paused to have its credentials renewed."""
+@pytest.fixture
+def at_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The code that EC2 answers in us-east-1, "" for no answer, while ap-east-1 answers AuthFailure; none: its zones."""
+    answers: list[str] = []
 
     class Asked:
         def __init__(self, session: object, name: str) -> None:
             self._name = name
 
         def zone_ids(self) -> dict[str, str]:
-            if self._name in closed:
-                raise ec2.Unanswered("answers AuthFailure", "AuthFailure")
+            codes = ["AuthFailure"] if self._name == "ap-east-1" else answers
+            for code in codes:
+                raise ec2.Unanswered(f"answers {code}", code)
             return {f"{self._name}a": "use1-az1"}
 
     monkeypatch.setattr(ec2, "session", object)
     monkeypatch.setattr(ec2, "Region", Asked)
     zones._names.cache_clear()
-    there = replace(PLACE, region="ap-east-1", zone="ape1-az1")
-    with pytest.raises(Refused, match=told) as refused:
-        zones.zone_name(there)
-    assert refused.value.failure.failure is kind
+    yield answers
     zones._names.cache_clear()
+
+
+CLOSED = replace(PLACE, region="ap-east-1", zone="ape1-az1")
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind", "told"),
+    [
+        ([], FailureKind.CAPACITY, "has not enabled ap-east-1"),
+        (["UnauthorizedOperation"], FailureKind.CAPACITY, "has not enabled ap-east-1"),  # an organization that keeps to Europe
+        (["AuthFailure"], FailureKind.CREDENTIALS, "AuthFailure"),
+    ],
+)
+def test_a_region_that_the_account_has_not_enabled_is_no_place_and_credentials_that_are_wrong_are_wrong_everywhere(
+    at_home: list[str], codes: list[str], kind: FailureKind, told: str
+) -> None:
+    """EC2 answers the same to both, and a run with other places was paused to have its credentials renewed."""
+    at_home += codes
+    with pytest.raises(Refused, match=told) as refused:
+        zones.zone_name(CLOSED)
+    assert refused.value.failure.failure is kind
+
+
+def test_where_nobody_says_whether_a_region_is_closed_or_the_credentials_are_wrong_it_is_asked_again(at_home: list[str]) -> None:
+    """A blip of us-east-1 paused the run."""
+    at_home.append("")
+    with pytest.raises(CloudUnreachable, match="us-east-1"):
+        zones.zone_name(CLOSED)

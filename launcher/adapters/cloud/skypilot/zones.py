@@ -39,18 +39,19 @@ def _names(region: str) -> dict[str, str]:
     except ec2.NobodyAsks as error:
         raise _refused(FailureKind.CREDENTIALS, str(error)) from error
     except ec2.Unanswered as error:
-        if error.code in _NOT_LET_IN and region != ANY_REGION and _is_let_in(ANY_REGION):
+        if error.code in _NOT_LET_IN and region != ANY_REGION and _is_known(ANY_REGION):
             raise _refused(FailureKind.CAPACITY, f"this account has not enabled {region}") from error
         if error.code in EC2_CODES:
             raise _refused(EC2_CODES[error.code], f"EC2 in {region} {error}") from error
         raise CloudUnreachable(f"EC2 in {region}: {error}") from error
 
 
-def _is_let_in(region: str) -> bool:
+def _is_known(region: str) -> bool:
+    """Whether the account is, there; it may be known and kept out. Raises CloudUnreachable."""
     try:
         _names(region)
-    except (Refused, CloudUnreachable):
-        return False
+    except Refused as refused:
+        return refused.failure.failure is not FailureKind.CREDENTIALS
     return True
 
 
