@@ -58,3 +58,9 @@ SAID = (
 )
 def test_of_a_tasks_log_its_last_error_is_told_and_not_what_skypilot_says_around_it(text: str, said: str) -> None:
     assert client.last_words(text) == said
+
+
+def test_half_of_a_secret_is_not_told_either() -> None:
+    """The end of what is told lay within the password of an index."""
+    line = "error: ".ljust(client.WORDS_CHARS_MAX - len("https://me:hunt"), ".") + "https://me:hunter2@index.example/simple"
+    assert "hunt" not in client.last_words(f"(setup pid=516) {line}")

@@ -242,7 +242,7 @@ def last_words(text: str) -> str:
     said = [found[1].strip() for found in map(_TASK_LINE.match, plain(text).splitlines()) if found]
     lines = [line for line in said if line]
     begin = max((i for i, line in enumerate(lines) if _ERROR.match(line)), default=len(lines) - 1)
-    return " ".join(lines[max(begin, 0) :])[:WORDS_CHARS_MAX]
+    return log.redacted(" ".join(lines[max(begin, 0) :]))[:WORDS_CHARS_MAX]  # cut last: of half a secret nothing is known
 
 
 def _line(error: Exception) -> str:
