@@ -13,7 +13,7 @@ from launcher.core.recipe import Goal, Resources
 from launcher.core.run import events as ev
 from launcher.core.run.deliberate import deliberate
 from launcher.core.run.interpret import TAKEN_GRACE
-from launcher.core.run.observation import Sightings, Watch, look
+from launcher.core.run.observation import Sightings, Watch, left, look, recalled
 from launcher.core.run.purse import budget_ends_at, committed, enough, later_stop, reserve, time_enough
 from launcher.core.run.state import RunState
 from launcher.core.run.verdict import judge
@@ -259,3 +259,16 @@ def test_no_machine_is_asked_for_after_the_deadline_while_the_last_one_is_looked
     watch = look(Watch(), found, state.living, 0.0, 1e9)
     state = after(state, ev.InstanceMissed(at=monday, attempt=1))
     assert deliberate(state, POLICIES["spot"](), MARKET, watch, monday).events == ()
+
+
+def test_a_visit_after_days_without_one_asks_the_cloud_before_a_limit_ends_its_machine():
+    """A new process is never answered at its first look: what passed before counted as a cloud that stayed away."""
+    state = training_run(recipe(policy=Goal(budget=5.0)))
+    friday = look(Watch(), Sightings(instances={1: running(1)}), state.living, 0.0, 60.0)
+    on_monday = recalled(left(friday, last=4, boot_id="b", back_at=None), boot_id="b", mono=60 * HOUR)
+    watch = look(on_monday, Sightings(), state.living, 60 * HOUR, 60.0)
+    assert deliberate(state, POLICIES["spot"](), MARKET, watch, NOW + 60 * HOUR).events == ()
+    for minute in (1, 2, 3):
+        again = recalled(left(watch, last=4, boot_id="b", back_at=None), boot_id="b", mono=60 * HOUR + 60 * minute)
+        watch = look(again, Sightings(), state.living, 60 * HOUR + 60 * minute, 60.0)
+    assert deliberate(state, POLICIES["spot"](), MARKET, watch, NOW + 60 * HOUR + 180).events, "nor does it wait for ever"

@@ -61,11 +61,10 @@ def _is_rash(state: RunState, verdict: Verdict, watch: Watch) -> bool:
     pulses = [watch.pulses[a.number] for a in state.living if a.has_spoken and a.number in watch.pulses]
     if verdict.exit_code != EXIT_LIMIT or not pulses:
         return False
-    polled, looked, patience = watch.polled_mono, watch.looked_mono, Tempo(state.speed).lost_after
-    if polled == looked:
+    patience = Tempo(state.speed).lost_after
+    if watch.polled_mono == watch.looked_mono:
         return any(pulse.absent_s is not None and pulse.absent_s < patience for pulse in pulses)
-    waited_s = max(pulse.watched_s for pulse in pulses) if polled is None or looked is None else looked - polled
-    return waited_s < patience
+    return watch.unanswered_s < patience
 
 
 def _end(state: RunState, verdict: Verdict, now: Utc) -> tuple[ev.Event, ...]:

@@ -60,6 +60,7 @@ class Watch:
     looked_mono: Seconds | None = None
     began_mono: Seconds | None = None  # when the newest look began to read, which may take its time
     polled_mono: Seconds | None = None
+    unanswered_s: Seconds = 0.0  # watched since the cloud answered
     pulses: dict[int, Pulse] = field(default_factory=dict)
     told_to_stop: frozenset[int] = frozenset()  # a stop for it returned without CloudUnreachable
     newest_listed: int = 0  # the highest attempt number the cloud has shown, whether or not we know it
@@ -93,6 +94,7 @@ def look(
         looked_mono=mono,
         began_mono=mono if began_mono is None else began_mono,
         polled_mono=mono if has_polled else watch.polled_mono,
+        unanswered_s=0.0 if has_polled else watch.unanswered_s + passed,
         pulses=pulses,
         newest_listed=max([watch.newest_listed, *(seen.instances or ())]),
     )
@@ -164,6 +166,7 @@ class Left:
     told_to_stop: frozenset[int]
     newest_listed: int
     back_at: Utc | None = None  # when the next visit is due; None once the run is over
+    unanswered_s: Seconds = 0.0
 
 
 def left(watch: Watch, *, last: int, boot_id: str, back_at: Utc | None) -> Left:
@@ -178,6 +181,7 @@ def left(watch: Watch, *, last: int, boot_id: str, back_at: Utc | None) -> Left:
         told_to_stop=watch.told_to_stop,
         newest_listed=watch.newest_listed,
         back_at=back_at,
+        unanswered_s=watch.unanswered_s,
     )
 
 
@@ -187,6 +191,7 @@ def recalled(before: Left, *, boot_id: str, mono: Seconds) -> Watch:
         pulses={int(n): pulse for n, pulse in before.pulses.items()},
         told_to_stop=before.told_to_stop,
         newest_listed=before.newest_listed,
+        unanswered_s=before.unanswered_s,
     )
     if before.boot_id != boot_id or before.looked_mono is None or before.looked_mono > mono:
         return watch
