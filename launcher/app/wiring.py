@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import clock
+from launcher import clock, log
 from launcher.adapters.market.listed import ListedFeed, listed, rows
 from launcher.adapters.market.recorded import read_recording, read_trace
 from launcher.adapters.store.base import ObjectStore
@@ -196,6 +196,8 @@ def _cloud_world(state: "RunState", store: ObjectStore, system_clock: clock.Cloc
     assert state.agent is not None, "frozen at the birth of a run on clouds"
     agent = AgentHome(package=thawed(store, state.agent, home / "cache/agents"), python=os.environ.get(AGENT_PYTHON))
     secrets = {name: os.environ[name] for name in state.recipe.secrets if name in os.environ}
+    for value in secrets.values():  # SkyPilot's words on a launch may quote them
+        log.redact(value)
     handover = Handover(home / "cache/secrets", secrets)
     before = {instance_name(state.run, state.incarnation, a.number): a for a in state.unsettled}
     lives = experience(home, system_clock.utc_s()).lives

@@ -122,6 +122,8 @@ class _Agent:
         self._gang = Gang(machine.store, spec.attempt, node=node, num_nodes=spec.num_nodes, tempo=tempo)
         self._lookout = Lookout(spec, machine.clock, machine.sources, self._place.notice_file, self._post, reasons, self._gang)
         secrets = secrets_in(machine.env) | {name: machine.env[name] for name in spec.secrets if name in machine.env}
+        for value in secrets.values():
+            log.redact(value)
         self._logs = LogPump(machine.store, spec.attempt, secrets, speed=spec.speed, node=node)
         self._progress = ProgressFile(self._place.trainer)
         self._publisher = Publisher(machine.store, spec, self._place, nonce)

@@ -5,7 +5,7 @@ from importlib import metadata
 
 import pytest
 
-from launcher.adapters.cloud.skypilot.failures import failure_of
+from launcher.adapters.cloud.skypilot.failures import MESSAGE_CHARS_MAX, failure_of
 from launcher.adapters.cloud.skypilot.order import SECRETS_FILE, STAGED, UNINVITED, AgentHome, requirements, task_of
 from launcher.core.instance import FailureKind, StartFailure
 from launcher.core.market.offer import Capacity, Placement
@@ -112,6 +112,13 @@ IN_COLOURS = (
 def test_the_clouds_own_code_is_found_in_the_log(code: str, kind: FailureKind) -> None:
     failure = failure_of("ResourcesUnavailableError", "…", IN_COLOURS.replace("{code}", code), was_tried=True)
     assert failure == StartFailure(failure=kind, message=f"{code}: Refused (us-east-1a).")
+
+
+def test_of_a_password_in_a_refusal_not_even_what_is_left_of_it_is_told() -> None:
+    told = f"{'x' * (MESSAGE_CHARS_MAX - 30)} https://me:hunter2@index.example/simple"
+    message = failure_of("SomethingNew", told, "", was_tried=True).message
+    assert "hunt" not in message
+    assert len(message) == MESSAGE_CHARS_MAX, "it stands across the cut"
 
 
 def test_a_launch_that_no_place_could_be_found_for_is_the_recipes_fault() -> None:

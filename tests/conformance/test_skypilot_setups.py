@@ -10,6 +10,7 @@ from launcher.adapters.cloud.skypilot.handover import Handover
 from launcher.adapters.cloud.skypilot.order import AgentHome
 from launcher.adapters.cloud.skypilot.setups import LOOK_EVERY_S, SetUps
 from launcher.core.instance import EndCause, InstancePhase
+from launcher.errors import CloudUnreachable
 from tests.conformance.clouds import PLACE, eventually
 from tests.conformance.test_skypilot_cloud import CLUSTER, NAME, FakeProvider, FakeSky, becomes, made, waiting
 
@@ -95,6 +96,15 @@ def test_a_machine_just_launched_is_looked_at_later_and_one_whose_job_still_runs
     clock.now += LOOK_EVERY_S
     looked(set_ups)
     assert set_ups.failed == {}
+
+
+def test_a_machine_whose_log_cannot_be_read_is_ended_all_the_same(sky: FakeSky, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(name: str) -> str:
+        raise CloudUnreachable("no log")
+
+    monkeypatch.setattr(sky, "last_words", unreadable)
+    sky.job_state = JobState.FAILED
+    assert "its log cannot be read: no log" in (becomes(made(sky), InstancePhase.GONE).wait_status or "")
 
 
 def test_a_secret_in_what_the_installer_printed_is_not_told(sky: FakeSky) -> None:

@@ -3,13 +3,23 @@
 import hashlib
 import io
 import json
+import shlex
 import signal
 import tarfile
 
 import pytest
 
-from launcher import processes
-from launcher.core.contract import AgentPhase, Claim, CommandProgram, ExitKind, TrainerProgram, claim_key
+from launcher import codec, processes
+from launcher.core.contract import (
+    PROGRESS_FILE,
+    AgentPhase,
+    Claim,
+    CommandProgram,
+    ExitKind,
+    TrainerProgram,
+    TrainerProgress,
+    claim_key,
+)
 from launcher.core.run.events import RecordVoided, StopAtMoved
 from tests.node.rig import START, Rig, eventually
 
@@ -69,6 +79,14 @@ def test_secrets_come_in_a_file_that_is_gone_once_it_was_read(rig: Rig) -> None:
     assert "TOKEN=hunter2-and-more\n" in agent.file("seen")
     assert "LAUNCH_SECRETS" not in agent.file("seen")
     assert "it is [TOKEN]" in agent.log()
+
+
+def test_an_end_that_quotes_a_secret_is_reported_without_it(rig: Rig) -> None:
+    said = codec.dumps(TrainerProgress(outcome=ExitKind.PROGRAM_FAILED, reason="no model for hunter2-and-more")).decode()
+    command = f"echo {shlex.quote(said)} > $LAUNCH_TRAINER_DIR/{PROGRESS_FILE}; exit 1"
+    agent = rig.start(rig.spec(command, secrets=("TOKEN",)), TOKEN="hunter2-and-more")
+    rig.grant()
+    assert agent.report().reason == "no model for ***"
 
 
 def test_an_agent_whose_secrets_another_has_taken_leaves_the_attempt_to_that_one(rig: Rig) -> None:

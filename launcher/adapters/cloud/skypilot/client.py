@@ -64,6 +64,9 @@ _JOB_STATES = {
     "SETTING_UP": JobState.OPEN,
     "RUNNING": JobState.RUNNING,
     "SUCCEEDED": JobState.ENDED,
+    # Its driver is gone, which need not be the end of what it drives: SkyPilot itself may take this back (sky/skylet/job_lib.py,
+    # update_job_status). An agent that is gone with it is silent.
+    "FAILED_DRIVER": JobState.OPEN,
 }  # all others have failed, or were cancelled
 _BEST_FIRST = (JobState.RUNNING, JobState.OPEN, JobState.ENDED, JobState.FAILED)
 LINES_ASKED_MOST = 20  # of a task's log

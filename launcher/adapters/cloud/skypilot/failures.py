@@ -7,6 +7,7 @@ request, between colours and tables, so that is read first; the exception's type
 import re
 
 from launcher.core.instance import FailureKind, StartFailure
+from launcher.log import redacted
 
 MESSAGE_CHARS_MAX = 400  # of the error; it goes into the journal
 
@@ -52,13 +53,18 @@ def failure_of(error: str, text: str, log: str, *, was_tried: bool) -> StartFail
     told = _EC2_ERROR.search(plain(log)) or _EC2_ERROR.search(plain(text))
     if told is not None:
         other = FailureKind.RECIPE if told[1].startswith("Invalid") else FailureKind.UNREACHABLE
-        return StartFailure(failure=EC2_CODES.get(told[1], other), message=f"{told[1]}: {told[2].strip()}"[:MESSAGE_CHARS_MAX])
+        return _failure(EC2_CODES.get(told[1], other), f"{told[1]}: {told[2].strip()}")
     if no_image := _NO_IMAGE.search(plain(log)):
-        return StartFailure(failure=FailureKind.RECIPE, message=no_image[0].strip())
+        return _failure(FailureKind.RECIPE, no_image[0].strip())
     kind = ERRORS.get(error, FailureKind.UNREACHABLE)
     if kind is FailureKind.CAPACITY and not was_tried:
         kind = FailureKind.RECIPE  # the catalog has no such machine there, and asking again changes nothing
-    return StartFailure(failure=kind, message=f"{error}: {' '.join(plain(text).split())}"[:MESSAGE_CHARS_MAX])
+    return _failure(kind, f"{error}: {' '.join(plain(text).split())}")
+
+
+def _failure(kind: FailureKind, message: str) -> StartFailure:
+    """It goes into the journal: secrets are hidden first, since what is cut off of one nobody knows any more."""
+    return StartFailure(failure=kind, message=redacted(message)[:MESSAGE_CHARS_MAX])
 
 
 def plain(text: str) -> str:

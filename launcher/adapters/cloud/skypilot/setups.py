@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from launcher import log
-from launcher.adapters.cloud.skypilot.base import JobState, Sky, cluster_name
+from launcher.adapters.cloud.skypilot.base import ClusterName, JobState, Sky, cluster_name
 from launcher.adapters.cloud.skypilot.errand import Errand
 from launcher.core.instance import InstanceName
 from launcher.errors import CloudUnreachable
@@ -57,8 +57,14 @@ class SetUps:
         cluster = cluster_name(name)
         job = self._sky.job(cluster)
         if job is JobState.FAILED:
-            return self._sky.last_words(cluster) or "its log is empty"
+            return self._why(cluster)
         return None if job is JobState.OPEN else ""
+
+    def _why(self, cluster: ClusterName) -> str:
+        try:
+            return self._sky.last_words(cluster) or "its log is empty"
+        except CloudUnreachable as error:  # it costs money all the same
+            return f"its log cannot be read: {error}"
 
     def _take(self, name: InstanceName, errand: Errand[str | None]) -> None:
         self._next_at[name] = self._now() + LOOK_EVERY_S
