@@ -24,8 +24,8 @@ from tests.conformance.test_skypilot_cloud import (
     SPEC,
     FakeProvider,
     FakeSky,
-    asked,
     becomes,
+    launched,
     waiting,
 )
 
@@ -128,11 +128,7 @@ class Slow(FakeSky):
 
 def test_a_machine_is_ended_by_its_cloud_while_skypilot_cannot_be_asked(sky: FakeSky) -> None:
     provider = FakeProvider()
-    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider})
-    asked(cloud, sky)
-    provider.bring_up()
-    sky.let_up()
-    becomes(cloud, InstancePhase.RUNNING)
+    cloud = launched(sky, provider)
     sky.is_away = True
     cloud.stop(NAME)
     eventually(lambda: provider.ended == ["i-1"])
@@ -156,11 +152,7 @@ class Deserted(FakeProvider):
 def test_a_region_without_an_answer_hides_no_machine_of_another(sky: FakeSky) -> None:
     """No machine of the cloud was seen any more, and none was launched, once the run had tried a place there."""
     provider = Deserted()
-    cloud = SkypilotCloud(sky, AgentHome(), Handover(waiting(), {"TOKEN": "s3cr3t"}), providers={"aws": provider})
-    asked(cloud, sky)
-    provider.bring_up()
-    sky.let_up()
-    becomes(cloud, InstancePhase.RUNNING)
+    cloud = launched(sky, provider)
     there = replace(SPEC, attempt=2, placement=AWAY)
     eventually(lambda: cloud.start(SECOND, there) or f"launch-{SECOND}" in sky.sent)
     provider.take()
